@@ -1,0 +1,3 @@
+//! Regenerates protobuf code.
+
+fn main() {}

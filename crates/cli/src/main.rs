@@ -1,0 +1,3 @@
+//! The `oip` binary.
+
+fn main() {}
