@@ -1,1 +1,54 @@
-//! Placeholder, replaced by the next commits.
+//! The words of the Open Inference Protocol (KServe V2) and their wire forms.
+//!
+//! | room | what is in it |
+//! |---|---|
+//! | [`datatype`] | [`Datatype`]: `BOOL` … `FP64`, `BF16`, `BYTES` |
+//! | [`shape`] | [`Shape`] (concrete) and [`DeclaredShape`] (`-1` = open) |
+//! | [`tensor`] | [`Tensor`]: name, datatype, shape and one shared buffer |
+//! | [`elements`] | typed views and builders over that buffer |
+//! | [`parameters`] | [`Parameters`]: the scalar extras of requests, tensors and responses |
+//! | [`infer`] | [`InferRequest`], [`InferResponse`], [`ModelRef`] |
+//! | [`metadata`], [`repository`], [`statistics`] | what a server says of itself and of its models |
+//! | [`error`] | [`Error`] and [`ErrorKind`], the one table of outcomes |
+//! | [`json`], [`binary`], [`proto`] | the three wire forms, each with a `decode` and an `encode` twin |
+//!
+//! What is absent on purpose: I/O, async, clocks, `unsafe`, and panics on any input.
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing
+    )
+)]
+
+pub mod datatype;
+pub mod elements;
+pub mod error;
+pub mod infer;
+pub mod limits;
+pub mod metadata;
+pub mod parameters;
+pub mod repository;
+pub mod shape;
+pub mod statistics;
+pub mod tensor;
+
+pub use bytes::Bytes;
+pub use datatype::Datatype;
+pub use elements::Element;
+pub use error::{Error, ErrorKind, Result};
+pub use infer::{InferRequest, InferResponse, ModelRef, RequestedOutput};
+pub use limits::DecodeLimits;
+pub use metadata::{ModelMetadata, ServerMetadata, TensorMetadata};
+pub use parameters::{ParameterValue, Parameters};
+pub use repository::{ModelState, RepositoryEntry};
+pub use shape::{DeclaredShape, Shape};
+pub use tensor::{Tensor, TensorError};
