@@ -36,6 +36,7 @@ pub mod infer;
 pub mod limits;
 pub mod metadata;
 pub mod parameters;
+pub mod proto;
 pub mod repository;
 pub mod shape;
 pub mod statistics;
