@@ -23,6 +23,8 @@ pub enum ErrorKind {
     NotFound,
     /// The route is there, the method is not.
     MethodNotAllowed,
+    /// A call of a protocol extension that does not work on this server.
+    NoSuchExtension,
     /// The body, or what it decompresses to, is over the limit.
     TooLarge,
     /// A content type or content encoding that the server does not read.
@@ -41,13 +43,14 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// Every kind, in the order of the table in `docs/errors.md`.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Malformed,
         Self::DoesNotFit,
         Self::Unauthenticated,
         Self::Forbidden,
         Self::NotFound,
         Self::MethodNotAllowed,
+        Self::NoSuchExtension,
         Self::TooLarge,
         Self::UnsupportedMedia,
         Self::TooManyRequests,
@@ -65,6 +68,7 @@ impl ErrorKind {
             Self::Forbidden => (403, 7, "PERMISSION_DENIED"),
             Self::NotFound => (404, 5, "NOT_FOUND"),
             Self::MethodNotAllowed => (405, 12, "UNIMPLEMENTED"),
+            Self::NoSuchExtension => (404, 12, "UNIMPLEMENTED"),
             Self::TooLarge => (413, 8, "RESOURCE_EXHAUSTED"),
             Self::UnsupportedMedia => (415, 3, "INVALID_ARGUMENT"),
             Self::TooManyRequests => (429, 8, "RESOURCE_EXHAUSTED"),

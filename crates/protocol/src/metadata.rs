@@ -55,3 +55,30 @@ impl TensorMetadata {
         }
     }
 }
+
+/// How a model is served: the model configuration extension.
+///
+/// Source: Triton's `extension_model_configuration.md` and `model_config.proto`, of which these
+/// are the parts that mean something here.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ModelConfig {
+    /// The model's name.
+    pub name: String,
+    /// As in [`ModelMetadata::platform`].
+    pub platform: String,
+    /// The engine that runs the model, such as `onnxruntime` or `tract`.
+    pub backend: String,
+    /// The versions that are served.
+    pub versions: Vec<String>,
+    /// Largest batch that requests are gathered into; 0 when requests are not batched, and then
+    /// the shapes of inputs and outputs are whole.
+    pub max_batch_size: u32,
+    /// The inputs.
+    pub inputs: Vec<TensorMetadata>,
+    /// The outputs.
+    pub outputs: Vec<TensorMetadata>,
+    /// How many requests the model runs side by side.
+    pub instances: u32,
+    /// Further settings by name.
+    pub parameters: Vec<(String, String)>,
+}

@@ -1,0 +1,99 @@
+//! The two traits behind the gates: who is it, and may they.
+
+use std::fmt;
+
+use oip_protocol::{ModelRef, Result};
+use serde_json::{Map, Value};
+
+use super::{Action, Caller};
+use crate::BoxFuture;
+
+/// What a caller shows to say who it is. Never logged: `Debug` says what is there, not what it is.
+#[derive(Clone, Default)]
+pub struct Credentials {
+    /// The values of every `Authorization` header.
+    pub authorization: Vec<String>,
+    /// The values of every `X-API-Key` header.
+    pub api_key: Vec<String>,
+    /// The subject of a client certificate that the TLS layer has verified.
+    pub client_certificate: Option<String>,
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials")
+            .field("authorization", &self.authorization.len())
+            .field("api_key", &self.api_key.len())
+            .field("client_certificate", &self.client_certificate.is_some())
+            .finish()
+    }
+}
+
+/// Somebody who is known.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Subject {
+    /// The subject's id; never empty, never `Anonymous`.
+    pub id: String,
+    /// The subject's roles, in the order the credential lists them.
+    pub roles: Vec<String>,
+    /// The credential's further claims.
+    pub claims: Map<String, Value>,
+}
+
+/// Finds out who is asking.
+pub trait Authenticator: Send + Sync + 'static {
+    /// Who shows these credentials. Called once per request, before its body is read.
+    ///
+    /// `Ok(None)` is a caller who shows none.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unauthenticated`](oip_protocol::ErrorKind::Unauthenticated) when one is shown
+    /// and does not hold, with the same message whatever the reason.
+    fn authenticate<'a>(
+        &'a self,
+        credentials: &'a Credentials,
+    ) -> BoxFuture<'a, Result<Option<Subject>>>;
+}
+
+/// What a policy decision point is asked.
+#[derive(Debug)]
+pub struct Question<'a> {
+    /// Who asks, and from where.
+    pub caller: &'a Caller,
+    /// For what.
+    pub action: Action,
+    /// Of which model; `None` for what concerns no model.
+    pub model: Option<&'a ModelRef>,
+}
+
+/// What a policy decision point answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// It may.
+    Permit {
+        /// Why, for the audit.
+        reason: String,
+    },
+    /// It may not.
+    Deny {
+        /// Why, for the audit; the caller does not read it.
+        reason: String,
+    },
+    /// No decision could be had. It may not, and the fault is on this side.
+    Fault {
+        /// What went wrong, for the log.
+        cause: String,
+    },
+}
+
+/// Decides who may do what.
+pub trait PolicyDecisionPoint: Send + Sync + 'static {
+    /// May they? Called once per request as soon as the model's name is known.
+    fn decide<'a>(&'a self, question: &'a Question<'a>) -> BoxFuture<'a, Decision>;
+
+    /// Whether an anonymous caller could be permitted an action at all. `true` is always safe.
+    fn may_permit_anonymous(&self, action: Action) -> bool {
+        let _ = action;
+        true
+    }
+}

@@ -1,0 +1,216 @@
+//! The enforcement point: who is asking, and may they.
+//!
+//! A door turns what it knows of an arriving request into an [`Arrival`]. [`Access`] makes a
+//! [`Caller`] of it (or refuses), and of the caller, an action and a model a [`Permit`] (or
+//! refuses). Every call of the pipeline takes the permit of that very action; nobody else can
+//! make one, so a route that forgets to ask does not compile.
+
+mod action;
+mod decision;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use oip_protocol::{Error, ErrorKind, ModelRef, Result};
+
+pub use action::{Action, actions};
+pub use decision::{Authenticator, Credentials, Decision, PolicyDecisionPoint, Question, Subject};
+
+/// What a door knows of a request from its head alone.
+#[derive(Debug, Clone, Default)]
+pub struct Arrival {
+    /// What the caller shows to say who it is.
+    pub credentials: Credentials,
+    /// The caller's address, where there is one.
+    pub peer: Option<IpAddr>,
+    /// The path that was asked for: of the URL, or of the gRPC method.
+    pub path: String,
+    /// The headers that handlers may see, names in lower case.
+    pub headers: Vec<(String, String)>,
+}
+
+/// Who is asking: made by [`Access::authenticate`] alone.
+#[derive(Debug, Clone)]
+pub struct Caller(Arc<CallerParts>);
+
+#[derive(Debug)]
+struct CallerParts {
+    subject: Option<Subject>,
+    peer: Option<IpAddr>,
+    path: String,
+    headers: Vec<(String, String)>,
+}
+
+impl Caller {
+    /// The subject; `None` for a caller who showed nothing (`Anonymous`).
+    #[must_use]
+    pub fn subject(&self) -> Option<&Subject> {
+        self.0.subject.as_ref()
+    }
+
+    /// The subject's id, `"Anonymous"` where there is none.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        self.subject().map_or("Anonymous", |subject| &subject.id)
+    }
+
+    /// The caller's address, where there is one.
+    #[must_use]
+    pub fn peer(&self) -> Option<IpAddr> {
+        self.0.peer
+    }
+
+    /// The path that was asked for.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.0.path
+    }
+
+    /// A header's value, of those that handlers may see.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let found = self.0.headers.iter();
+        let mut found = found.filter(|(known, _)| known.eq_ignore_ascii_case(name));
+        found.next().map(|(_, value)| value.as_str())
+    }
+}
+
+/// The permission to do one thing (`A`, of [`actions`]) with one model: made by
+/// [`Access::authorize`] alone.
+#[derive(Debug)]
+pub struct Permit<A> {
+    caller: Caller,
+    model: Option<ModelRef>,
+    action: std::marker::PhantomData<A>,
+}
+
+impl<A> Permit<A> {
+    /// Who may.
+    #[must_use]
+    pub fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// The model it is for; `None` for what concerns no model.
+    #[must_use]
+    pub fn model(&self) -> Option<&ModelRef> {
+        self.model.as_ref()
+    }
+
+    pub(crate) fn into_parts(self) -> (Caller, Option<ModelRef>) {
+        (self.caller, self.model)
+    }
+}
+
+/// The two gates. Closed unless opened: there is no default.
+#[derive(Clone)]
+pub struct Access {
+    authenticator: Option<Arc<dyn Authenticator>>,
+    policy: Option<Arc<dyn PolicyDecisionPoint>>,
+}
+
+impl Access {
+    /// Gates that ask an authenticator who the caller is and a policy decision point what it may.
+    pub fn new(
+        authenticator: Arc<dyn Authenticator>,
+        policy: Arc<dyn PolicyDecisionPoint>,
+    ) -> Self {
+        Self {
+            authenticator: Some(authenticator),
+            policy: Some(policy),
+        }
+    }
+
+    /// Gates that stand open: everyone is `Anonymous` and may do everything. Only for a server
+    /// whose authentication was switched off on purpose, and for tests.
+    #[must_use]
+    pub fn open() -> Self {
+        Self {
+            authenticator: None,
+            policy: None,
+        }
+    }
+
+    /// Whether the gates stand open.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.policy.is_none()
+    }
+
+    /// Who is asking, from the head of the request alone.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unauthenticated`] when a credential is shown and does not hold. No credential
+    /// is no error: the caller is then `Anonymous`.
+    pub async fn authenticate(&self, arrival: Arrival) -> Result<Caller> {
+        let subject = match &self.authenticator {
+            Some(authenticator) => authenticator.authenticate(&arrival.credentials).await?,
+            None => None,
+        };
+        Ok(Caller(Arc::new(CallerParts {
+            subject,
+            peer: arrival.peer,
+            path: arrival.path,
+            headers: arrival.headers,
+        })))
+    }
+
+    /// Whether a caller may do `A` with a model.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unauthenticated`] for an anonymous caller who may not, [`ErrorKind::Forbidden`]
+    /// for any other, [`ErrorKind::Unavailable`] when the policy decision point is at fault.
+    pub async fn authorize<A: actions::Permitted>(
+        &self,
+        caller: &Caller,
+        model: Option<ModelRef>,
+    ) -> Result<Permit<A>> {
+        if let Some(policy) = &self.policy {
+            let question = Question {
+                caller,
+                action: A::ACTION,
+                model: model.as_ref(),
+            };
+            match policy.decide(&question).await {
+                Decision::Permit { .. } => {}
+                Decision::Deny { reason } => return Err(refusal(caller, A::ACTION, &reason)),
+                Decision::Fault { cause } => {
+                    return Err(
+                        Error::unavailable("the policy decision point does not answer")
+                            .caused_by(cause),
+                    );
+                }
+            }
+        }
+        Ok(Permit {
+            caller: caller.clone(),
+            model,
+            action: std::marker::PhantomData,
+        })
+    }
+
+    /// Whether an anonymous caller could possibly be permitted an action, so that a door may
+    /// refuse it before it reads the message that names the model.
+    #[must_use]
+    pub fn may_permit_anonymous(&self, action: Action) -> bool {
+        self.policy
+            .as_ref()
+            .is_none_or(|policy| policy.may_permit_anonymous(action))
+    }
+}
+
+/// The answer to a caller who may not. It says nothing of the model or of the policy.
+fn refusal(caller: &Caller, action: Action, reason: &str) -> Error {
+    let kind = match caller.subject() {
+        None => ErrorKind::Unauthenticated,
+        Some(_) => ErrorKind::Forbidden,
+    };
+    let message = match caller.subject() {
+        None => "this needs authentication".to_owned(),
+        Some(_) => format!("you are not permitted to {}", action.phrase()),
+    };
+    Error::new(kind, message).caused_by(reason)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,84 @@
+use super::*;
+use crate::BoxFuture;
+
+/// Knows whoever says `Bearer NAME`; a policy that lets `alice` do anything and fails for `carol`.
+struct Doorman;
+
+impl Authenticator for Doorman {
+    fn authenticate<'a>(
+        &'a self,
+        credentials: &'a Credentials,
+    ) -> BoxFuture<'a, Result<Option<Subject>>> {
+        let subject = credentials.authorization.first().map(|value| Subject {
+            id: value.trim_start_matches("Bearer ").to_owned(),
+            ..Subject::default()
+        });
+        Box::pin(async move { Ok(subject) })
+    }
+}
+
+impl PolicyDecisionPoint for Doorman {
+    fn decide<'a>(&'a self, question: &'a Question<'a>) -> BoxFuture<'a, Decision> {
+        Box::pin(async move {
+            match question.caller.id() {
+                "alice" => Decision::Permit {
+                    reason: "alice".into(),
+                },
+                "carol" => Decision::Fault {
+                    cause: "connection refused".into(),
+                },
+                _ => Decision::Deny {
+                    reason: "rule 7".into(),
+                },
+            }
+        })
+    }
+}
+
+async fn infer_as(name: Option<&str>) -> Result<Permit<actions::Infer>> {
+    let access = Access::new(Arc::new(Doorman), Arc::new(Doorman));
+    let mut arrival = Arrival::default();
+    arrival.credentials.authorization = name.iter().map(|name| format!("Bearer {name}")).collect();
+    let caller = access.authenticate(arrival).await?;
+    access.authorize(&caller, Some(ModelRef::new("iris"))).await
+}
+
+#[tokio::test]
+async fn a_permit_carries_the_caller_and_the_model_it_was_given_for() {
+    let permit = infer_as(Some("alice")).await.unwrap();
+    assert_eq!(permit.caller().id(), "alice");
+    assert_eq!(permit.model(), Some(&ModelRef::new("iris")));
+}
+
+#[tokio::test]
+async fn a_refused_anonymous_is_told_401_and_anyone_else_403_without_the_reason() {
+    let anonymous = infer_as(None).await.unwrap_err();
+    assert_eq!(anonymous.kind(), ErrorKind::Unauthenticated);
+    let known = infer_as(Some("bob")).await.unwrap_err();
+    assert_eq!(known.kind(), ErrorKind::Forbidden);
+    assert!(!known.message().contains("rule 7"));
+    assert_eq!(known.cause(), Some("rule 7"));
+}
+
+#[tokio::test]
+async fn a_fault_of_the_policy_decision_point_is_a_refusal() {
+    let error = infer_as(Some("carol")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+}
+
+#[tokio::test]
+async fn open_gates_let_anonymous_pass() {
+    let access = Access::open();
+    let caller = access.authenticate(Arrival::default()).await.unwrap();
+    let permit: Permit<actions::Load> = access.authorize(&caller, None).await.unwrap();
+    assert_eq!(permit.caller().id(), "Anonymous");
+}
+
+#[test]
+fn credentials_do_not_show_in_debug() {
+    let credentials = Credentials {
+        authorization: vec!["Bearer secret".into()],
+        ..Credentials::default()
+    };
+    assert!(!format!("{credentials:?}").contains("secret"));
+}

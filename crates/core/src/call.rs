@@ -1,0 +1,109 @@
+//! What a handler may know of a request besides its tensors.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use oip_protocol::ModelRef;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::Caller;
+
+/// The circumstances of one inference.
+#[derive(Debug)]
+pub struct Call {
+    model: ModelRef,
+    caller: Caller,
+    deadline: Option<Instant>,
+    cancelled: CancellationToken,
+    timings: Timings,
+}
+
+impl Call {
+    pub(crate) fn new(model: ModelRef, caller: Caller, deadline: Option<Instant>) -> Self {
+        Self {
+            model,
+            caller,
+            deadline,
+            cancelled: CancellationToken::new(),
+            timings: Timings::default(),
+        }
+    }
+
+    /// The model that is asked, with the version where the caller named one.
+    #[must_use]
+    pub fn model(&self) -> &ModelRef {
+        &self.model
+    }
+
+    /// Who is asking, from where, and with which of the headers that handlers may see.
+    #[must_use]
+    pub fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// When the answer is no longer wanted; `None` when there is no such moment.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// Is cancelled when the caller has left or the deadline has passed. The future of the
+    /// handler is dropped then by itself; work that runs elsewhere (a thread, a process) should
+    /// look here.
+    #[must_use]
+    pub fn cancelled(&self) -> &CancellationToken {
+        &self.cancelled
+    }
+
+    /// Where to write down how long the parts of the work took. Optional.
+    #[must_use]
+    pub fn timings(&self) -> &Timings {
+        &self.timings
+    }
+}
+
+/// How long the parts of an inference took, written by whoever does them and read once at the
+/// end. Nanoseconds.
+#[derive(Debug, Default)]
+pub struct Timings {
+    queue: AtomicU64,
+    input: AtomicU64,
+    infer: AtomicU64,
+    output: AtomicU64,
+}
+
+/// The parts of an inference, as the statistics extension names them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// Waiting for a slot.
+    Queue,
+    /// Making the engine's inputs.
+    ComputeInput,
+    /// Running the model.
+    ComputeInfer,
+    /// Taking the engine's outputs.
+    ComputeOutput,
+}
+
+impl Timings {
+    fn part(&self, part: Part) -> &AtomicU64 {
+        match part {
+            Part::Queue => &self.queue,
+            Part::ComputeInput => &self.input,
+            Part::ComputeInfer => &self.infer,
+            Part::ComputeOutput => &self.output,
+        }
+    }
+
+    /// Adds to the time that a part took.
+    pub fn add(&self, part: Part, took: Duration) {
+        let ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        self.part(part).fetch_add(ns, Relaxed);
+    }
+
+    /// The time that a part took so far, in nanoseconds.
+    pub fn get(&self, part: Part) -> u64 {
+        self.part(part).load(Relaxed)
+    }
+}

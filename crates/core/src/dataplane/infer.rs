@@ -1,0 +1,152 @@
+//! The way of one inference through the rooms.
+
+use std::time::Instant;
+
+use oip_protocol::{Error, ErrorKind, InferRequest, InferResponse, ModelRef, Result};
+
+use super::Dataplane;
+use crate::access::actions;
+use crate::call::Part;
+use crate::statistics::Ended;
+use crate::validate::{check_request, check_response};
+use crate::{Call, Permit, ResolvedModel, execute, select};
+
+impl Dataplane {
+    /// Runs a model. `deadline` is the caller's; the server's own limit may come first.
+    ///
+    /// Dropping the future cancels the work.
+    ///
+    /// # Errors
+    /// By kind, as the table of [`ErrorKind`] says; each message names what does not fit.
+    pub async fn infer(
+        &self,
+        permit: Permit<actions::Infer>,
+        request: InferRequest,
+        deadline: Option<tokio::time::Instant>,
+    ) -> Result<InferResponse> {
+        let _slot = self.slots.take().await?;
+        let deadline = execute::deadline(deadline, self.limits.request_timeout);
+        let (caller, model) = permit.into_parts();
+        let call = Call::new(model.ok_or_else(no_model)?, caller, deadline);
+        // Whoever still works for this call when it ends, by an answer or by the caller leaving,
+        // is told to stop.
+        let _cancel = call.cancelled().clone().drop_guard();
+        let begun = Instant::now();
+        let model = self.models.resolve(call.model()).await?;
+        let result = execute::until(deadline, self.run(&*model, request, &call)).await;
+        self.account(&*model, &call, begun, &result);
+        result
+    }
+
+    /// One line a room.
+    async fn run(
+        &self,
+        model: &dyn ResolvedModel,
+        request: InferRequest,
+        call: &Call,
+    ) -> Result<InferResponse> {
+        let request = check_request(model.metadata(), request)?;
+        let wanted = self.codecs.asked(&request)?;
+        let asked = without_tensors(&request);
+        let request = self.codecs.decode_request(request)?;
+        let mut response = execute::fenced(model.infer(request, call)).await?;
+        check_response(model.metadata(), &asked, &response)?;
+        select::select(model, &asked.outputs, &mut response)?;
+        let mut response = self.codecs.encode_response(response, &wanted)?;
+        address(&mut response, model, call.model(), asked.id);
+        Ok(response)
+    }
+
+    /// Writes down what became of an inference: once, whatever happened.
+    fn account(
+        &self,
+        model: &dyn ResolvedModel,
+        call: &Call,
+        begun: Instant,
+        result: &Result<InferResponse>,
+    ) {
+        let answered = ModelRef {
+            name: call.model().name.clone(),
+            version: model.version().map(str::to_owned),
+        };
+        let batch = result
+            .as_ref()
+            .ok()
+            .map(|response| batch_size(model, response));
+        let took = begun.elapsed();
+        self.statistics.record(
+            &answered,
+            &Ended {
+                took,
+                timings: call.timings(),
+                batch,
+            },
+        );
+        if let Err(error) = result {
+            log(&answered, error);
+        }
+        tracing::debug!(
+            model = answered.name,
+            queue_ns = call.timings().get(Part::Queue),
+            infer_ns = call.timings().get(Part::ComputeInfer),
+            ok = result.is_ok(),
+            "inference ended"
+        );
+    }
+}
+
+/// Name, version and id, where the handler left them empty. The id is always the request's.
+fn address(
+    response: &mut InferResponse,
+    model: &dyn ResolvedModel,
+    asked: &ModelRef,
+    id: Option<String>,
+) {
+    if response.model_name.is_empty() {
+        response.model_name.clone_from(&asked.name);
+    }
+    if response.model_version.is_none() {
+        response.model_version = model.version().map(str::to_owned);
+    }
+    response.id = id;
+}
+
+/// What of a request is still needed when the handler has taken its tensors.
+fn without_tensors(request: &InferRequest) -> InferRequest {
+    InferRequest {
+        id: request.id.clone(),
+        outputs: request.outputs.clone(),
+        ..InferRequest::default()
+    }
+}
+
+/// How many inferences an answer stands for: its first dimension where the model declares that
+/// open, else one.
+fn batch_size(model: &dyn ResolvedModel, response: &InferResponse) -> u64 {
+    let declared = model
+        .metadata()
+        .and_then(|metadata| metadata.outputs.first());
+    let open = declared.is_some_and(|output| output.shape.dims().first() == Some(&-1));
+    let first = response.outputs.first();
+    match first.and_then(|output| output.shape().dims().first()) {
+        Some(batch) if open => (*batch).max(1),
+        _ => 1,
+    }
+}
+
+fn log(model: &ModelRef, error: &Error) {
+    let kind = error.kind();
+    let (name, version) = (&model.name, model.version.as_deref().unwrap_or(""));
+    let cause = error.cause().unwrap_or("");
+    let message = error.message();
+    match kind {
+        ErrorKind::HandlerFailed => {
+            tracing::error!(model = %name, version, ?kind, cause, "{message}");
+        }
+        _ => tracing::debug!(model = %name, version, ?kind, cause, "{message}"),
+    }
+}
+
+fn no_model() -> Error {
+    Error::malformed("an inference needs the name of a model")
+}

@@ -1,0 +1,166 @@
+//! The one pipeline. Both doors call it; so can you, without any door.
+//!
+//! ```
+//! use oip_core::protocol::{InferRequest, ModelRef};
+//! use oip_core::{Access, Arrival, Dataplane, DefaultModelHandler};
+//!
+//! # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+//! let dataplane = Dataplane::of_handler(DefaultModelHandler, Access::open());
+//! dataplane.start().await;
+//! let caller = dataplane.authenticate(Arrival::default()).await?;
+//! let permit = dataplane.authorize_model(&caller, ModelRef::new("iris")).await?;
+//! let error = dataplane.infer(permit, InferRequest::default(), None).await.unwrap_err();
+//! assert_eq!(error.kind().http_status(), 501);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod infer;
+mod model;
+mod server;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+
+use oip_protocol::{ModelRef, Result};
+
+use crate::access::{Action, actions};
+use crate::content::{ContentCodec, ContentCodecs};
+use crate::execute::Slots;
+use crate::models::Handled;
+use crate::statistics::Statistics;
+use crate::{Access, Arrival, Caller, Limits, ModelHandler, Models, Permit};
+
+/// The pipeline of one server: its models, its gates, its limits and its statistics.
+///
+/// Every call but [`authenticate`](Self::authenticate) and the two `authorize…` takes a
+/// [`Permit`] for that very call, which only those can make.
+pub struct Dataplane {
+    models: Arc<dyn Models>,
+    access: Access,
+    limits: Limits,
+    slots: Slots,
+    codecs: ContentCodecs,
+    statistics: Statistics,
+    phase: AtomicU8,
+    extensions: Vec<String>,
+}
+
+/// Where a server stands between start and stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Phase {
+    /// It loads its models.
+    Starting = 0,
+    /// It serves.
+    Serving = 1,
+    /// It finishes what is in flight.
+    Draining = 2,
+}
+
+impl Dataplane {
+    /// A pipeline before these models and behind these gates.
+    pub fn new(models: Arc<dyn Models>, access: Access, limits: Limits) -> Self {
+        Self {
+            slots: Slots::new("this server", limits.in_flight, 0),
+            statistics: Statistics::new(limits.statistics),
+            models,
+            access,
+            limits,
+            codecs: ContentCodecs::default(),
+            phase: AtomicU8::new(Phase::Starting as u8),
+            extensions: Vec::new(),
+        }
+    }
+
+    /// A pipeline before a handler that answers for every name.
+    pub fn of_handler(handler: impl ModelHandler, access: Access) -> Self {
+        let models = Handled::new(handler, [""; 0]);
+        Self::new(Arc::new(models), access, Limits::default())
+    }
+
+    /// Adds a content type.
+    #[must_use]
+    pub fn with_codec(mut self, codec: impl ContentCodec) -> Self {
+        self.codecs.add(codec);
+        self
+    }
+
+    /// Adds the name of an extension that a door brings, for the server's metadata.
+    #[must_use]
+    pub fn with_extension(mut self, name: impl Into<String>) -> Self {
+        self.extensions.push(name.into());
+        self
+    }
+
+    /// The gates.
+    #[must_use]
+    pub fn access(&self) -> &Access {
+        &self.access
+    }
+
+    /// Loads what should be there from the start; the server is ready after it.
+    pub async fn start(&self) {
+        self.models.start().await;
+        // A drain that was asked for meanwhile stands.
+        let _ = self.phase.compare_exchange(
+            Phase::Starting as u8,
+            Phase::Serving as u8,
+            Relaxed,
+            Relaxed,
+        );
+    }
+
+    /// From now on the server says that it is not ready; what is in flight goes on.
+    pub fn drain(&self) {
+        self.phase.store(Phase::Draining as u8, Relaxed);
+    }
+
+    /// Where the server stands.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        match self.phase.load(Relaxed) {
+            0 => Phase::Starting,
+            1 => Phase::Serving,
+            _ => Phase::Draining,
+        }
+    }
+
+    /// Who is asking, from the head of the request alone. See [`Access::authenticate`].
+    ///
+    /// # Errors
+    /// `Unauthenticated` when a credential is shown and does not hold.
+    pub async fn authenticate(&self, arrival: Arrival) -> Result<Caller> {
+        self.access.authenticate(arrival).await
+    }
+
+    /// Whether a caller may do `A` with a model. See [`Access::authorize`].
+    ///
+    /// # Errors
+    /// `Unauthenticated`, `Forbidden` or `Unavailable`.
+    pub async fn authorize_model<A: actions::Permitted>(
+        &self,
+        caller: &Caller,
+        model: ModelRef,
+    ) -> Result<Permit<A>> {
+        self.access.authorize(caller, Some(model)).await
+    }
+
+    /// Whether a caller may do `A`, which concerns no model.
+    ///
+    /// # Errors
+    /// `Unauthenticated`, `Forbidden` or `Unavailable`.
+    pub async fn authorize<A: actions::Permitted>(&self, caller: &Caller) -> Result<Permit<A>> {
+        self.access.authorize(caller, None).await
+    }
+
+    /// Whether an anonymous caller could be permitted an action at all.
+    #[must_use]
+    pub fn may_permit_anonymous(&self, action: Action) -> bool {
+        self.access.may_permit_anonymous(action)
+    }
+}
+
+#[cfg(test)]
+mod tests;

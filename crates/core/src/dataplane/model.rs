@@ -1,0 +1,165 @@
+//! The calls that concern one model, and the model repository.
+
+use oip_protocol::{
+    Error, ErrorKind, ModelConfig, ModelMetadata, ModelRef, ModelState, ModelStatistics,
+    RepositoryEntry, Result,
+};
+
+use super::{Dataplane, Phase};
+use crate::Permit;
+use crate::access::actions;
+use crate::execute::fenced;
+
+impl Dataplane {
+    /// What a model declares.
+    ///
+    /// # Errors
+    /// `NotFound`, `Unavailable`, or the handler's own.
+    pub async fn model_metadata(&self, permit: Permit<actions::Metadata>) -> Result<ModelMetadata> {
+        fenced(self.models.metadata(&of(permit.model())?)).await
+    }
+
+    /// Whether a model can answer now.
+    ///
+    /// # Errors
+    /// `NotFound` for a model that is not here.
+    pub async fn model_ready(&self, permit: Permit<actions::Ready>) -> Result<bool> {
+        let model = of(permit.model())?;
+        let ready = fenced(self.models.ready(&model)).await?;
+        Ok(ready && self.phase() != Phase::Draining)
+    }
+
+    /// How a model is served.
+    ///
+    /// # Errors
+    /// As [`model_metadata`](Self::model_metadata); `NotFound` where the extension does not work.
+    pub async fn model_config(&self, permit: Permit<actions::Config>) -> Result<ModelConfig> {
+        if !self.models.has_configs() {
+            return Err(no_extension("model_configuration"));
+        }
+        fenced(self.models.config(&of(permit.model())?)).await
+    }
+
+    /// The statistics of a model, or of every model that was asked.
+    ///
+    /// # Errors
+    /// `NotFound` for a model that is not here.
+    pub async fn statistics(
+        &self,
+        permit: Permit<actions::Statistics>,
+    ) -> Result<Vec<ModelStatistics>> {
+        let Some(model) = permit.model() else {
+            return Ok(self.with_loaded(self.statistics.read(None)).await);
+        };
+        fenced(self.models.ready(model)).await?;
+        let found = self.statistics.read(Some(model));
+        if !found.is_empty() {
+            return Ok(found);
+        }
+        // A model that was never asked has statistics too: all zero.
+        let loaded = self.with_loaded(Vec::new()).await;
+        let of_model = |statistics: &ModelStatistics| {
+            statistics.name == model.name
+                && model
+                    .version
+                    .as_ref()
+                    .is_none_or(|version| *version == statistics.version)
+        };
+        let mut loaded: Vec<_> = loaded.into_iter().filter(of_model).collect();
+        if loaded.is_empty() {
+            loaded.push(ModelStatistics {
+                name: model.name.clone(),
+                version: model.version.clone().unwrap_or_default(),
+                ..ModelStatistics::default()
+            });
+        }
+        Ok(loaded)
+    }
+
+    /// Adds a row of zeros for each model that is ready and was never asked.
+    async fn with_loaded(&self, mut statistics: Vec<ModelStatistics>) -> Vec<ModelStatistics> {
+        for entry in self.models.index().await.unwrap_or_default() {
+            let known = statistics
+                .iter()
+                .any(|row| row.name == entry.name && row.version == entry.version);
+            if entry.state == ModelState::Ready && !known {
+                statistics.push(ModelStatistics {
+                    name: entry.name,
+                    version: entry.version,
+                    ..ModelStatistics::default()
+                });
+            }
+        }
+        statistics.sort_by(|a, b| (&a.name, &a.version).cmp(&(&b.name, &b.version)));
+        statistics
+    }
+
+    /// Every model version and its state; only those that are ready when `ready` is set.
+    ///
+    /// # Errors
+    /// `NotFound` where the model repository extension does not work.
+    pub async fn repository_index(
+        &self,
+        _permit: Permit<actions::Index>,
+        ready: bool,
+    ) -> Result<Vec<RepositoryEntry>> {
+        self.needs_repository()?;
+        let mut entries = fenced(self.models.index()).await?;
+        entries.retain(|entry| !ready || entry.state == ModelState::Ready);
+        Ok(entries)
+    }
+
+    /// Loads a model, or loads it again.
+    ///
+    /// # Errors
+    /// `NotFound`, `DoesNotFit` for one that cannot be loaded, `Unavailable` where callers do
+    /// not control the models.
+    pub async fn load(&self, permit: Permit<actions::Load>) -> Result<()> {
+        self.needs_repository()?;
+        let model = of(permit.model())?;
+        let result = fenced(self.models.load(&model.name)).await;
+        report("load", &model, &result);
+        result
+    }
+
+    /// Unloads a model; what is in flight finishes first.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub async fn unload(&self, permit: Permit<actions::Unload>) -> Result<()> {
+        self.needs_repository()?;
+        let model = of(permit.model())?;
+        let result = fenced(self.models.unload(&model.name)).await;
+        report("unload", &model, &result);
+        result
+    }
+
+    fn needs_repository(&self) -> Result<()> {
+        match self.models.has_repository() {
+            true => Ok(()),
+            false => Err(no_extension("model_repository")),
+        }
+    }
+}
+
+/// A call of an extension that is not listed: 404 at the REST door, `UNIMPLEMENTED` at the gRPC
+/// door, which knows the kind by its own table.
+fn no_extension(name: &str) -> Error {
+    Error::new(
+        ErrorKind::NoSuchExtension,
+        format!("the extension '{name}' does not work on this server"),
+    )
+}
+
+fn of(model: Option<&ModelRef>) -> Result<ModelRef> {
+    model
+        .cloned()
+        .ok_or_else(|| Error::malformed("this needs the name of a model"))
+}
+
+fn report(what: &str, model: &ModelRef, result: &Result<()>) {
+    match result {
+        Ok(()) => tracing::info!(model = %model.name, "{what} done"),
+        Err(error) => tracing::warn!(model = %model.name, error = ?error, "{what} refused"),
+    }
+}

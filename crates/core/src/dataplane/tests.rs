@@ -1,0 +1,167 @@
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use oip_protocol::{
+    Datatype, ErrorKind, InferRequest, InferResponse, ModelMetadata, Tensor, TensorMetadata,
+};
+use tokio::time::Instant;
+
+use super::*;
+use crate::Call;
+
+/// Doubles `x` into `y`; a model's name makes it misbehave.
+#[derive(Default)]
+struct Doubler {
+    cancelled: Arc<AtomicBool>,
+}
+
+impl ModelHandler for Doubler {
+    async fn infer(&self, request: InferRequest, call: &Call) -> Result<InferResponse> {
+        let cancelled = Arc::clone(&self.cancelled);
+        let token = call.cancelled().clone();
+        match call.model().name.as_str() {
+            "panics" => panic!("oh"),
+            "hangs" => {
+                tokio::spawn(async move {
+                    token.cancelled().await;
+                    cancelled.store(true, Relaxed);
+                });
+                std::future::pending().await
+            }
+            "lies" => {
+                let output = Tensor::from_vec("y", [1], vec![1_i32])?;
+                return Ok(InferResponse::new([output]));
+            }
+            _ => {}
+        }
+        let input = request.inputs[0].to_slice::<f32>()?;
+        let doubled = input.iter().map(|x| x * 2.0).collect();
+        let shape = request.inputs[0].shape().clone();
+        Ok(InferResponse::new([Tensor::from_vec("y", shape, doubled)?]))
+    }
+
+    async fn model_metadata(&self, model: &ModelRef) -> Result<ModelMetadata> {
+        Ok(ModelMetadata {
+            name: model.name.clone(),
+            inputs: vec![TensorMetadata::new("x", Datatype::Fp32, [-1])],
+            outputs: vec![TensorMetadata::new("y", Datatype::Fp32, [-1])],
+            ..ModelMetadata::default()
+        })
+    }
+}
+
+fn request() -> InferRequest {
+    let input = Tensor::from_vec("x", [2], vec![1.0_f32, 2.0]).unwrap();
+    InferRequest::new([input]).id("42")
+}
+
+async fn infer(
+    dataplane: &Dataplane,
+    model: &str,
+    request: InferRequest,
+    deadline: Option<Instant>,
+) -> Result<InferResponse> {
+    let caller = dataplane.authenticate(Arrival::default()).await?;
+    let permit = dataplane
+        .authorize_model(&caller, ModelRef::new(model))
+        .await?;
+    dataplane.infer(permit, request, deadline).await
+}
+
+fn dataplane() -> Dataplane {
+    Dataplane::of_handler(Doubler::default(), Access::open())
+}
+
+#[tokio::test]
+async fn an_answer_carries_the_model_and_the_id_that_was_sent() {
+    let response = infer(&dataplane(), "m", request(), None).await.unwrap();
+    assert_eq!(response.model_name, "m");
+    assert_eq!(response.id.as_deref(), Some("42"));
+    let doubled = response.output("y").unwrap().as_slice::<f32>().unwrap();
+    assert_eq!(doubled, [2.0, 4.0]);
+}
+
+#[tokio::test]
+async fn a_panic_and_a_lie_of_the_handler_are_its_failure() {
+    for model in ["panics", "lies"] {
+        let error = infer(&dataplane(), model, request(), None)
+            .await
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::HandlerFailed, "{model}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn past_the_deadline_the_caller_is_answered_and_the_work_cancelled() {
+    let handler = Doubler::default();
+    let cancelled = Arc::clone(&handler.cancelled);
+    let dataplane = Dataplane::of_handler(handler, Access::open());
+    let deadline = Some(Instant::now() + Duration::from_millis(50));
+    let error = infer(&dataplane, "hangs", request(), deadline)
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TimedOut);
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert!(cancelled.load(Relaxed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_who_leaves_cancels_the_work() {
+    let handler = Doubler::default();
+    let cancelled = Arc::clone(&handler.cancelled);
+    let dataplane = Dataplane::of_handler(handler, Access::open());
+    let work = infer(&dataplane, "hangs", request(), None);
+    assert!(
+        tokio::time::timeout(Duration::from_millis(5), work)
+            .await
+            .is_err()
+    );
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert!(cancelled.load(Relaxed));
+}
+
+#[tokio::test]
+async fn beyond_the_limit_in_flight_a_request_is_refused_at_once() {
+    let limits = Limits {
+        in_flight: 1,
+        ..Limits::default()
+    };
+    let models = Arc::new(Handled::new(Doubler::default(), [""; 0]));
+    let dataplane = Dataplane::new(models, Access::open(), limits);
+    let mut hanging = Box::pin(infer(&dataplane, "hangs", request(), None));
+    assert!(hanging.as_mut().now_or_never().is_none());
+    let error = infer(&dataplane, "m", request(), None).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TooManyRequests);
+    drop(hanging);
+    assert!(infer(&dataplane, "m", request(), None).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_server_is_ready_between_start_and_drain() {
+    let dataplane = dataplane();
+    assert!(!dataplane.ready().await);
+    dataplane.start().await;
+    assert!(dataplane.ready().await);
+    dataplane.drain();
+    assert!(!dataplane.ready().await && dataplane.live());
+}
+
+#[tokio::test]
+async fn successes_and_failures_are_counted_apart() {
+    let dataplane = dataplane();
+    infer(&dataplane, "m", request(), None).await.unwrap();
+    infer(&dataplane, "m", InferRequest::default(), None)
+        .await
+        .unwrap_err();
+    let caller = dataplane.authenticate(Arrival::default()).await.unwrap();
+    let permit = dataplane.authorize(&caller).await.unwrap();
+    let [row] = dataplane
+        .statistics(permit)
+        .await
+        .unwrap()
+        .try_into()
+        .unwrap();
+    assert_eq!((row.success.count, row.fail.count), (1, 1));
+    assert_eq!(row.inference_count, 2, "two rows in the open dimension");
+}

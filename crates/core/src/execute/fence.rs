@@ -1,0 +1,46 @@
+//! A handler's panic is its request's failure, not the server's.
+
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+
+use futures_util::FutureExt;
+use oip_protocol::{Error, Result};
+
+/// Runs a future and turns a panic in it into a failure of the handler.
+///
+/// # Errors
+/// The future's own, or [`HandlerFailed`](oip_protocol::ErrorKind::HandlerFailed) with the
+/// panic's message as the cause.
+pub async fn fenced<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
+    // Unwind safety: whatever state the panic broke belongs to the handler, which is told in the
+    // documentation of the trait that it will be called again.
+    match AssertUnwindSafe(future).catch_unwind().await {
+        Ok(result) => result,
+        Err(panic) => Err(Error::handler_failed(format!(
+            "panic: {}",
+            message(panic.as_ref())
+        ))),
+    }
+}
+
+fn message(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_a_failure_with_its_message_as_the_cause() {
+        let error = fenced::<()>(async { panic!("index {} out of range", 3) })
+            .await
+            .unwrap_err();
+        assert_eq!(error.kind(), oip_protocol::ErrorKind::HandlerFailed);
+        assert_eq!(error.cause(), Some("panic: index 3 out of range"));
+    }
+}

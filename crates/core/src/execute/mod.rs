@@ -1,0 +1,86 @@
+//! Running a handler: a slot, a deadline, and a fence against its panics.
+
+mod fence;
+mod slot;
+
+use std::time::Duration;
+
+use oip_protocol::{Error, Result};
+use tokio::time::Instant;
+
+pub use fence::fenced;
+pub use slot::{Slot, Slots};
+
+/// Waits for a future until a deadline.
+///
+/// # Errors
+/// [`TimedOut`](oip_protocol::ErrorKind::TimedOut) when the deadline comes first, without
+/// polling the future at all when it has passed already.
+pub async fn until<T>(
+    deadline: Option<Instant>,
+    future: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    let Some(deadline) = deadline else {
+        return future.await;
+    };
+    if deadline <= Instant::now() {
+        return Err(expired());
+    }
+    match tokio::time::timeout_at(deadline, future).await {
+        Ok(result) => result,
+        Err(_) => Err(expired()),
+    }
+}
+
+/// The earlier of the caller's deadline and the server's own limit, counted from now.
+#[must_use]
+pub fn deadline(callers: Option<Instant>, limit: Option<Duration>) -> Option<Instant> {
+    let limit = limit.and_then(|limit| Instant::now().checked_add(limit));
+    match (callers, limit) {
+        (Some(callers), Some(limit)) => Some(callers.min(limit)),
+        (callers, limit) => callers.or(limit),
+    }
+}
+
+fn expired() -> Error {
+    Error::timed_out("the deadline ran out before the model answered")
+}
+
+#[cfg(test)]
+mod tests {
+    use oip_protocol::ErrorKind;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deadline_that_comes_first_is_timed_out() {
+        let deadline = Some(Instant::now() + Duration::from_millis(10));
+        let slow = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            Ok(())
+        };
+        let error = until(deadline, slow).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn past_its_deadline_a_future_is_not_run_at_all() {
+        let mut ran = false;
+        let work = async {
+            ran = true;
+            Ok(())
+        };
+        assert!(until(Some(Instant::now()), work).await.is_err());
+        assert!(!ran);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_earlier_of_two_deadlines_counts() {
+        let now = Instant::now();
+        let callers = Some(now + Duration::from_secs(9));
+        let limit = Some(Duration::from_secs(3));
+        assert_eq!(deadline(callers, limit), Some(now + Duration::from_secs(3)));
+        assert_eq!(deadline(callers, None), callers);
+        assert_eq!(deadline(None, None), None);
+    }
+}

@@ -1,0 +1,126 @@
+//! Slots: how many may run at once, and how many may wait for that.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use oip_protocol::{Error, Result};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// A bounded number of places to run, and a bounded queue before them.
+#[derive(Debug, Clone)]
+pub struct Slots(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    running: Arc<Semaphore>,
+    waiting: AtomicUsize,
+    most_waiting: usize,
+    /// Whose slots these are, as the refusal says it.
+    owner: String,
+}
+
+/// A place to run; given back when it is dropped.
+#[derive(Debug)]
+pub struct Slot {
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Slots {
+    /// `running` places (at least one), and a queue of `waiting` before them. `owner` stands in
+    /// the refusal, for instance `model 'iris'`.
+    pub fn new(owner: impl Into<String>, running: usize, waiting: usize) -> Self {
+        let running = running.clamp(1, Semaphore::MAX_PERMITS);
+        Self(Arc::new(Inner {
+            running: Arc::new(Semaphore::new(running)),
+            waiting: AtomicUsize::new(0),
+            most_waiting: waiting,
+            owner: owner.into(),
+        }))
+    }
+
+    /// Takes a place, waiting in the queue for it, first come first served. Dropping the future
+    /// leaves the queue.
+    ///
+    /// # Errors
+    /// [`TooManyRequests`](oip_protocol::ErrorKind::TooManyRequests) at once when the queue is full.
+    pub async fn take(&self) -> Result<Slot> {
+        let running = Arc::clone(&self.0.running);
+        if let Ok(permit) = Arc::clone(&running).try_acquire_owned() {
+            return Ok(Slot { _permit: permit });
+        }
+        let _place = Place::take(&self.0)?;
+        match running.acquire_owned().await {
+            Ok(permit) => Ok(Slot { _permit: permit }),
+            Err(_) => Err(Error::unavailable(format!(
+                "{} is shutting down",
+                self.0.owner
+            ))),
+        }
+    }
+
+    /// How many wait in the queue now.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.0.waiting.load(Relaxed)
+    }
+}
+
+/// A place in the queue; given back when it is dropped, also by a caller who leaves.
+struct Place<'a>(&'a Inner);
+
+impl<'a> Place<'a> {
+    fn take(slots: &'a Inner) -> Result<Self> {
+        let queued = slots.waiting.fetch_update(Relaxed, Relaxed, |waiting| {
+            (waiting < slots.most_waiting).then(|| waiting + 1)
+        });
+        match queued {
+            Ok(_) => Ok(Self(slots)),
+            Err(waiting) => Err(Error::too_many_requests(format!(
+                "the queue of {} is full: {waiting} requests wait already",
+                slots.owner
+            ))
+            .retry_after(1)),
+        }
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+    use oip_protocol::ErrorKind;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn beyond_the_queue_a_request_is_refused_at_once() {
+        let slots = Slots::new("model 'm'", 1, 1);
+        let held = slots.take().await.unwrap();
+        let mut waits = Box::pin(slots.take());
+        assert!(waits.as_mut().now_or_never().is_none());
+        let error = slots.take().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TooManyRequests);
+        assert_eq!(
+            error.message(),
+            "the queue of model 'm' is full: 1 requests wait already"
+        );
+        drop(held);
+        assert!(waits.await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_caller_who_leaves_the_queue_frees_its_place() {
+        let slots = Slots::new("model 'm'", 1, 1);
+        let _held = slots.take().await.unwrap();
+        let mut leaves = Box::pin(slots.take());
+        assert!(leaves.as_mut().now_or_never().is_none());
+        assert_eq!(slots.waiting(), 1);
+        drop(leaves);
+        assert_eq!(slots.waiting(), 0);
+    }
+}

@@ -1,0 +1,315 @@
+//! A user's handler as the models of a server, with the names that the server was given.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Instant;
+
+use oip_protocol::error::excerpt;
+use oip_protocol::{
+    Error, ErrorKind, InferRequest, InferResponse, ModelMetadata, ModelRef, ModelState,
+    RepositoryEntry, Result,
+};
+
+use super::{Models, ResolvedModel};
+use crate::call::Part;
+use crate::{BoxFuture, Call, ModelHandler};
+
+/// A handler and the names it answers for; without names it answers for every one.
+pub struct Handled<H> {
+    handler: Arc<H>,
+    /// The state of each name that was given, and why it is so.
+    names: RwLock<BTreeMap<String, (ModelState, String)>>,
+    named: bool,
+}
+
+impl<H: ModelHandler> Handled<H> {
+    /// A handler that answers for these names, or for every name when there are none.
+    pub fn new<N: Into<String>>(handler: H, names: impl IntoIterator<Item = N>) -> Self {
+        let unknown = || (ModelState::Unknown, "not loaded yet".to_owned());
+        let names: BTreeMap<_, _> = names
+            .into_iter()
+            .map(|name| (name.into(), unknown()))
+            .collect();
+        Self {
+            handler: Arc::new(handler),
+            named: !names.is_empty(),
+            names: RwLock::new(names),
+        }
+    }
+
+    fn state(&self, name: &str) -> Option<(ModelState, String)> {
+        let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
+        names.get(name).cloned()
+    }
+
+    fn set(&self, name: &str, state: ModelState, reason: impl Into<String>) {
+        let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
+        // A handler without names remembers only the loads that callers asked it for, and
+        // forgets what was unloaded, so that callers cannot make it grow.
+        if self.named || state == ModelState::Ready {
+            names.insert(name.to_owned(), (state, reason.into()));
+        } else {
+            names.remove(name);
+        }
+    }
+
+    /// Whether a name can be asked for.
+    fn check(&self, model: &ModelRef) -> Result<()> {
+        match self.state(&model.name) {
+            Some((ModelState::Ready, _)) => Ok(()),
+            Some((ModelState::Unavailable, reason)) if reason == UNLOADED => Err(unknown(model)),
+            Some((_, reason)) => Err(Error::unavailable(format!(
+                "{model} is not ready: {reason}"
+            ))),
+            None if self.named => Err(unknown(model)),
+            None => Ok(()),
+        }
+    }
+
+    async fn load_named(&self, name: &str, at_start: bool) -> Result<()> {
+        match self.handler.model_load(&ModelRef::new(name)).await {
+            // A handler that loads nothing is ready as it is.
+            Err(error) if at_start && error.kind() == ErrorKind::NotImplemented => Ok(()),
+            other => other,
+        }
+    }
+}
+
+const UNLOADED: &str = "unloaded";
+
+fn unknown(model: &ModelRef) -> Error {
+    Error::not_found(format!("{model} is not found"))
+}
+
+impl<H: ModelHandler> Models for Handled<H> {
+    fn start(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            let names: Vec<String> = {
+                let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
+                names.keys().cloned().collect()
+            };
+            for name in names {
+                self.set(&name, ModelState::Loading, "loading");
+                match self.load_named(&name, true).await {
+                    Ok(()) => self.set(&name, ModelState::Ready, ""),
+                    Err(error) => {
+                        let name = name.as_str();
+                        tracing::error!(model = name, error = ?error, "load failed");
+                        self.set(name, ModelState::Unavailable, error.message());
+                    }
+                }
+            }
+        })
+    }
+
+    fn all_ready(&self) -> BoxFuture<'_, bool> {
+        Box::pin(async move {
+            let names: Vec<_> = {
+                let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
+                names
+                    .iter()
+                    .map(|(name, state)| (name.clone(), state.clone()))
+                    .collect()
+            };
+            for (name, (state, reason)) in names {
+                let unloaded = state == ModelState::Unavailable && reason == UNLOADED;
+                let ready = state == ModelState::Ready
+                    && self
+                        .handler
+                        .model_ready(&ModelRef::new(name))
+                        .await
+                        .unwrap_or(false);
+                if !unloaded && !ready {
+                    return false;
+                }
+            }
+            true
+        })
+    }
+
+    fn resolve<'a>(&'a self, model: &'a ModelRef) -> BoxFuture<'a, Result<Arc<dyn ResolvedModel>>> {
+        Box::pin(async move {
+            self.check(model)?;
+            let metadata = match self.handler.checks_metadata() {
+                false => None,
+                true => match self.handler.model_metadata(model).await {
+                    Ok(metadata) => Some(metadata),
+                    Err(error) if error.kind() == ErrorKind::NotImplemented => None,
+                    Err(error) => return Err(error),
+                },
+            };
+            let handler = Arc::clone(&self.handler);
+            let version = model.version.clone();
+            let resolved: Arc<dyn ResolvedModel> = Arc::new(HandledModel {
+                handler,
+                version,
+                metadata,
+            });
+            Ok(resolved)
+        })
+    }
+
+    fn metadata<'a>(&'a self, model: &'a ModelRef) -> BoxFuture<'a, Result<ModelMetadata>> {
+        Box::pin(async move {
+            self.check(model)?;
+            let mut metadata = self.handler.model_metadata(model).await?;
+            if metadata.name.is_empty() {
+                metadata.name.clone_from(&model.name);
+            }
+            Ok(metadata)
+        })
+    }
+
+    fn ready<'a>(&'a self, model: &'a ModelRef) -> BoxFuture<'a, Result<bool>> {
+        Box::pin(async move {
+            match self.check(model) {
+                Ok(()) => self.handler.model_ready(model).await,
+                Err(error) if error.kind() == ErrorKind::Unavailable => Ok(false),
+                Err(error) => Err(error),
+            }
+        })
+    }
+
+    fn load<'a>(&'a self, model: &'a str) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            let before = self.state(model);
+            if self.named && before.is_none() {
+                return Err(unknown(&ModelRef::new(model)));
+            }
+            match self.load_named(model, false).await {
+                Ok(()) => {
+                    self.set(model, ModelState::Ready, "");
+                    Ok(())
+                }
+                Err(error) => {
+                    // What was ready goes on; what was not now has a newer reason.
+                    if !matches!(before, Some((ModelState::Ready, _)))
+                        && error.kind() != ErrorKind::NotImplemented
+                    {
+                        self.set(model, ModelState::Unavailable, error.message());
+                    }
+                    Err(error)
+                }
+            }
+        })
+    }
+
+    fn unload<'a>(&'a self, model: &'a str) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            if self.named && self.state(model).is_none() {
+                return Err(unknown(&ModelRef::new(model)));
+            }
+            self.handler.model_unload(&ModelRef::new(model)).await?;
+            self.set(model, ModelState::Unavailable, UNLOADED);
+            Ok(())
+        })
+    }
+
+    fn index(&self) -> BoxFuture<'_, Result<Vec<RepositoryEntry>>> {
+        let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
+        let entry = |(name, (state, reason)): (&String, &(ModelState, String))| RepositoryEntry {
+            name: excerpt(name),
+            version: String::new(),
+            state: *state,
+            reason: reason.clone(),
+        };
+        let entries = names.iter().map(entry).collect();
+        Box::pin(async move { Ok(entries) })
+    }
+}
+
+/// One model of a handler, as one request sees it.
+struct HandledModel<H> {
+    handler: Arc<H>,
+    version: Option<String>,
+    metadata: Option<ModelMetadata>,
+}
+
+impl<H: ModelHandler> ResolvedModel for HandledModel<H> {
+    fn version(&self) -> Option<&str> {
+        self.version.as_deref()
+    }
+
+    fn metadata(&self) -> Option<&ModelMetadata> {
+        self.metadata.as_ref()
+    }
+
+    fn infer<'a>(
+        &'a self,
+        request: InferRequest,
+        call: &'a Call,
+    ) -> BoxFuture<'a, Result<InferResponse>> {
+        Box::pin(async move {
+            let begun = Instant::now();
+            let response = self.handler.infer(request, call).await;
+            call.timings().add(Part::ComputeInfer, begun.elapsed());
+            response
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::DefaultModelHandler;
+
+    /// Loads whatever is not called `broken`.
+    struct Loader;
+
+    impl ModelHandler for Loader {
+        async fn model_load(&self, model: &ModelRef) -> Result<()> {
+            match model.name.as_str() {
+                "broken" => Err(Error::does_not_fit("no weights")),
+                _ => Ok(()),
+            }
+        }
+
+        async fn model_unload(&self, _: &ModelRef) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn without_names_every_name_is_ready() {
+        let models = Handled::new(DefaultModelHandler, [""; 0]);
+        models.start().await;
+        assert!(models.all_ready().await);
+        assert!(models.ready(&ModelRef::new("anything")).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn with_names_any_other_is_not_found() {
+        let models = Handled::new(DefaultModelHandler, ["iris"]);
+        models.start().await;
+        assert!(models.ready(&ModelRef::new("iris")).await.unwrap());
+        let error = models.ready(&ModelRef::new("rose")).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+    }
+
+    #[tokio::test]
+    async fn a_failed_load_makes_its_model_unavailable_and_the_server_not_ready() {
+        let models = Handled::new(Loader, ["iris", "broken"]);
+        models.start().await;
+        assert!(!models.all_ready().await);
+        assert!(models.ready(&ModelRef::new("iris")).await.unwrap());
+        assert!(!models.ready(&ModelRef::new("broken")).await.unwrap());
+        let index = models.index().await.unwrap();
+        let reasons: Vec<_> = index.iter().map(|entry| entry.reason.as_str()).collect();
+        assert_eq!(reasons, ["no weights", ""]);
+        let model = ModelRef::new("broken");
+        let refused = models.resolve(&model).await.err().unwrap();
+        assert_eq!(refused.kind(), ErrorKind::Unavailable);
+    }
+
+    #[tokio::test]
+    async fn an_unloaded_model_is_not_found_and_the_server_stays_ready() {
+        let models = Handled::new(Loader, ["iris"]);
+        models.start().await;
+        models.unload("iris").await.unwrap();
+        let error = models.ready(&ModelRef::new("iris")).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+        assert!(models.all_ready().await);
+        models.load("iris").await.unwrap();
+        assert!(models.ready(&ModelRef::new("iris")).await.unwrap());
+    }
+}

@@ -1,0 +1,41 @@
+//! The outputs that were asked for, in the order they were asked for, and classification.
+
+mod classification;
+
+use oip_protocol::{Error, InferResponse, RequestedOutput, Result};
+
+use crate::ResolvedModel;
+
+/// Keeps the outputs that were asked for, in that order; all of them when none was.
+///
+/// # Errors
+/// An output that was asked for and is not there, or a classification that cannot be made (400).
+pub fn select(
+    model: &dyn ResolvedModel,
+    asked: &[RequestedOutput],
+    response: &mut InferResponse,
+) -> Result<()> {
+    if asked.is_empty() {
+        return Ok(());
+    }
+    let mut found = std::mem::take(&mut response.outputs);
+    response.outputs.reserve(asked.len().min(found.len()));
+    for wanted in asked {
+        let Some(index) = found.iter().position(|output| output.name() == wanted.name) else {
+            let name = oip_protocol::error::excerpt(&wanted.name);
+            return Err(Error::does_not_fit(format!(
+                "the model has no output '{name}'"
+            )));
+        };
+        let output = found.swap_remove(index);
+        let output = match classification::classes(wanted)? {
+            None => output,
+            Some(classes) => classification::classify(model, &output, classes)?,
+        };
+        response.outputs.push(output);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

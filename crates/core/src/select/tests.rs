@@ -1,0 +1,83 @@
+use oip_protocol::{ErrorKind, InferRequest, ModelMetadata, Tensor};
+
+use super::*;
+use crate::{BoxFuture, Call};
+
+/// A model whose classes are called `class 0`, `class 1`; further ones have no name.
+struct Labelled([&'static str; 2]);
+
+impl ResolvedModel for Labelled {
+    fn version(&self) -> Option<&str> {
+        None
+    }
+    fn metadata(&self) -> Option<&ModelMetadata> {
+        None
+    }
+    fn infer<'a>(&'a self, _: InferRequest, _: &'a Call) -> BoxFuture<'a, Result<InferResponse>> {
+        Box::pin(async { Ok(InferResponse::default()) })
+    }
+    fn label(&self, _: &str, class: usize) -> Option<&str> {
+        self.0.get(class).copied()
+    }
+}
+
+const MODEL: Labelled = Labelled(["cat", "dog"]);
+
+fn response() -> InferResponse {
+    let scores = Tensor::from_vec(
+        "scores",
+        [2, 3],
+        vec![0.1_f32, 0.7, 0.2, 0.5, 0.5, f32::NAN],
+    );
+    let ids = Tensor::from_vec("ids", [2], vec![7_i64, 9]);
+    InferResponse::new([scores.unwrap(), ids.unwrap()])
+}
+
+fn classified(name: &str, k: i64) -> RequestedOutput {
+    let mut output = RequestedOutput::new(name);
+    output.parameters.insert("classification", k);
+    output
+}
+
+#[test]
+fn outputs_come_in_the_order_they_were_asked_for_and_all_when_none_was() {
+    let mut answer = response();
+    let asked = [RequestedOutput::new("ids"), RequestedOutput::new("scores")];
+    select(&MODEL, &asked, &mut answer).unwrap();
+    let names: Vec<_> = answer.outputs.iter().map(Tensor::name).collect();
+    assert_eq!(names, ["ids", "scores"]);
+    let mut answer = response();
+    select(&MODEL, &[], &mut answer).unwrap();
+    assert_eq!(answer.outputs.len(), 2);
+}
+
+#[test]
+fn the_largest_values_of_each_row_come_with_index_and_label_and_nan_last() {
+    let mut answer = response();
+    select(&MODEL, &[classified("scores", 2)], &mut answer).unwrap();
+    let output = &answer.outputs[0];
+    assert_eq!(output.shape().dims(), [2, 2]);
+    assert_eq!(
+        output.strings().unwrap(),
+        [
+            "0.700000:1:dog",
+            "0.200000:2",
+            "0.500000:0:cat",
+            "0.500000:1:dog"
+        ]
+    );
+}
+
+#[test]
+fn a_vector_is_one_row_and_integers_print_as_integers() {
+    let mut answer = response();
+    select(&MODEL, &[classified("ids", 9)], &mut answer).unwrap();
+    assert_eq!(answer.outputs[0].strings().unwrap(), ["9:1:dog", "7:0:cat"]);
+}
+
+#[test]
+fn a_count_that_is_none_is_refused() {
+    let mut answer = response();
+    let error = select(&MODEL, &[classified("ids", -1)], &mut answer).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Malformed);
+}

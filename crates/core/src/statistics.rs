@@ -1,0 +1,182 @@
+//! How often each model was asked and how long it took: recorded once per inference, at the end
+//! of the pipeline, whatever happened.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use oip_protocol::{BatchStatistics, ModelRef, ModelStatistics};
+
+use crate::call::{Part, Timings};
+
+/// The statistics of every model that was asked.
+#[derive(Debug)]
+pub struct Statistics {
+    models: RwLock<HashMap<ModelRef, Arc<Mutex<ModelStatistics>>>>,
+    most: usize,
+}
+
+/// One inference that has ended.
+pub(crate) struct Ended<'a> {
+    /// How long it took from decoded request to answer.
+    pub(crate) took: Duration,
+    /// How long its parts took.
+    pub(crate) timings: &'a Timings,
+    /// Its batch size; `None` when it failed.
+    pub(crate) batch: Option<u64>,
+}
+
+impl Statistics {
+    /// Nothing yet, and room for this many model versions.
+    #[must_use]
+    pub fn new(most: usize) -> Self {
+        Self {
+            models: RwLock::default(),
+            most,
+        }
+    }
+
+    /// Writes down an inference of a model (with the version that answered).
+    pub(crate) fn record(&self, model: &ModelRef, ended: &Ended<'_>) {
+        let Some(statistics) = self.of(model) else {
+            return;
+        };
+        let mut statistics = statistics.lock().unwrap_or_else(PoisonError::into_inner);
+        add(&mut statistics, ended);
+    }
+
+    fn of(&self, model: &ModelRef) -> Option<Arc<Mutex<ModelStatistics>>> {
+        let models = self.models.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = models.get(model) {
+            return Some(Arc::clone(known));
+        }
+        drop(models);
+        let mut models = self.models.write().unwrap_or_else(PoisonError::into_inner);
+        // A handler that answers for any name must not let callers fill the memory with names.
+        if models.len() >= self.most && !models.contains_key(model) {
+            return None;
+        }
+        let fresh = || {
+            Arc::new(Mutex::new(ModelStatistics {
+                name: model.name.clone(),
+                version: model.version.clone().unwrap_or_default(),
+                ..ModelStatistics::default()
+            }))
+        };
+        Some(Arc::clone(
+            models.entry(model.clone()).or_insert_with(fresh),
+        ))
+    }
+
+    /// The statistics of a model (of one version, or of all), or of every model; by name and
+    /// version.
+    #[must_use]
+    pub fn read(&self, model: Option<&ModelRef>) -> Vec<ModelStatistics> {
+        let models = self.models.read().unwrap_or_else(PoisonError::into_inner);
+        let wanted = |known: &ModelRef| {
+            model.is_none_or(|model| {
+                model.name == known.name
+                    && (model.version.is_none() || model.version == known.version)
+            })
+        };
+        let mut found: Vec<_> = models
+            .iter()
+            .filter(|(known, _)| wanted(known))
+            .map(|(_, held)| held.lock().unwrap_or_else(PoisonError::into_inner).clone())
+            .collect();
+        found.sort_by(|a, b| (&a.name, &a.version).cmp(&(&b.name, &b.version)));
+        found
+    }
+}
+
+fn add(statistics: &mut ModelStatistics, ended: &Ended<'_>) {
+    let took = u64::try_from(ended.took.as_nanos()).unwrap_or(u64::MAX);
+    let Some(batch) = ended.batch else {
+        statistics.fail.add(took);
+        return;
+    };
+    let timings = ended.timings;
+    statistics.last_inference = unix_milliseconds();
+    statistics.inference_count += batch;
+    statistics.execution_count += 1;
+    statistics.success.add(took);
+    statistics.queue.add(timings.get(Part::Queue));
+    let batches = &mut statistics.batches;
+    let row = match batches.iter().position(|row| row.batch_size == batch) {
+        Some(index) => batches.get_mut(index),
+        // Callers choose batch sizes; what is beyond the bound counts in the sums alone.
+        None if batches.len() < MOST_BATCH_SIZES => {
+            batches.push(BatchStatistics {
+                batch_size: batch,
+                ..BatchStatistics::default()
+            });
+            batches.last_mut()
+        }
+        None => None,
+    };
+    if let Some(row) = row {
+        row.compute_input.add(timings.get(Part::ComputeInput));
+        row.compute_infer.add(timings.get(Part::ComputeInfer));
+        row.compute_output.add(timings.get(Part::ComputeOutput));
+    }
+    statistics
+        .compute_input
+        .add(timings.get(Part::ComputeInput));
+    statistics
+        .compute_infer
+        .add(timings.get(Part::ComputeInfer));
+    statistics
+        .compute_output
+        .add(timings.get(Part::ComputeOutput));
+}
+
+/// Most batch sizes of one model that are counted apart.
+const MOST_BATCH_SIZES: usize = 256;
+
+fn unix_milliseconds() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| {
+            u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(statistics: &Statistics, name: &str, batch: Option<u64>) {
+        let timings = Timings::default();
+        timings.add(Part::ComputeInfer, Duration::from_nanos(5));
+        let took = Duration::from_nanos(9);
+        let ended = Ended {
+            took,
+            timings: &timings,
+            batch,
+        };
+        statistics.record(&ModelRef::new(name).version("1"), &ended);
+    }
+
+    #[test]
+    fn a_batch_of_8_is_8_inferences_and_one_execution() {
+        let statistics = Statistics::new(4);
+        record(&statistics, "m", Some(8));
+        record(&statistics, "m", Some(1));
+        record(&statistics, "m", None);
+        let [model] = statistics.read(None).try_into().unwrap();
+        assert_eq!((model.inference_count, model.execution_count), (9, 2));
+        assert_eq!((model.success.count, model.success.ns), (2, 18));
+        assert_eq!((model.fail.count, model.compute_infer.ns), (1, 10));
+        assert_eq!(model.batches.len(), 2);
+    }
+
+    #[test]
+    fn names_beyond_the_bound_are_not_kept() {
+        let statistics = Statistics::new(2);
+        for name in ["a", "b", "c"] {
+            record(&statistics, name, Some(1));
+        }
+        assert_eq!(statistics.read(None).len(), 2);
+        assert_eq!(statistics.read(Some(&ModelRef::new("a"))).len(), 1);
+    }
+}
