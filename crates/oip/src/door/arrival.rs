@@ -1,0 +1,75 @@
+//! What a request's head says of the caller.
+
+use http::request::Parts;
+use http::{HeaderMap, HeaderName};
+use oip_core::access::{Arrival, Credentials};
+
+use super::{DoorOptions, Peer};
+
+/// What the gates need to know of a request, from its head alone.
+#[must_use]
+pub fn arrival(parts: &Parts, options: &DoorOptions) -> Arrival {
+    let headers = &parts.headers;
+    Arrival {
+        credentials: Credentials {
+            authorization: values(headers, &http::header::AUTHORIZATION),
+            api_key: values(headers, &HeaderName::from_static("x-api-key")),
+            client_certificate: None,
+        },
+        peer: parts.extensions.get::<Peer>().map(|peer| peer.0.ip()),
+        path: parts.uri.path().to_owned(),
+        headers: forwarded(headers, &options.forward_headers),
+    }
+}
+
+/// Every value of a header. One that is not text becomes one that cannot hold: a credential that
+/// is shown must never count as none.
+fn values(headers: &HeaderMap, name: &HeaderName) -> Vec<String> {
+    headers
+        .get_all(name)
+        .iter()
+        .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+        .collect()
+}
+
+fn forwarded(headers: &HeaderMap, allowed: &[String]) -> Vec<(String, String)> {
+    allowed
+        .iter()
+        .flat_map(|name| {
+            let values = headers.get_all(name.as_str()).iter();
+            values.filter_map(|value| Some((name.clone(), value.to_str().ok()?.to_owned())))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(headers: &[(&str, &[u8])]) -> Parts {
+        let mut request = http::Request::builder().uri("/v2/models/iris?x=1");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.body(()).unwrap().into_parts().0
+    }
+
+    #[test]
+    fn handlers_see_only_the_headers_that_were_allowed() {
+        let options = DoorOptions {
+            forward_headers: vec!["x-tenant".into()],
+            ..DoorOptions::default()
+        };
+        let parts = parts(&[("x-tenant", b"a"), ("cookie", b"secret")]);
+        let arrival = arrival(&parts, &options);
+        assert_eq!(arrival.headers, [("x-tenant".to_owned(), "a".to_owned())]);
+        assert_eq!(arrival.path, "/v2/models/iris");
+    }
+
+    #[test]
+    fn a_credential_that_is_not_text_is_still_shown() {
+        let parts = parts(&[("authorization", b"Bearer \xff")]);
+        let arrival = arrival(&parts, &DoorOptions::default());
+        assert_eq!(arrival.credentials.authorization.len(), 1);
+    }
+}

@@ -1,0 +1,60 @@
+//! What both doors share: their settings, and what they read from the head of a request before
+//! anything else.
+
+mod arrival;
+mod deadline;
+mod origin;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use oip_core::Dataplane;
+use oip_protocol::DecodeLimits;
+
+pub use arrival::arrival;
+pub use deadline::{TIMEOUT_HEADER, deadline};
+pub use origin::{Origins, refuse_foreign_origin};
+
+/// The caller's address, which the accept loop leaves in a request's extensions.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer(pub SocketAddr);
+
+/// One server as its doors see it.
+pub struct Door {
+    /// The pipeline.
+    pub dataplane: Arc<Dataplane>,
+    /// The settings of both doors.
+    pub options: DoorOptions,
+}
+
+/// Settings of the doors, with the defaults of the contract.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct DoorOptions {
+    /// Largest body, also after decompression, and largest gRPC message, in bytes: 64 MiB.
+    pub body_limit: usize,
+    /// What decoders refuse to take in.
+    pub decode: DecodeLimits,
+    /// Names, in lower case, of the headers that handlers may see; none.
+    pub forward_headers: Vec<String>,
+    /// Origins of web pages that may call this server; none but its own.
+    pub cors_origins: Vec<String>,
+    /// Whether `/docs` is served; true.
+    pub docs: bool,
+    /// Whether probes (live, ready, `grpc.health.v1`) are decided by the policy; false, they are
+    /// open.
+    pub probes_by_policy: bool,
+}
+
+impl Default for DoorOptions {
+    fn default() -> Self {
+        Self {
+            body_limit: 64 << 20,
+            decode: DecodeLimits::default(),
+            forward_headers: Vec::new(),
+            cors_origins: Vec::new(),
+            docs: true,
+            probes_by_policy: false,
+        }
+    }
+}
