@@ -2,6 +2,8 @@
 //!
 //! Write a [`ModelHandler`] and hand it to a [`Server`].
 pub mod door;
+pub mod grpc;
+pub mod rest;
 pub mod server;
 
 pub use door::{Door, DoorOptions};

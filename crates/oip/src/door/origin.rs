@@ -2,13 +2,16 @@
 
 use std::net::SocketAddr;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use oip_protocol::error::excerpt;
 use oip_protocol::{Error, Result};
 
 /// The origins of web pages that may call this server.
 #[derive(Debug, Clone, Default)]
-pub struct Origins(Vec<String>);
+pub struct Origins {
+    allowed: Vec<String>,
+    same_host: bool,
+}
 
 impl Origins {
     /// The server's own addresses and those that the operator allows, such as
@@ -28,12 +31,36 @@ impl Origins {
             }
             origins.push(format!("{scheme}://{address}"));
         }
-        Self(origins)
+        Self {
+            allowed: origins,
+            same_host: false,
+        }
     }
 
-    fn allow(&self, origin: &str) -> bool {
+    /// For routes in somebody else's application, whose address is not known here: its own
+    /// pages (their origin names the host that the request names) and those that the operator
+    /// allows.
+    #[must_use]
+    pub fn same_host(allowed: &[String]) -> Self {
+        Self {
+            same_host: true,
+            ..Self::new(&[], allowed, "http")
+        }
+    }
+
+    fn allow(&self, origin: &str, host: Option<&HeaderValue>) -> bool {
         let origin = origin.to_ascii_lowercase();
-        self.0.contains(&origin)
+        let own = || {
+            let (_, named) = origin.split_once("://")?;
+            Some(self.same_host && named.as_bytes().eq_ignore_ascii_case(host?.as_bytes()))
+        };
+        self.allowed.contains(&origin) || own().unwrap_or(false)
+    }
+
+    /// Whether an origin was allowed by the operator or is the server's own.
+    #[must_use]
+    pub fn contains(&self, origin: &str) -> bool {
+        self.allow(origin, None)
     }
 }
 
@@ -45,7 +72,7 @@ impl Origins {
 pub fn refuse_foreign_origin(headers: &HeaderMap, origins: &Origins) -> Result<()> {
     for value in headers.get_all(http::header::ORIGIN) {
         let origin = value.to_str().unwrap_or("");
-        if !origins.allow(origin) {
+        if !origins.allow(origin, headers.get(http::header::HOST)) {
             return Err(Error::forbidden(format!(
                 "pages of the origin '{}' may not call this server",
                 excerpt(origin)
@@ -78,6 +105,17 @@ mod tests {
             assert!(check(origin).is_ok(), "{origin}");
         }
         assert!(refuse_foreign_origin(&HeaderMap::new(), &Origins::default()).is_ok());
+    }
+
+    #[test]
+    fn in_somebodys_application_its_own_pages_pass() {
+        let mut headers = HeaderMap::new();
+        headers.insert("origin", "https://app.example".parse().unwrap());
+        headers.insert("host", "app.example".parse().unwrap());
+        let origins = Origins::same_host(&[]);
+        assert!(refuse_foreign_origin(&headers, &origins).is_ok());
+        headers.insert("origin", "https://evil.example".parse().unwrap());
+        assert!(refuse_foreign_origin(&headers, &origins).is_err());
     }
 
     #[test]

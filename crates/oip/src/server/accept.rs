@@ -1,0 +1,239 @@
+//! The one accept loop behind both doors.
+//!
+//! It is hyper's, not tonic's own server: that one enforces `grpc-timeout` by itself and answers
+//! it with the wrong code.
+
+use std::convert::Infallible;
+use std::future::Ready;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::routing::future::RouteFuture;
+use futures_util::future::Either;
+use http::{HeaderMap, Request, Response};
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tower::Service;
+
+use super::Kind;
+use super::drain::Drain;
+use crate::door::Peer;
+use crate::rest;
+
+/// Limits of connections, before any request is read.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ConnectionLimits {
+    /// Most connections at once, of both doors together; 10,000. Further ones wait in the
+    /// system's backlog.
+    pub connections: usize,
+    /// Largest head of a request (names and values of its headers, and its path), in bytes;
+    /// 64 KiB. A larger one is refused with 431.
+    pub header_bytes: usize,
+    /// Longest that a head may take to arrive; 30 s. Then the connection is closed.
+    pub header_timeout: Duration,
+    /// Most requests at once on one HTTP/2 connection; 256.
+    pub streams: u32,
+}
+
+impl Default for ConnectionLimits {
+    fn default() -> Self {
+        Self {
+            connections: 10_000,
+            header_bytes: 64 << 10,
+            header_timeout: Duration::from_secs(30),
+            streams: 256,
+        }
+    }
+}
+
+/// HTTP/2 flow control: what one stream, and one connection, may send ahead of being read. A
+/// whole tensor of a few megabytes fits, so that its sender does not wait for updates.
+const STREAM_WINDOW: u32 = 4 << 20;
+const CONNECTION_WINDOW: u32 = 16 << 20;
+const FRAME: u32 = 1 << 20;
+
+/// How long the loop rests after a failed accept (out of file descriptors, say).
+const REST_AFTER_FAULT: Duration = Duration::from_millis(50);
+
+/// What every accept loop of a server shares.
+pub(super) struct Accepting {
+    limits: Arc<ConnectionLimits>,
+    connections: Arc<Semaphore>,
+    drain: Drain,
+}
+
+impl Accepting {
+    pub(super) fn new(limits: ConnectionLimits, drain: Drain) -> Self {
+        let most = limits.connections.clamp(1, Semaphore::MAX_PERMITS);
+        Self {
+            connections: Arc::new(Semaphore::new(most)),
+            limits: Arc::new(limits),
+            drain,
+        }
+    }
+
+    /// Accepts connections in a task of its own until the drain begins.
+    pub(super) fn spawn(&self, listener: TcpListener, kind: Kind, rest: Router, grpc: Router) {
+        let limits = Arc::clone(&self.limits);
+        let connections = Arc::clone(&self.connections);
+        let drain = self.drain.clone();
+        let builder = Arc::new(builder(&limits));
+        tokio::spawn(async move {
+            let accept = async {
+                loop {
+                    // A place first: a connection that has none is not taken from the backlog.
+                    let Ok(place) = Arc::clone(&connections).acquire_owned().await else {
+                        return;
+                    };
+                    let (stream, peer) = match listener.accept().await {
+                        Ok(accepted) => accepted,
+                        Err(error) => {
+                            tracing::warn!(%error, "accept failed");
+                            tokio::time::sleep(REST_AFTER_FAULT).await;
+                            continue;
+                        }
+                    };
+                    let doors = Doors {
+                        kind,
+                        rest: rest.clone(),
+                        grpc: grpc.clone(),
+                        peer,
+                        limits: Arc::clone(&limits),
+                        asked: Arc::new(AtomicBool::new(false)),
+                    };
+                    let (builder, drain) = (Arc::clone(&builder), drain.clone());
+                    tokio::spawn(async move {
+                        serve(&builder, stream, doors, drain).await;
+                        drop(place);
+                    });
+                }
+            };
+            tokio::select! {
+                () = accept => {}
+                () = drain.begun() => {}
+            }
+        });
+    }
+}
+
+fn builder(limits: &ConnectionLimits) -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_timeout)
+        .pipeline_flush(true);
+    let head = u32::try_from(limits.header_bytes).unwrap_or(u32::MAX);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.streams)
+        .max_header_list_size(head)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(FRAME);
+    builder
+}
+
+/// One connection, from its first byte to its last.
+async fn serve(
+    builder: &auto::Builder<TokioExecutor>,
+    stream: TcpStream,
+    doors: Doors,
+    drain: Drain,
+) {
+    let _counted = drain.count();
+    // Answers are written whole; waiting to fill a segment only delays them.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "cannot set TCP_NODELAY");
+    }
+    let (asked, patience) = (Arc::clone(&doors.asked), doors.limits.header_timeout);
+    let connection = builder.serve_connection(TokioIo::new(stream), doors);
+    // hyper's own time-out begins when it knows the HTTP version; a caller that sends less than
+    // that must not stay either.
+    let silence = tokio::time::sleep(patience);
+    tokio::pin!(connection, silence);
+    let (mut draining, mut patient) = (false, false);
+    let ended = loop {
+        tokio::select! {
+            ended = &mut connection => break ended,
+            () = drain.begun(), if !draining => {
+                draining = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            () = drain.over() => return,
+            () = &mut silence, if !patient => {
+                if !asked.load(Relaxed) {
+                    return;
+                }
+                patient = true;
+            }
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "connection ended");
+    }
+}
+
+/// The doors as one connection sees them.
+struct Doors {
+    kind: Kind,
+    rest: Router,
+    grpc: Router,
+    peer: SocketAddr,
+    limits: Arc<ConnectionLimits>,
+    /// Whether the connection has brought a whole head yet.
+    asked: Arc<AtomicBool>,
+}
+
+impl Doors {
+    fn is_grpc(&self, headers: &HeaderMap) -> bool {
+        match self.kind {
+            Kind::Rest => false,
+            Kind::Grpc => true,
+            Kind::Both => headers
+                .get(http::header::CONTENT_TYPE)
+                .is_some_and(|value| value.as_bytes().starts_with(b"application/grpc")),
+        }
+    }
+}
+
+impl hyper::service::Service<Request<Incoming>> for Doors {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Either<Ready<Result<Self::Response, Infallible>>, RouteFuture<Infallible>>;
+
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        if !self.asked.load(Relaxed) {
+            self.asked.store(true, Relaxed);
+        }
+        if head_bytes(&request) > self.limits.header_bytes {
+            let refusal = rest::head_too_large(self.limits.header_bytes);
+            return Either::Left(std::future::ready(Ok(refusal)));
+        }
+        request.extensions_mut().insert(Peer(self.peer));
+        let mut door = match self.is_grpc(request.headers()) {
+            true => self.grpc.clone(),
+            false => self.rest.clone(),
+        };
+        Either::Right(door.call(request))
+    }
+}
+
+/// The size of a request's head: its path and the names and values of its headers.
+fn head_bytes(request: &Request<Incoming>) -> usize {
+    let headers = request.headers().iter();
+    let headers: usize = headers
+        .map(|(name, value)| name.as_str().len() + value.len())
+        .sum();
+    let path = request.uri().path_and_query();
+    headers + path.map_or(0, |path| path.as_str().len())
+}
