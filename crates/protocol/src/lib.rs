@@ -9,6 +9,7 @@
 //! | [`parameters`] | [`Parameters`]: the scalar extras of requests, tensors and responses |
 //! | [`infer`] | [`InferRequest`], [`InferResponse`], [`ModelRef`] |
 //! | [`metadata`], [`repository`], [`statistics`] | what a server says of itself and of its models |
+//! | [`decode_error`], [`encode_error`] | why bytes are no request, and why a tensor has no such form |
 //! | [`error`] | [`Error`] and [`ErrorKind`], the one table of outcomes |
 //! | [`json`], [`binary`], [`proto`] | the three wire forms, each with a `decode` and an `encode` twin |
 //!
@@ -29,10 +30,14 @@
     )
 )]
 
+pub mod binary;
 pub mod datatype;
+pub mod decode_error;
 pub mod elements;
+pub mod encode_error;
 pub mod error;
 pub mod infer;
+pub mod json;
 pub mod limits;
 pub mod metadata;
 pub mod parameters;
@@ -44,7 +49,9 @@ pub mod tensor;
 
 pub use bytes::Bytes;
 pub use datatype::Datatype;
+pub use decode_error::DecodeError;
 pub use elements::Element;
+pub use encode_error::EncodeError;
 pub use error::{Error, ErrorKind, Result};
 pub use infer::{InferRequest, InferResponse, ModelRef, RequestedOutput};
 pub use limits::DecodeLimits;

@@ -113,6 +113,21 @@ impl Parameters {
         Self(Vec::new())
     }
 
+    /// These pairs, or the first name that stands twice among them.
+    pub(crate) fn from_distinct(pairs: Vec<(String, ParameterValue)>) -> Result<Self, String> {
+        // Sorted, so that many parameters are not each compared with each.
+        let mut names: Vec<&str> = pairs.iter().map(|(name, _)| name.as_str()).collect();
+        names.sort_unstable();
+        let twice = names.windows(2).find_map(|pair| match pair {
+            [one, other] if one == other => Some((*one).to_owned()),
+            _ => None,
+        });
+        match twice {
+            Some(name) => Err(name),
+            None => Ok(Self(pairs)),
+        }
+    }
+
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -1,0 +1,403 @@
+//! Numbers as text: floats in the fewest digits that read back as the same float of the same
+//! width, integers two words of digits at a time.
+//!
+//! The floats are Schubfach's (Raffaello Giulietti, "The Schubfach way to render doubles"): three
+//! products with a power of ten tell which of the few candidates lies within the interval that
+//! rounds to the float. It works for any width of up to 24 bits, so `FP16` and `BF16` come out as
+//! short as they can be, and not as the `FP32` they would widen to.
+
+use half::{bf16, f16};
+
+/// A float as `significand × 2^exponent`, with what the interval around it depends on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Binary {
+    negative: bool,
+    significand: u32,
+    exponent: i32,
+    /// Whether the float below is only half as far away: the significand is a power of two.
+    lower_is_closer: bool,
+}
+
+/// A decimal `digits × 10^exponent`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Decimal {
+    digits: u32,
+    exponent: i32,
+}
+
+/// A float of up to 24 bits that is written as JSON.
+pub(super) trait ShortFloat: Copy {
+    /// Its parts; `None` when it is not finite.
+    fn parts(self) -> Option<Binary>;
+    /// The same value, wider.
+    fn widen(self) -> f64;
+}
+
+macro_rules! short_floats {
+    ($($float:ty: $bits:ty, $fraction_bits:literal fraction bits, bias $bias:literal;)*) => {
+        $(impl ShortFloat for $float {
+            #[inline(always)]
+            fn parts(self) -> Option<Binary> {
+                const FRACTION: $bits = (1 << $fraction_bits) - 1;
+                const EXPONENT: $bits = <$bits>::MAX >> 1 >> $fraction_bits;
+                let bits = self.to_bits();
+                let fraction = bits & FRACTION;
+                let exponent = bits >> $fraction_bits & EXPONENT;
+                if exponent == EXPONENT {
+                    return None;
+                }
+                let negative = bits >> (<$bits>::BITS - 1) == 1;
+                let hidden: $bits = if exponent == 0 { 0 } else { FRACTION + 1 };
+                Some(Binary {
+                    negative,
+                    significand: u32::from(fraction | hidden),
+                    exponent: i32::try_from(exponent.max(1)).unwrap_or_default()
+                        - $bias
+                        - $fraction_bits,
+                    lower_is_closer: fraction == 0 && exponent > 1,
+                })
+            }
+
+            fn widen(self) -> f64 {
+                f64::from(self)
+            }
+        })*
+    };
+}
+
+short_floats! {
+    f32: u32, 23 fraction bits, bias 127;
+    f16: u16, 10 fraction bits, bias 15;
+    bf16: u16, 7 fraction bits, bias 127;
+}
+
+/// The least power of ten in [`POWERS`].
+const LEAST_POWER: i32 = -38;
+
+/// `10^k` for k from -38 to 46, each scaled to 64 bits and rounded up.
+const POWERS: [u64; 85] = [
+    0xd9c7dced53c72256,
+    0x881cea14545c7576,
+    0xaa242499697392d3,
+    0xd4ad2dbfc3d07788,
+    0x84ec3c97da624ab5,
+    0xa6274bbdd0fadd62,
+    0xcfb11ead453994bb,
+    0x81ceb32c4b43fcf5,
+    0xa2425ff75e14fc32,
+    0xcad2f7f5359a3b3f,
+    0xfd87b5f28300ca0e,
+    0x9e74d1b791e07e49,
+    0xc612062576589ddb,
+    0xf79687aed3eec552,
+    0x9abe14cd44753b53,
+    0xc16d9a0095928a28,
+    0xf1c90080baf72cb2,
+    0x971da05074da7bef,
+    0xbce5086492111aeb,
+    0xec1e4a7db69561a6,
+    0x9392ee8e921d5d08,
+    0xb877aa3236a4b44a,
+    0xe69594bec44de15c,
+    0x901d7cf73ab0acda,
+    0xb424dc35095cd810,
+    0xe12e13424bb40e14,
+    0x8cbccc096f5088cc,
+    0xafebff0bcb24aaff,
+    0xdbe6fecebdedd5bf,
+    0x89705f4136b4a598,
+    0xabcc77118461cefd,
+    0xd6bf94d5e57a42bd,
+    0x8637bd05af6c69b6,
+    0xa7c5ac471b478424,
+    0xd1b71758e219652c,
+    0x83126e978d4fdf3c,
+    0xa3d70a3d70a3d70b,
+    0xcccccccccccccccd,
+    0x8000000000000000,
+    0xa000000000000000,
+    0xc800000000000000,
+    0xfa00000000000000,
+    0x9c40000000000000,
+    0xc350000000000000,
+    0xf424000000000000,
+    0x9896800000000000,
+    0xbebc200000000000,
+    0xee6b280000000000,
+    0x9502f90000000000,
+    0xba43b74000000000,
+    0xe8d4a51000000000,
+    0x9184e72a00000000,
+    0xb5e620f480000000,
+    0xe35fa931a0000000,
+    0x8e1bc9bf04000000,
+    0xb1a2bc2ec5000000,
+    0xde0b6b3a76400000,
+    0x8ac7230489e80000,
+    0xad78ebc5ac620000,
+    0xd8d726b7177a8000,
+    0x878678326eac9000,
+    0xa968163f0a57b400,
+    0xd3c21bcecceda100,
+    0x84595161401484a0,
+    0xa56fa5b99019a5c8,
+    0xcecb8f27f4200f3a,
+    0x813f3978f8940985,
+    0xa18f07d736b90be6,
+    0xc9f2c9cd04674edf,
+    0xfc6f7c4045812297,
+    0x9dc5ada82b70b59e,
+    0xc5371912364ce306,
+    0xf684df56c3e01bc7,
+    0x9a130b963a6c115d,
+    0xc097ce7bc90715b4,
+    0xf0bdc21abb48db21,
+    0x96769950b50d88f5,
+    0xbc143fa4e250eb32,
+    0xeb194f8e1ae525fe,
+    0x92efd1b8d0cf37bf,
+    0xb7abc627050305ae,
+    0xe596b7b0c643c71a,
+    0x8f7e32ce7bea5c70,
+    0xb35dbf821ae4f38c,
+    0xe0352f62a19e306f,
+];
+
+/// `floor(log2(10^k))`, for |k| up to a thousand or so.
+const fn floor_log2_pow10(k: i32) -> i32 {
+    (k * 1_741_647) >> 19
+}
+
+/// The shortest decimal that rounds to a float, and of those the closest. Not for zero.
+#[inline(always)]
+fn shortest(float: Binary) -> Decimal {
+    let is_even = float.significand & 1 == 0;
+    let centre = 4 * float.significand;
+    let below = centre - if float.lower_is_closer { 1 } else { 2 };
+    let above = centre + 2;
+    // floor(log10) of the interval's width, whose lower half is narrower where that is closer.
+    let correction = if float.lower_is_closer { 524_031 } else { 0 };
+    let k = (float.exponent * 1_262_611 - correction) >> 22;
+    let shift = float.exponent + floor_log2_pow10(-k) + 1;
+    let power = usize::try_from(-k - LEAST_POWER).unwrap_or_default();
+    let power = POWERS.get(power).copied().unwrap_or_default();
+    let below = round_to_odd(power, below << shift);
+    let value = round_to_odd(power, centre << shift);
+    let above = round_to_odd(power, above << shift);
+    // The ends of the interval round to the float only if that is even.
+    let lower = below + u32::from(!is_even);
+    let upper = above - u32::from(!is_even);
+    let digits = value / 4;
+    if digits >= 10 {
+        let tens = digits / 10;
+        let down_inside = lower <= 40 * tens;
+        let up_inside = 40 * tens + 40 <= upper;
+        if down_inside != up_inside {
+            return Decimal {
+                digits: tens + u32::from(up_inside),
+                exponent: k + 1,
+            };
+        }
+    }
+    let down_inside = lower <= 4 * digits;
+    let up_inside = 4 * digits + 4 <= upper;
+    let up = if down_inside != up_inside {
+        up_inside
+    } else {
+        let middle = 4 * digits + 2;
+        value > middle || (value == middle && digits & 1 == 1)
+    };
+    Decimal {
+        digits: digits + u32::from(up),
+        exponent: k,
+    }
+}
+
+/// The upper 32 bits of a product of 96, the last one set if anything below was.
+#[inline(always)]
+fn round_to_odd(power: u64, value: u32) -> u32 {
+    let product = u128::from(power) * u128::from(value);
+    let high = (product >> 64) as u32;
+    let low = (product >> 32) as u32;
+    high | u32::from(low > 1)
+}
+
+/// Appends a float, or says that it is not finite.
+#[inline(always)]
+pub(super) fn push_short_float<F: ShortFloat>(out: &mut Vec<u8>, value: F) -> bool {
+    let Some(float) = value.parts() else {
+        return false;
+    };
+    if float.significand == 0 {
+        out.extend_from_slice(if float.negative { b"-0.0" } else { b"0.0" });
+        return true;
+    }
+    let decimal = shortest(float);
+    push_decimal(out, float.negative, decimal);
+    true
+}
+
+/// Appends a double, or says that it is not finite.
+pub(super) fn push_double(out: &mut Vec<u8>, value: f64) -> bool {
+    if !value.is_finite() {
+        return false;
+    }
+    let mut buffer = zmij::Buffer::new();
+    out.extend_from_slice(buffer.format_finite(value).as_bytes());
+    true
+}
+
+/// Appends a decimal: `0.00012`, `1.5`, `150.0`, or with an exponent where that is shorter.
+#[inline(always)]
+fn push_decimal(out: &mut Vec<u8>, negative: bool, decimal: Decimal) {
+    let (text, length) = nine_digits(decimal.digits);
+    // Trailing zeros are no digits; they are where the text's upper bytes are '0'.
+    let zeros = trailing_zero_digits(text, length);
+    let length = length - zeros;
+    let exponent = decimal.exponent + zeros as i32;
+    // The power of ten of the first digit.
+    let leading = exponent + length as i32 - 1;
+    let (text, length) = match leading {
+        0..=8 => with_point(text, length, leading as u32 + 1),
+        -4..=-1 => {
+            let zeros = -leading as u32;
+            (
+                text << (8 * (zeros + 1)) | LEADING_ZEROS & ((1 << (8 * (zeros + 1))) - 1),
+                length + zeros + 1,
+            )
+        }
+        _ => return push_scientific(out, negative, text, length, leading),
+    };
+    push_text(out, negative, text, length);
+}
+
+/// `0.000` as text in a word, the first character in the lowest byte.
+const LEADING_ZEROS: u128 = 0x3030_3030_2e30;
+
+/// All bytes `0`.
+const ZERO_DIGITS: u128 = u128::from_ne_bytes([b'0'; 16]);
+
+/// Puts a point behind so many digits, and zeros where there are fewer.
+#[inline(always)]
+fn with_point(text: u128, length: u32, integer_digits: u32) -> (u128, u32) {
+    let padded = (text & low_bytes(length)) | (ZERO_DIGITS & !low_bytes(length));
+    let integer = padded & low_bytes(integer_digits);
+    let fraction = (padded >> (8 * integer_digits)) << (8 * (integer_digits + 1));
+    let point = u128::from(b'.') << (8 * integer_digits);
+    let length = length.max(integer_digits + 1) + 1;
+    (integer | point | fraction, length)
+}
+
+#[inline(always)]
+const fn low_bytes(count: u32) -> u128 {
+    (1 << (8 * count)) - 1
+}
+
+/// Appends text of up to fifteen characters and the sign before it.
+#[inline(always)]
+fn push_text(out: &mut Vec<u8>, negative: bool, text: u128, length: u32) {
+    let sign = u32::from(negative);
+    let text = text << (8 * sign) | u128::from(sign * u32::from(b'-'));
+    let end = out.len() + (length + sign) as usize;
+    // A fixed number of bytes is a plain store; what is too much is cut off again.
+    out.extend_from_slice(&text.to_le_bytes());
+    out.truncate(end);
+}
+
+/// Appends `1e-7` or `1.5e20`.
+#[cold]
+fn push_scientific(out: &mut Vec<u8>, negative: bool, text: u128, length: u32, leading: i32) {
+    if length == 1 {
+        push_text(out, negative, text & 0xff, 1);
+    } else {
+        let (text, length) = with_point(text, length, 1);
+        push_text(out, negative, text, length);
+    }
+    out.push(b'e');
+    if leading < 0 {
+        out.push(b'-');
+    }
+    push_integer(out, u64::from(leading.unsigned_abs()));
+}
+
+/// The digits of a number below 10^9 as text, the first in the lowest byte, and how many.
+#[inline(always)]
+fn nine_digits(value: u32) -> (u128, u32) {
+    let (high, low) = (value / 100_000_000, value % 100_000_000);
+    let low = eight_digits(low);
+    if high > 0 {
+        let text = (u128::from(low) << 8 | u128::from(high)) + (ZERO_DIGITS & low_bytes(9));
+        return (text, 9);
+    }
+    let zeros = (low | 1 << 63).trailing_zeros() / 8;
+    let text = low >> (8 * zeros);
+    let length = 8 - zeros;
+    (u128::from(text) + (ZERO_DIGITS & low_bytes(length)), length)
+}
+
+/// How many of the last digits are zeros.
+#[inline(always)]
+fn trailing_zero_digits(text: u128, length: u32) -> u32 {
+    let digits = text - (ZERO_DIGITS & low_bytes(length));
+    let above = 16 - length;
+    (digits.leading_zeros() / 8).saturating_sub(above)
+}
+
+/// The eight digits of a number below 10^8 (0 to 9, not their characters), first lowest.
+#[inline(always)]
+fn eight_digits(value: u32) -> u64 {
+    // Two fours, four pairs, eight digits: each step divides all lanes at once.
+    let fours = u64::from(value / 10_000) | u64::from(value % 10_000) << 32;
+    let hundreds = ((fours * 10_486) >> 20) & 0x0000_007f_0000_007f;
+    let pairs = hundreds | (fours - 100 * hundreds) << 16;
+    let tens = ((pairs * 103) >> 10) & 0x000f_000f_000f_000f;
+    tens | (pairs - 10 * tens) << 8
+}
+
+/// Appends an unsigned integer.
+#[inline(always)]
+pub(super) fn push_integer(out: &mut Vec<u8>, value: u64) {
+    if value < 100_000_000 {
+        return push_leading(out, value as u32);
+    }
+    let (high, low) = (value / 100_000_000, (value % 100_000_000) as u32);
+    push_integer_above(out, high);
+    push_eight(out, low);
+}
+
+#[inline(never)]
+fn push_integer_above(out: &mut Vec<u8>, value: u64) {
+    if value < 100_000_000 {
+        return push_leading(out, value as u32);
+    }
+    let (high, low) = (value / 100_000_000, (value % 100_000_000) as u32);
+    push_leading(out, high as u32);
+    push_eight(out, low);
+}
+
+/// Appends a signed integer.
+#[inline(always)]
+pub(super) fn push_signed(out: &mut Vec<u8>, value: i64) {
+    if value < 0 {
+        out.push(b'-');
+    }
+    push_integer(out, value.unsigned_abs());
+}
+
+/// Appends a number below 10^8 without leading zeros.
+#[inline(always)]
+fn push_leading(out: &mut Vec<u8>, value: u32) {
+    let digits = eight_digits(value);
+    let zeros = (digits | 1 << 63).trailing_zeros() / 8;
+    let text = (digits | ZERO_DIGITS as u64) >> (8 * zeros);
+    let end = out.len() + (8 - zeros) as usize;
+    out.extend_from_slice(&text.to_le_bytes());
+    out.truncate(end);
+}
+
+/// Appends a number below 10^8 with leading zeros.
+#[inline(always)]
+fn push_eight(out: &mut Vec<u8>, value: u32) {
+    let text = eight_digits(value) | ZERO_DIGITS as u64;
+    out.extend_from_slice(&text.to_le_bytes());
+}

@@ -1,0 +1,414 @@
+//! JSON out: straight from the buffers.
+
+use std::str::FromStr;
+
+use half::{bf16, f16};
+
+use super::digits::{self, ShortFloat};
+use super::document::BINARY_DATA_SIZE;
+use crate::elements::Element;
+use crate::{
+    Datatype, EncodeError, InferRequest, InferResponse, ParameterValue, Parameters,
+    RequestedOutput, Tensor,
+};
+
+/// What becomes of a float that is not finite, which JSON has no number for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum NonFinite {
+    /// `null`, which NumPy reads as NaN. The answer stays valid JSON.
+    #[default]
+    Null,
+    /// `NaN`, `Infinity`, `-Infinity`, as Python's json writes and reads them.
+    Token,
+    /// The answer is an error that advises to ask for binary data.
+    Error,
+}
+
+/// A text that is none of `null`, `token`, `error`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("'{}' is none of null, token, error", crate::error::excerpt(.0))]
+pub struct UnknownNonFinite(pub String);
+
+impl FromStr for NonFinite {
+    type Err = UnknownNonFinite;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "null" => Ok(Self::Null),
+            "token" => Ok(Self::Token),
+            "error" => Ok(Self::Error),
+            _ => Err(UnknownNonFinite(text.to_owned())),
+        }
+    }
+}
+
+/// Writes an inference request. Floats that are not finite are written as tokens, as servers
+/// read them.
+///
+/// # Errors
+/// When a `BYTES` element is not UTF-8, or the request is a raw binary one.
+pub fn encode_request(request: &InferRequest) -> Result<Vec<u8>, EncodeError> {
+    write_request(request, |_| false)
+}
+
+/// Writes an inference response: `data` flat, members without a value left out.
+///
+/// # Errors
+/// When a `BYTES` element is not UTF-8, or a float is not finite and `non_finite` makes that an
+/// error.
+pub fn encode_response(
+    response: &InferResponse,
+    non_finite: NonFinite,
+) -> Result<Vec<u8>, EncodeError> {
+    write_response(response, non_finite, |_| false)
+}
+
+/// Writes a request; the tensors that are `binary` leave only their size.
+pub(crate) fn write_request(
+    request: &InferRequest,
+    binary: impl Fn(&Tensor) -> bool,
+) -> Result<Vec<u8>, EncodeError> {
+    if request.raw_input.is_some() {
+        return Err(EncodeError::Request(
+            "a raw binary request has no JSON; its body is the input itself",
+        ));
+    }
+    let mut writer = Writer::new(&request.inputs, NonFinite::Token, &binary);
+    writer.open(b'{');
+    if let Some(id) = &request.id {
+        writer.text_member("id", id);
+    }
+    writer.parameters(&request.parameters, None);
+    writer.tensors("inputs", &request.inputs, &binary)?;
+    if !request.outputs.is_empty() {
+        writer.requested_outputs(&request.outputs);
+    }
+    writer.close(b'}');
+    Ok(writer.out)
+}
+
+/// Writes a response; the tensors that are `binary` leave only their size.
+pub(crate) fn write_response(
+    response: &InferResponse,
+    non_finite: NonFinite,
+    binary: impl Fn(&Tensor) -> bool,
+) -> Result<Vec<u8>, EncodeError> {
+    let mut writer = Writer::new(&response.outputs, non_finite, &binary);
+    writer.open(b'{');
+    writer.text_member("model_name", &response.model_name);
+    if let Some(version) = &response.model_version {
+        writer.text_member("model_version", version);
+    }
+    if let Some(id) = &response.id {
+        writer.text_member("id", id);
+    }
+    writer.parameters(&response.parameters, None);
+    writer.tensors("outputs", &response.outputs, &binary)?;
+    writer.close(b'}');
+    Ok(writer.out)
+}
+
+/// How many bytes an element takes as text, more or less, its comma included.
+fn text_size(datatype: Datatype) -> usize {
+    match datatype {
+        Datatype::Bool => 6,
+        Datatype::Uint8 | Datatype::Int8 => 4,
+        Datatype::Uint16 | Datatype::Int16 => 6,
+        Datatype::Uint32 | Datatype::Int32 => 8,
+        Datatype::Uint64 | Datatype::Int64 => 8,
+        Datatype::Fp16 | Datatype::Bf16 => 8,
+        Datatype::Fp32 => 12,
+        Datatype::Fp64 => 20,
+        Datatype::Bytes => 0,
+    }
+}
+
+struct Writer {
+    out: Vec<u8>,
+    non_finite: NonFinite,
+}
+
+impl Writer {
+    fn new(tensors: &[Tensor], non_finite: NonFinite, binary: &impl Fn(&Tensor) -> bool) -> Self {
+        let in_json = tensors.iter().filter(|tensor| !binary(tensor));
+        let size: usize = in_json
+            .map(|tensor| match tensor.datatype() {
+                Datatype::Bytes => tensor.data().len() + tensor.data().len() / 8,
+                datatype => tensor.element_count() * text_size(datatype),
+            })
+            .sum();
+        Self {
+            out: Vec::with_capacity(256 + 128 * tensors.len() + size),
+            non_finite,
+        }
+    }
+
+    fn open(&mut self, bracket: u8) {
+        self.out.push(bracket);
+    }
+
+    /// Closes an object or array, over the comma that its last member left.
+    fn close(&mut self, bracket: u8) {
+        if self.out.last() == Some(&b',') {
+            self.out.pop();
+        }
+        self.out.push(bracket);
+    }
+
+    fn comma(&mut self) {
+        self.out.push(b',');
+    }
+
+    /// Writes a member's name, one of ours that needs no escape.
+    fn name(&mut self, name: &'static str) {
+        self.out.push(b'"');
+        self.out.extend_from_slice(name.as_bytes());
+        self.out.extend_from_slice(b"\":");
+    }
+
+    fn text_member(&mut self, name: &'static str, text: &str) {
+        self.name(name);
+        push_string(&mut self.out, text);
+        self.comma();
+    }
+
+    /// Writes the parameters, if there are any, and the size of data that is left out.
+    fn parameters(&mut self, parameters: &Parameters, binary_size: Option<usize>) {
+        if parameters.is_empty() && binary_size.is_none() {
+            return;
+        }
+        self.name("parameters");
+        self.open(b'{');
+        for (name, value) in parameters.iter() {
+            if name == BINARY_DATA_SIZE {
+                // Says of a tensor what only this module knows.
+                continue;
+            }
+            push_string(&mut self.out, name);
+            self.out.push(b':');
+            self.parameter(value);
+            self.comma();
+        }
+        if let Some(size) = binary_size {
+            self.name(BINARY_DATA_SIZE);
+            digits::push_integer(&mut self.out, size as u64);
+        }
+        self.close(b'}');
+        self.comma();
+    }
+
+    fn parameter(&mut self, value: &ParameterValue) {
+        let out = &mut self.out;
+        match value {
+            ParameterValue::Bool(true) => out.extend_from_slice(b"true"),
+            ParameterValue::Bool(false) => out.extend_from_slice(b"false"),
+            ParameterValue::Int64(value) => digits::push_signed(out, *value),
+            ParameterValue::Uint64(value) => digits::push_integer(out, *value),
+            ParameterValue::Double(value) => {
+                if !digits::push_double(out, *value) {
+                    // No parameter is worth failing an answer for, nor breaking its JSON.
+                    push_string(out, non_finite_name(*value));
+                }
+            }
+            ParameterValue::String(value) => push_string(out, value),
+        }
+    }
+
+    fn tensors(
+        &mut self,
+        name: &'static str,
+        tensors: &[Tensor],
+        binary: impl Fn(&Tensor) -> bool,
+    ) -> Result<(), EncodeError> {
+        self.name(name);
+        self.open(b'[');
+        for tensor in tensors {
+            self.tensor(tensor, binary(tensor))?;
+            self.comma();
+        }
+        self.close(b']');
+        self.comma();
+        Ok(())
+    }
+
+    fn tensor(&mut self, tensor: &Tensor, binary: bool) -> Result<(), EncodeError> {
+        self.open(b'{');
+        self.text_member("name", tensor.name());
+        self.text_member("datatype", tensor.datatype().name());
+        self.name("shape");
+        self.open(b'[');
+        for dim in tensor.shape().dims() {
+            digits::push_integer(&mut self.out, *dim);
+            self.comma();
+        }
+        self.close(b']');
+        self.comma();
+        let binary_size = binary.then(|| tensor.data().len());
+        self.parameters(tensor.parameters(), binary_size);
+        if !binary {
+            self.name("data");
+            self.open(b'[');
+            self.data(tensor)?;
+            self.close(b']');
+        }
+        self.close(b'}');
+        Ok(())
+    }
+
+    fn requested_outputs(&mut self, outputs: &[RequestedOutput]) {
+        self.name("outputs");
+        self.open(b'[');
+        for output in outputs {
+            self.open(b'{');
+            self.text_member("name", &output.name);
+            self.parameters(&output.parameters, None);
+            self.close(b'}');
+            self.comma();
+        }
+        self.close(b']');
+    }
+
+    /// Writes the elements, each with a comma behind it.
+    fn data(&mut self, tensor: &Tensor) -> Result<(), EncodeError> {
+        match tensor.datatype() {
+            Datatype::Bool => self.elements(tensor, |out, value: bool| {
+                out.extend_from_slice(if value { b"true" } else { b"false" });
+            }),
+            Datatype::Uint8 => self.elements(tensor, |out, value: u8| unsigned(out, value)),
+            Datatype::Uint16 => self.elements(tensor, |out, value: u16| unsigned(out, value)),
+            Datatype::Uint32 => self.elements(tensor, |out, value: u32| unsigned(out, value)),
+            Datatype::Uint64 => self.elements(tensor, |out, value: u64| unsigned(out, value)),
+            Datatype::Int8 => self.elements(tensor, |out, value: i8| signed(out, value)),
+            Datatype::Int16 => self.elements(tensor, |out, value: i16| signed(out, value)),
+            Datatype::Int32 => self.elements(tensor, |out, value: i32| signed(out, value)),
+            Datatype::Int64 => self.elements(tensor, |out, value: i64| signed(out, value)),
+            Datatype::Fp16 => self.short_floats::<f16>(tensor)?,
+            Datatype::Bf16 => self.short_floats::<bf16>(tensor)?,
+            Datatype::Fp32 => self.short_floats::<f32>(tensor)?,
+            Datatype::Fp64 => self.floats(tensor, digits::push_double, |value| value)?,
+            Datatype::Bytes => self.strings(tensor)?,
+        }
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn elements<T: Element>(&mut self, tensor: &Tensor, write: impl Fn(&mut Vec<u8>, T)) {
+        // The datatype has been matched, so there are elements.
+        for element in tensor.to_slice::<T>().unwrap_or_default().iter() {
+            write(&mut self.out, *element);
+            self.out.push(b',');
+        }
+    }
+
+    fn short_floats<T: Element + ShortFloat>(
+        &mut self,
+        tensor: &Tensor,
+    ) -> Result<(), EncodeError> {
+        self.floats(tensor, digits::push_short_float::<T>, T::widen)
+    }
+
+    #[inline(always)]
+    fn floats<T: Element>(
+        &mut self,
+        tensor: &Tensor,
+        write: impl Fn(&mut Vec<u8>, T) -> bool,
+        widen: impl Fn(T) -> f64,
+    ) -> Result<(), EncodeError> {
+        let elements = tensor.to_slice::<T>().unwrap_or_default();
+        for (index, element) in elements.iter().enumerate() {
+            if !write(&mut self.out, *element) {
+                self.non_finite(tensor, index, widen(*element))?;
+            }
+            self.out.push(b',');
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn non_finite(&mut self, tensor: &Tensor, index: usize, value: f64) -> Result<(), EncodeError> {
+        let name = non_finite_name(value);
+        let text = match self.non_finite {
+            NonFinite::Null => "null",
+            NonFinite::Token => name,
+            NonFinite::Error => {
+                return Err(EncodeError::NonFinite {
+                    tensor: tensor.name().to_owned(),
+                    datatype: tensor.datatype(),
+                    index,
+                    found: name,
+                });
+            }
+        };
+        self.out.extend_from_slice(text.as_bytes());
+        Ok(())
+    }
+
+    fn strings(&mut self, tensor: &Tensor) -> Result<(), EncodeError> {
+        let strings = tensor.byte_strings().into_iter().flatten();
+        for (index, string) in strings.enumerate() {
+            let Ok(text) = std::str::from_utf8(string) else {
+                return Err(EncodeError::NotText {
+                    tensor: tensor.name().to_owned(),
+                    index,
+                });
+            };
+            push_string(&mut self.out, text);
+            self.comma();
+        }
+        Ok(())
+    }
+}
+
+#[inline(always)]
+fn unsigned(out: &mut Vec<u8>, value: impl Into<u64>) {
+    digits::push_integer(out, value.into());
+}
+
+#[inline(always)]
+fn signed(out: &mut Vec<u8>, value: impl Into<i64>) {
+    digits::push_signed(out, value.into());
+}
+
+fn non_finite_name(value: f64) -> &'static str {
+    if value.is_nan() {
+        "NaN"
+    } else if value > 0.0 {
+        "Infinity"
+    } else {
+        "-Infinity"
+    }
+}
+
+/// Appends a text in quotes; only what JSON demands is escaped.
+fn push_string(out: &mut Vec<u8>, text: &str) {
+    out.push(b'"');
+    let mut rest = text.as_bytes();
+    loop {
+        let (plain, after) = super::strings::split_plain(rest);
+        out.extend_from_slice(plain);
+        let Some((special, after)) = after.split_first() else {
+            break;
+        };
+        push_escape(out, *special);
+        rest = after;
+    }
+    out.push(b'"');
+}
+
+fn push_escape(out: &mut Vec<u8>, byte: u8) {
+    let short = match byte {
+        b'"' | b'\\' => byte,
+        0x08 => b'b',
+        0x0c => b'f',
+        b'\n' => b'n',
+        b'\r' => b'r',
+        b'\t' => b't',
+        _ => {
+            let hex = |nibble| char::from_digit(u32::from(nibble), 16).map_or(b'0', |c| c as u8);
+            out.extend_from_slice(b"\\u00");
+            out.extend_from_slice(&[hex(byte >> 4), hex(byte & 15)]);
+            return;
+        }
+    };
+    out.extend_from_slice(&[b'\\', short]);
+}

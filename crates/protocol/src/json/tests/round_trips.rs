@@ -1,0 +1,139 @@
+use half::{bf16, f16};
+use proptest::prelude::*;
+
+use super::super::digits::{ShortFloat, push_short_float};
+use super::super::numbers::Number;
+use super::*;
+use crate::Element;
+
+fn round_trip(tensor: &Tensor) {
+    let request = InferRequest::new([tensor.clone()]);
+    let body = encode_request(&request).unwrap();
+    let read = decode_request(&body, &DecodeLimits::default()).unwrap();
+    assert!(
+        read == request,
+        "read back as another: {}",
+        crate::error::excerpt(&String::from_utf8_lossy(&body))
+    );
+    if !body.windows(3).any(|w| w == b"NaN" || w == b"Inf") {
+        serde_json::from_slice::<serde_json::Value>(&body).unwrap();
+    }
+}
+
+fn vector<T: Element>(elements: Vec<T>) -> Tensor {
+    Tensor::from_vec("x", [elements.len() as u64], elements).unwrap()
+}
+
+#[test]
+fn every_half_and_brain_float_reads_back_to_the_bit() {
+    for bits in 0..=u16::MAX {
+        let (half, brain) = (f16::from_bits(bits), bf16::from_bits(bits));
+        if half.is_finite() {
+            assert_eq!(written_and_read(half).to_bits(), bits, "{half}");
+        }
+        if brain.is_finite() {
+            assert_eq!(written_and_read(brain).to_bits(), bits, "{brain}");
+        }
+    }
+}
+
+fn written_and_read<T: Number + ShortFloat>(value: T) -> T {
+    let mut text = Vec::new();
+    assert!(push_short_float(&mut text, value));
+    let (read, rest) = T::read(&text).unwrap();
+    assert!(rest.is_empty());
+    read
+}
+
+proptest! {
+    #[test]
+    fn integers_and_booleans_read_back(
+        a: Vec<u8>, b: Vec<i16>, c: Vec<u32>, d: Vec<i64>, e: Vec<u64>, f: Vec<bool>,
+    ) {
+        round_trip(&vector(a));
+        round_trip(&vector(b));
+        round_trip(&vector(c));
+        round_trip(&vector(d));
+        round_trip(&vector(e));
+        round_trip(&vector(f));
+    }
+
+    #[test]
+    fn floats_read_back_to_the_bit(
+        singles in prop::collection::vec(any::<u32>().prop_map(f32::from_bits), 0..50),
+        doubles in prop::collection::vec(any::<u64>().prop_map(f64::from_bits), 0..50),
+    ) {
+        round_trip(&vector(singles.into_iter().filter(|f| !f.is_nan()).collect()));
+        round_trip(&vector(doubles.into_iter().filter(|f| !f.is_nan()).collect()));
+    }
+
+    #[test]
+    fn singles_are_written_as_short_as_the_standard_library_writes_them(bits: u32) {
+        let value = f32::from_bits(bits);
+        prop_assume!(value.is_finite());
+        let mut out = Vec::new();
+        push_short_float(&mut out, value);
+        let ours = String::from_utf8(out).unwrap();
+        prop_assert_eq!(ours.parse::<f32>().unwrap().to_bits(), bits);
+        let digits = |text: &str| -> String {
+            let mantissa = text.split('e').next().unwrap();
+            let digits: String = mantissa.chars().filter(char::is_ascii_digit).collect();
+            digits.trim_start_matches('0').trim_end_matches('0').to_owned()
+        };
+        prop_assert_eq!(digits(&ours), digits(&format!("{value:e}")));
+    }
+
+    #[test]
+    fn strings_read_back(strings: Vec<String>) {
+        let count = strings.len() as u64;
+        round_trip(&Tensor::from_strings("x", [count], strings).unwrap());
+    }
+
+    #[test]
+    fn number_texts_are_read_as_the_standard_library_reads_them(
+        text in r"-?(0|[1-9][0-9]{0,24})(\.[0-9]{1,30})?([eE][-+]?[0-9]{1,2})?",
+    ) {
+        let data = format!("[{text}]");
+        let single: f32 = text.parse().unwrap();
+        match decode(&with_input("FP32", "[1]", &data)) {
+            Ok(read) => prop_assert_eq!(
+                read.inputs[0].as_slice::<f32>().unwrap()[0].to_bits(), single.to_bits()),
+            Err(_) => prop_assert!(single.is_infinite()),
+        }
+        let double: f64 = text.parse().unwrap();
+        let read = input("FP64", "[1]", &data);
+        prop_assert_eq!(read.as_slice::<f64>().unwrap()[0].to_bits(), double.to_bits());
+    }
+
+    #[test]
+    fn integer_texts_are_read_as_the_standard_library_reads_them(text in "-?(0|[1-9][0-9]{0,20})") {
+        let data = format!("[{text}]");
+        let read = decode(&with_input("INT64", "[1]", &data)).ok();
+        prop_assert_eq!(
+            read.map(|read| read.inputs[0].as_slice::<i64>().unwrap()[0]),
+            text.parse::<i64>().ok()
+        );
+        let read = decode(&with_input("UINT64", "[1]", &data)).ok();
+        prop_assert_eq!(
+            read.map(|read| read.inputs[0].as_slice::<u64>().unwrap()[0]),
+            text.trim_start_matches("-0").parse::<u64>().ok().or((text == "-0").then_some(0))
+        );
+    }
+
+    #[test]
+    fn arbitrary_bytes_never_panic(body: Vec<u8>) {
+        let _ = decode_request(&body, &DecodeLimits::default());
+        let _ = decode_response(&body, &DecodeLimits::default());
+    }
+
+    #[test]
+    fn arbitrary_json_like_text_never_panics(
+        body in r#"(\{|\}|\[|\]|,|:|"(inputs|name|shape|datatype|data|id|parameters|outputs|x|FP32|BYTES|BOOL)"|[0-9]{1,3}|-|\.|e5|true|null|NaN| ){0,60}"#,
+        data in r#"(\[|\]|,|[0-9]|-|"a"|true|null|\.5|e5|NaN| ){0,30}"#,
+    ) {
+        let _ = decode(&body);
+        let _ = decode(&with_input("FP16", "[2,2]", &data));
+        let _ = decode(&with_input("INT8", "[1,2,0]", &data));
+        let _ = decode(&with_input("BYTES", "[]", &data));
+    }
+}
