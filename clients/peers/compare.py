@@ -19,7 +19,6 @@ from requests_table import ROWS
 TIME_LIMIT_S = 20
 SHOWN = 32
 KEPT = 400
-BEGIN, END = "<!-- answers: begin -->", "<!-- answers: end -->"
 
 
 def ask(address, method, path, headers, body):
@@ -87,27 +86,27 @@ def cell(answer):
     return f"{answer['status']} `{shown}`" if shown else str(answer["status"])
 
 
-def markdown(columns):
+def markdown(columns, rows=ROWS, promised=PROMISED, cell=cell):
     """One table a section: what this server promises, what each answered, and why they part."""
     lines, section_before = [], None
     names = list(columns)
-    for section, name, *_ in ROWS:
+    for section, name, *_ in rows:
         if section != section_before:
             heads = ["request", "promised", *names, "why"]
             lines += ["", f"### {section}", "", f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
             section_before = section
-        status, reason = PROMISED[name]
+        status, reason = promised[name]
         cells = [cell(columns[n].get(f"{section} / {name}")) for n in names]
         lines.append(f"| {' | '.join([name, str(status), *cells, reason])} |")
     return "\n".join([*lines, ""])
 
 
-def write_between_marks(path, table):
+def write_between_marks(path, table, of="answers"):
     """Puts the table between the marks of a document; the words around it stay."""
-    text = path.read_text()
-    before, rest = text.split(BEGIN, 1)
-    _, after = rest.split(END, 1)
-    path.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}")
+    begin, end = f"<!-- {of}: begin -->", f"<!-- {of}: end -->"
+    before, rest = path.read_text().split(begin, 1)
+    _, after = rest.split(end, 1)
+    path.write_text(f"{before}{begin}\n{table}\n{end}{after}")
 
 
 def broken_promises(answers):

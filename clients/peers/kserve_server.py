@@ -1,4 +1,7 @@
-"""KServe's Python server with an identity for every model of the table: `python kserve_server.py --http_port 8085`."""
+"""KServe's Python server with an identity for every model of the table.
+
+`python kserve_server.py --http_port 8085 --grpc_port 8185`
+"""
 
 import argparse
 
@@ -25,4 +28,4 @@ class Identity(Model):
 if __name__ == "__main__":
     arguments, _ = argparse.ArgumentParser(parents=[model_server.parser]).parse_known_args()
     models = [Identity(f"vector_{d}") for d in DATATYPES] + [Identity("matrix_fp32")]
-    ModelServer(http_port=arguments.http_port, enable_grpc=False).start(models)
+    ModelServer(http_port=arguments.http_port, grpc_port=arguments.grpc_port).start(models)

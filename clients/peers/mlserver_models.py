@@ -33,7 +33,8 @@ def write(folder):
         target = folder / name
         target.mkdir(parents=True, exist_ok=True)
         (target / "model-settings.json").write_text(json.dumps(settings))
-    (folder / "settings.json").write_text(json.dumps({"http_port": 8086, "grpc_port": 8087, "metrics_port": 8088, "parallel_workers": 0}))
+    ports = {"http_port": 8086, "grpc_port": 8186, "metrics_port": 8286, "parallel_workers": 0}
+    (folder / "settings.json").write_text(json.dumps(ports))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,12 @@
-"""The Python original with an identity handler: `AUTH_ENABLED=false FASTAPI_PORT=8084 python original_server.py`."""
+"""The Python original with an identity handler, REST and gRPC.
+
+`AUTH_ENABLED=false FASTAPI_PORT=8084 GRPC_PORT=8184 python original_server.py`
+"""
 
 import asyncio
 
 from aissemble_open_inference_protocol_fastapi.aissemble_oip_fastapi import AissembleOIPFastAPI
+from aissemble_open_inference_protocol_grpc.aissemble_oip_grpc import AissembleOIPgRPC
 from aissemble_open_inference_protocol_shared.handlers.model_handler import ModelHandler
 from aissemble_open_inference_protocol_shared.types.dataplane import (
     Datatype, InferenceResponse, MetadataTensor, ModelMetadataResponse, ResponseOutput,
@@ -30,5 +34,10 @@ class Identity(ModelHandler):
         return True
 
 
+async def main():
+    # The gRPC server has to be made inside the loop that it runs in.
+    await asyncio.gather(AissembleOIPFastAPI(Identity()).start_server(), AissembleOIPgRPC(Identity()).start_server())
+
+
 if __name__ == "__main__":
-    asyncio.run(AissembleOIPFastAPI(Identity()).start_server())
+    asyncio.run(main())
