@@ -5,6 +5,8 @@ pub mod door;
 pub mod grpc;
 pub mod rest;
 pub mod server;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use door::{Door, DoorOptions};
 pub use oip_core::{
