@@ -1,0 +1,327 @@
+//! Configuration: one table of options, read once at the edge.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | [`table`](OPTIONS) | every option: kind, default, help, the names others gave it |
+//! | `source` | where values come from; the only reader of the process environment |
+//! | `properties` | `oip.properties` in the layers of Krausening, `$NAME`, `ENC(...)` |
+//! | [`Config`] | the value in force of each option, and where it came from |
+//! | [`Settings`] | the same, typed and checked together: what a server is built from |
+//!
+//! Command line > environment > `oip.properties` > default. At one level our name is stronger
+//! than the original's.
+
+mod encrypted;
+mod error;
+mod expand;
+mod nearest;
+mod options;
+mod properties;
+#[cfg(test)]
+mod reference;
+mod secret;
+mod settings;
+mod source;
+mod table;
+mod value;
+
+use std::path::{Path, PathBuf};
+
+pub use error::ConfigError;
+pub use options::{ConfigOption, Group, OPTIONS, Standing, option};
+pub use secret::Secret;
+pub use settings::{Listen, LogFormat, LogLevel, ModelControl, NonFinite, Settings};
+pub use source::{Origin, Sources};
+pub use value::{Kind, Value};
+
+use encrypted::encrypted;
+use properties::Properties;
+use value::kserve_boolean;
+
+/// The value in force of every option, and where it came from.
+#[derive(Debug, Clone)]
+pub struct Config {
+    entries: Vec<Entry>,
+    warnings: Vec<String>,
+    files: Vec<PathBuf>,
+}
+
+/// The value in force of one option.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// The option.
+    pub option: &'static ConfigOption,
+    /// Its value.
+    pub value: Value,
+    /// Where the value came from.
+    pub origin: Origin,
+    shown: String,
+}
+
+impl Entry {
+    /// The value as text; `***` for a secret, empty where there is none.
+    #[must_use]
+    pub fn shown(&self) -> &str {
+        &self.shown
+    }
+
+    /// Whether somebody gave a value.
+    #[must_use]
+    pub fn is_given(&self) -> bool {
+        self.origin != Origin::Default
+    }
+}
+
+/// A value that was given for an option under one of its names.
+struct Given {
+    text: String,
+    origin: Origin,
+    /// The name it was given under.
+    name: String,
+}
+
+impl Config {
+    /// Finds the value in force of every option.
+    ///
+    /// # Errors
+    /// [`ConfigError`]: the first value in force that makes no sense, a flag that does not exist,
+    /// a properties file that cannot be read, an `ENC(...)` that cannot be decrypted. Values that
+    /// a stronger one replaces are not looked at.
+    pub fn resolve(sources: &Sources) -> Result<Self, ConfigError> {
+        refuse_unknown_flags(sources)?;
+        let mut properties = properties::read_layers(sources)?;
+        let mut warnings = Vec::new();
+        let mut entries = Vec::with_capacity(OPTIONS.len());
+        for option in OPTIONS {
+            let given = candidates(option, sources, &mut properties, &mut warnings)?;
+            warn_of_rivals(option, &given, &mut warnings);
+            entries.push(entry(option, given.into_iter().next())?);
+        }
+        warnings.splice(0..0, std::mem::take(&mut properties.warnings));
+        warn_of_unknown_variables(sources, &mut warnings);
+        Ok(Self {
+            entries,
+            warnings,
+            files: properties.files,
+        })
+    }
+
+    /// Every option's value, in the order of the table.
+    #[must_use]
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// What is odd and does not keep the server from starting, one sentence each.
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// The properties files that the environment names, whether or not they exist.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.files.iter().map(PathBuf::as_path)
+    }
+
+    /// The typed settings, checked together.
+    ///
+    /// # Errors
+    /// [`ConfigError`]: options that do not go together, authentication without a key, an option
+    /// that this version does not implement.
+    pub fn settings(&self) -> Result<Settings, ConfigError> {
+        Settings::new(self)
+    }
+}
+
+fn refuse_unknown_flags(sources: &Sources) -> Result<(), ConfigError> {
+    for (name, _) in &sources.flags {
+        let known = OPTIONS
+            .iter()
+            .any(|option| option.flag_spellings().any(|spelling| spelling == *name));
+        if !known {
+            return Err(ConfigError::Flag(name.clone()));
+        }
+    }
+    Ok(())
+}
+
+/// Everything that was given for an option, the strongest first.
+fn candidates(
+    option: &'static ConfigOption,
+    sources: &Sources,
+    properties: &mut Properties,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<Given>, ConfigError> {
+    let mut given = flags(option, sources);
+    for name in option.variable_spellings() {
+        let Some(value) = sources.variable(&name) else {
+            continue;
+        };
+        let Some(text) = value.to_str() else {
+            return Err(ConfigError::NotText {
+                key: option.key,
+                variable: name,
+            });
+        };
+        if option.kind == Kind::Port && is_service_link(text) {
+            warnings.push(format!(
+                "{name} is passed over: it is the link that Kubernetes sets for a service of that \
+                 name"
+            ));
+            continue;
+        }
+        given.push(Given {
+            text: text.to_owned(),
+            origin: Origin::Environment(name.clone()),
+            name,
+        });
+    }
+    for key in option.key_spellings() {
+        if let Some((text, origin)) = properties.value(option, key, sources)? {
+            let name = key.to_owned();
+            given.push(Given { text, origin, name });
+        }
+    }
+    Ok(given)
+}
+
+fn flags(option: &'static ConfigOption, sources: &Sources) -> Vec<Given> {
+    let mut given = Vec::new();
+    for name in option.flag_spellings() {
+        let values = sources.flags.iter().filter(|(flag, _)| *flag == name);
+        let values: Vec<&str> = values.map(|(_, value)| value.as_str()).collect();
+        let text = match (option.kind, values.last()) {
+            (_, None) => continue,
+            (Kind::List, Some(_)) => values.join(","),
+            (_, Some(last)) => (*last).to_owned(),
+        };
+        let origin = Origin::Flag(name.clone());
+        given.push(Given { text, origin, name });
+    }
+    given
+}
+
+/// Kubernetes sets `X_PORT=tcp://10.0.0.1:80` in every pod beside a service named `x`.
+fn is_service_link(text: &str) -> bool {
+    ["tcp://", "udp://", "sctp://"]
+        .iter()
+        .any(|scheme| text.starts_with(scheme))
+}
+
+/// Says which of several names at one level is in force, where they disagree.
+fn warn_of_rivals(option: &ConfigOption, given: &[Given], warnings: &mut Vec<String>) {
+    let Some(winner) = given.first() else { return };
+    for rival in given.iter().skip(1) {
+        let same_level = rival.origin.level() == winner.origin.level();
+        if same_level && rival.text != winner.text {
+            warnings.push(format!(
+                "{} ({}) is passed over: {} ({}) says {} too and is stronger",
+                rival.name, rival.origin, winner.name, winner.origin, option.key
+            ));
+        }
+    }
+}
+
+fn entry(option: &'static ConfigOption, given: Option<Given>) -> Result<Entry, ConfigError> {
+    let (text, origin) = match given {
+        Some(given) if is_kserve(&given, option) && option.kind == Kind::Bool => {
+            (kserve_boolean(&given.text).to_owned(), given.origin)
+        }
+        Some(given) => (given.text, given.origin),
+        None if option.default.is_empty() => {
+            return Ok(Entry {
+                option,
+                value: Value::Absent,
+                origin: Origin::Default,
+                shown: String::new(),
+            });
+        }
+        None => (option.default.to_owned(), Origin::Default),
+    };
+    let outside_a_file = !matches!(origin, Origin::File { .. } | Origin::Default);
+    if outside_a_file && encrypted(&text).is_some() {
+        return Err(ConfigError::Encrypted {
+            key: option.key,
+            origin,
+            reason: "only values in oip.properties are decrypted",
+        });
+    }
+    let Some(value) = option.kind.read(&text) else {
+        return Err(ConfigError::Value {
+            key: option.key,
+            shown: match option.secret {
+                true => "***".to_owned(),
+                false => format!("'{}'", excerpt(&text)),
+            },
+            origin,
+            allowed: option.kind.allowed(),
+        });
+    };
+    let shown = match option.secret {
+        true => "***".to_owned(),
+        false => without_credentials(text.trim()),
+    };
+    let value = match option.secret {
+        true => Value::Secret(Secret::new(text)),
+        false => value,
+    };
+    Ok(Entry {
+        option,
+        value,
+        origin,
+        shown,
+    })
+}
+
+/// Whether a value was given by a name of KServe's.
+fn is_kserve(given: &Given, option: &ConfigOption) -> bool {
+    match &given.origin {
+        Origin::Flag(name) => option.flags.contains(&name.as_str()),
+        _ => given.name.to_ascii_lowercase().starts_with("kserve_"),
+    }
+}
+
+/// A text of one line that is short enough to be read in a message.
+fn excerpt(text: &str) -> String {
+    const MOST: usize = 80;
+    let short: String = text.chars().take(MOST).collect();
+    let more = if short.len() < text.len() { "..." } else { "" };
+    format!("{}{more}", short.escape_debug())
+}
+
+/// An address without the user and password that may stand in it.
+fn without_credentials(text: &str) -> String {
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return text.to_owned();
+    };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
+    match authority.rsplit_once('@') {
+        Some((credentials, _)) => {
+            let after = rest.get(credentials.len()..).unwrap_or("");
+            format!("{scheme}://***{after}")
+        }
+        None => text.to_owned(),
+    }
+}
+
+/// Names of the environment that look like ours and are not. Only near misses: others may use
+/// the prefix too.
+fn warn_of_unknown_variables(sources: &Sources, warnings: &mut Vec<String>) {
+    let known: Vec<String> = OPTIONS
+        .iter()
+        .flat_map(ConfigOption::variable_spellings)
+        .collect();
+    for name in sources.environment.keys() {
+        if !name.starts_with("OIP_") || known.contains(name) {
+            continue;
+        }
+        if let Some(near) = nearest::nearest(name, known.iter().map(String::as_str)) {
+            warnings.push(format!(
+                "environment variable {name} is not known; is {near} meant?"
+            ));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

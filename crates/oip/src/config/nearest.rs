@@ -1,0 +1,26 @@
+//! The known name that a misspelt one most likely means.
+
+/// The nearest of the known names, unless none is near.
+pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    // A name is near when at most a third of it is wrong.
+    let most = (name.chars().count() / 3).clamp(1, 4);
+    known
+        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
+        .filter(|(distance, _)| *distance <= most)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_misspelt_name_finds_its_neighbour_and_a_foreign_one_none() {
+        let known = ["rest_port", "grpc_port", "auth_enabled"];
+        let find = |name| nearest(name, known.into_iter());
+        assert_eq!(find("rest_prot"), Some("rest_port"));
+        assert_eq!(find("auth_enable"), Some("auth_enabled"));
+        assert_eq!(find("spring.datasource.url"), None);
+    }
+}

@@ -1,0 +1,157 @@
+//! `oip.properties`, in the three layers of Krausening.
+
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use java_properties::{LineContent, PropertiesIter};
+
+use super::encrypted::{decrypt, encrypted};
+use super::error::ConfigError;
+use super::expand::expand;
+use super::options::{ConfigOption, OPTIONS};
+use super::source::{Origin, Sources};
+
+/// Variables that name the folders, the weakest first.
+pub(super) const LAYERS: [&str; 3] = [
+    "KRAUSENING_BASE",
+    "KRAUSENING_EXTENSIONS",
+    "KRAUSENING_OVERRIDE_EXTENSIONS",
+];
+/// The variable that holds the password of `ENC(...)` values.
+const PASSWORD: &str = "KRAUSENING_PASSWORD";
+/// The file in each folder.
+const FILE: &str = "oip.properties";
+
+/// The merged layers.
+#[derive(Default)]
+pub(super) struct Properties {
+    values: BTreeMap<String, Raw>,
+    /// The files that were named, whether or not they are there.
+    pub(super) files: Vec<PathBuf>,
+    pub(super) warnings: Vec<String>,
+}
+
+/// A value as the file has it.
+struct Raw {
+    text: String,
+    origin: Origin,
+}
+
+/// Reads every layer that the environment names. A later layer replaces an earlier one key by
+/// key. A file that is not there is a warning, as it is in Krausening.
+///
+/// # Errors
+/// [`ConfigError::File`] for a file that is there and cannot be read or parsed.
+pub(super) fn read_layers(sources: &Sources) -> Result<Properties, ConfigError> {
+    let mut properties = Properties::default();
+    for variable in LAYERS {
+        let Some(folder) = sources.variable(variable) else {
+            continue;
+        };
+        let path = Path::new(folder).join(FILE);
+        properties.files.push(path.clone());
+        match std::fs::read(&path) {
+            Ok(bytes) => properties.add(&path, &bytes)?,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let warning = format!("{variable} is set and {} does not exist", path.display());
+                properties.warnings.push(warning);
+            }
+            Err(error) => return Err(unreadable(&path, error.to_string())),
+        }
+    }
+    properties.warn_of_unknown_keys();
+    Ok(properties)
+}
+
+impl Properties {
+    fn add(&mut self, path: &Path, bytes: &[u8]) -> Result<(), ConfigError> {
+        // The parser would replace what is no UTF-8, and so change a value in silence.
+        if let Err(error) = std::str::from_utf8(bytes) {
+            return Err(unreadable(path, format!("it is not UTF-8: {error}")));
+        }
+        for line in PropertiesIter::new_with_encoding(bytes, encoding_rs::UTF_8) {
+            let line = line.map_err(|error| unreadable(path, error.to_string()))?;
+            let origin = Origin::File {
+                path: path.to_owned(),
+                line: line.line_number(),
+            };
+            if let LineContent::KVPair(key, text) = line.consume_content() {
+                self.values.insert(key, Raw { text, origin });
+            }
+        }
+        Ok(())
+    }
+
+    fn warn_of_unknown_keys(&mut self) {
+        let known: Vec<&str> = OPTIONS
+            .iter()
+            .flat_map(ConfigOption::key_spellings)
+            .collect();
+        for (key, raw) in &self.values {
+            if known.contains(&key.as_str()) {
+                continue;
+            }
+            let nearest = match super::nearest::nearest(key, known.iter().copied()) {
+                Some(name) => format!("; is {name} meant?"),
+                None => String::new(),
+            };
+            let key = key.escape_debug();
+            let warning = format!("{}: the key {key} is not known{nearest}", raw.origin);
+            self.warnings.push(warning);
+        }
+    }
+
+    /// The value of a key: expanded, decrypted and expanded again, as Krausening does it.
+    /// `None` where the key is not there or empty.
+    ///
+    /// # Errors
+    /// [`ConfigError::Encrypted`] for an `ENC(...)` that cannot be decrypted.
+    pub(super) fn value(
+        &mut self,
+        option: &'static ConfigOption,
+        key: &str,
+        sources: &Sources,
+    ) -> Result<Option<(String, Origin)>, ConfigError> {
+        let Some(raw) = self.values.get(key) else {
+            return Ok(None);
+        };
+        let lookup = |name: &str| {
+            let value = sources.environment.get(name)?;
+            Some(value.to_string_lossy().into_owned())
+        };
+        let origin = raw.origin.clone();
+        let mut text = expand(&raw.text, lookup);
+        let mut before = raw.text.clone();
+        if let Some(inner) = encrypted(&text) {
+            let refuse = |reason| ConfigError::Encrypted {
+                key: option.key,
+                origin: origin.clone(),
+                reason,
+            };
+            let password = sources.variable(PASSWORD);
+            let password = password.ok_or_else(|| refuse("KRAUSENING_PASSWORD is not set"))?;
+            let password = password
+                .to_str()
+                .ok_or_else(|| refuse("KRAUSENING_PASSWORD is not UTF-8"))?;
+            before = decrypt(inner, password).map_err(refuse)?.to_string();
+            text = expand(&before, lookup);
+        }
+        if option.secret && text != before {
+            self.warnings.push(format!(
+                "{} ({origin}): a part of it that begins with $ was replaced by a variable of the \
+                 environment; a secret that holds $ belongs into auth_secret_file, which is taken \
+                 literally",
+                option.key
+            ));
+        }
+        Ok((!text.is_empty()).then_some((text, origin)))
+    }
+}
+
+fn unreadable(path: &Path, reason: String) -> ConfigError {
+    ConfigError::File {
+        path: path.display().to_string(),
+        reason,
+    }
+}

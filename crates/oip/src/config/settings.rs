@@ -1,0 +1,391 @@
+//! The typed settings of one server.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::error::ConfigError;
+use super::options::Standing;
+use super::secret::Secret;
+use super::value::Value;
+use super::{Config, Entry};
+
+/// Where the doors listen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listen {
+    /// REST and gRPC, each on its own address.
+    Two {
+        /// The REST door.
+        rest: SocketAddr,
+        /// The gRPC door.
+        grpc: SocketAddr,
+    },
+    /// Both on one.
+    One(SocketAddr),
+    /// REST alone.
+    RestOnly(SocketAddr),
+}
+
+impl Listen {
+    /// The address of the REST door.
+    #[must_use]
+    pub const fn rest(self) -> SocketAddr {
+        match self {
+            Self::Two { rest, .. } => rest,
+            Self::One(address) | Self::RestOnly(address) => address,
+        }
+    }
+
+    /// Whether any door can be reached from beyond this machine.
+    #[must_use]
+    pub fn beyond_loopback(self) -> bool {
+        match self {
+            Self::Two { rest, grpc } => !(rest.ip().is_loopback() && grpc.ip().is_loopback()),
+            Self::One(address) | Self::RestOnly(address) => !address.ip().is_loopback(),
+        }
+    }
+}
+
+/// A set of words that an option takes, as a type.
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$each:meta])* $variant:ident = $word:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum $name { $($(#[$each])* $variant,)+ }
+
+        impl $name {
+            /// The word for it.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word,)+ }
+            }
+
+            fn of(word: &str) -> Option<Self> {
+                match word { $($word => Some(Self::$variant),)+ _ => None }
+            }
+        }
+    };
+}
+
+words! {
+    /// Who loads and unloads models.
+    ModelControl {
+        /// Callers.
+        Explicit = "explicit",
+        /// Nobody.
+        None = "none",
+        /// Callers, and changes of the folder.
+        Poll = "poll",
+    }
+}
+
+words! {
+    /// How numbers that JSON cannot write are written.
+    NonFinite {
+        /// As `null`.
+        Null = "null",
+        /// As `NaN`, `Infinity`, `-Infinity`.
+        Token = "token",
+        /// Not at all: the answer is an error.
+        Error = "error",
+    }
+}
+
+words! {
+    /// What is logged.
+    LogLevel {
+        /// Nothing.
+        Off = "off",
+        /// What went wrong on this side.
+        Error = "error",
+        /// What an operator should look at, too.
+        Warn = "warn",
+        /// What happens, too.
+        Info = "info",
+        /// Why, too.
+        Debug = "debug",
+        /// Everything.
+        Trace = "trace",
+    }
+}
+
+words! {
+    /// The form of a log line.
+    LogFormat {
+        /// For people.
+        Text = "text",
+        /// One JSON object.
+        Json = "json",
+    }
+}
+
+/// Everything a server is built from. Each field is the option of its name.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+#[expect(
+    missing_docs,
+    reason = "each field is described in the table of options"
+)]
+pub struct Settings {
+    pub listen: Listen,
+    pub model_repository: Option<PathBuf>,
+    pub model_name: Vec<String>,
+    pub model_control: ModelControl,
+    pub poll_interval: Duration,
+    pub reload: bool,
+    /// `None`: one for each processor.
+    pub threads: Option<usize>,
+    /// `None`: by the number of processors.
+    pub model_concurrency: Option<usize>,
+    pub model_queue: usize,
+    pub onnxruntime_library: Option<PathBuf>,
+    pub json_non_finite: NonFinite,
+    pub forward_headers: Vec<String>,
+    pub cors_origins: Vec<String>,
+    pub docs: bool,
+    pub body_limit: usize,
+    pub header_limit: usize,
+    pub header_timeout: Duration,
+    pub connections: usize,
+    pub in_flight: usize,
+    /// `None`: as long as the caller waits.
+    pub request_timeout: Option<Duration>,
+    pub json_depth: usize,
+    pub tensors_limit: usize,
+    pub parameters_limit: usize,
+    pub shutdown_delay: Duration,
+    pub shutdown_grace: Duration,
+    pub log_level: LogLevel,
+    pub log_format: LogFormat,
+    pub auth_enabled: bool,
+    pub auth_secret: Option<Secret>,
+    pub auth_secret_file: Option<PathBuf>,
+    pub auth_algorithm: String,
+    pub pdp_url: Option<String>,
+    /// Whether probes are decided by the policy (`probe_access = policy`).
+    pub probes_by_policy: bool,
+}
+
+impl Settings {
+    pub(super) fn new(config: &Config) -> Result<Self, ConfigError> {
+        refuse_pending(config)?;
+        let read = Reader(config);
+        let settings = Self {
+            listen: listen(&read)?,
+            model_repository: read.path("model_repository"),
+            model_name: read.list("model_name"),
+            model_control: model_control(&read),
+            poll_interval: read.duration("poll_interval"),
+            reload: read.bool("reload"),
+            threads: some(read.number("threads")),
+            model_concurrency: some(read.number("model_concurrency")),
+            model_queue: read.number("model_queue"),
+            onnxruntime_library: read.path("onnxruntime_library"),
+            json_non_finite: read.word("json_non_finite", NonFinite::of),
+            forward_headers: header_names(&read)?,
+            cors_origins: read.list("cors_origins"),
+            docs: read.bool("docs"),
+            body_limit: read.number("body_limit"),
+            header_limit: read.number("header_limit"),
+            header_timeout: read.duration("header_timeout"),
+            connections: read.number("connections"),
+            in_flight: read.number("in_flight"),
+            request_timeout: Some(read.duration("request_timeout")).filter(|time| !time.is_zero()),
+            json_depth: read.number("json_depth"),
+            tensors_limit: read.number("tensors_limit"),
+            parameters_limit: read.number("parameters_limit"),
+            shutdown_delay: read.duration("shutdown_delay"),
+            shutdown_grace: read.duration("shutdown_grace"),
+            log_level: read.word("log_level", LogLevel::of),
+            log_format: read.word("log_format", LogFormat::of),
+            auth_enabled: read.bool("auth_enabled"),
+            auth_secret: read.secret("auth_secret"),
+            auth_secret_file: read.path("auth_secret_file"),
+            auth_algorithm: read.text("auth_algorithm").unwrap_or_default(),
+            pdp_url: read.text("pdp_url"),
+            probes_by_policy: read.text("probe_access").as_deref() == Some("policy"),
+        };
+        settings.check_authentication(&read)?;
+        Ok(settings)
+    }
+
+    fn check_authentication(&self, read: &Reader<'_>) -> Result<(), ConfigError> {
+        if !self.auth_enabled {
+            return Ok(());
+        }
+        let origin = read.entry("auth_enabled").origin.clone();
+        let has_key = self.auth_secret.is_some() || self.auth_secret_file.is_some();
+        match has_key {
+            false => Err(ConfigError::NoKey { origin }),
+            true => Err(ConfigError::NoAuthentication { origin }),
+        }
+    }
+}
+
+/// Zero stands for "not given" where none makes no sense.
+fn some(number: usize) -> Option<usize> {
+    Some(number).filter(|number| *number > 0)
+}
+
+/// An option that somebody counts on and that has no effect must not be passed over in silence.
+fn refuse_pending(config: &Config) -> Result<(), ConfigError> {
+    let pending = config
+        .entries
+        .iter()
+        .find(|entry| entry.option.standing == Standing::Pending && entry.is_given());
+    match pending {
+        Some(entry) => Err(ConfigError::Pending {
+            key: entry.option.key,
+            origin: entry.origin.clone(),
+        }),
+        None => Ok(()),
+    }
+}
+
+/// `port` against `rest_port` and `grpc_port`: what was given at the stronger level counts.
+fn listen(read: &Reader<'_>) -> Result<Listen, ConfigError> {
+    let rest = SocketAddr::new(read.address("rest_host"), read.port("rest_port"));
+    let grpc = SocketAddr::new(read.address("grpc_host"), read.port("grpc_port"));
+    let port = read.entry("port");
+    let two = match read.bool("grpc") {
+        true => Listen::Two { rest, grpc },
+        false => Listen::RestOnly(rest),
+    };
+    if port.is_given() {
+        for single in ["rest_port", "grpc_port"].map(|key| read.entry(key)) {
+            if single.origin.level() > port.origin.level() {
+                return refuse_one_port_twice(read, two);
+            }
+            if single.origin.level() == port.origin.level() {
+                return Err(ConfigError::Conflict(format!(
+                    "port ({}) is one port for both doors and does not go with {} ({})",
+                    port.origin, single.option.key, single.origin
+                )));
+            }
+        }
+        let address = SocketAddr::new(rest.ip(), read.port("port"));
+        return Ok(match read.bool("grpc") {
+            true => Listen::One(address),
+            false => Listen::RestOnly(address),
+        });
+    }
+    refuse_one_port_twice(read, two)
+}
+
+fn refuse_one_port_twice(read: &Reader<'_>, listen: Listen) -> Result<Listen, ConfigError> {
+    match listen {
+        Listen::Two { rest, grpc } if rest == grpc && rest.port() != 0 => {
+            let origins = ["rest_port", "grpc_port"].map(|key| &read.entry(key).origin);
+            Err(ConfigError::Conflict(format!(
+                "rest_port ({}) and grpc_port ({}) are both {}: port = {} serves both on one port",
+                origins[0],
+                origins[1],
+                rest.port(),
+                rest.port()
+            )))
+        }
+        listen => Ok(listen),
+    }
+}
+
+/// `reload` means a watched repository unless `model_control` says otherwise.
+fn model_control(read: &Reader<'_>) -> ModelControl {
+    let entry = read.entry("model_control");
+    match !entry.is_given() && read.bool("reload") {
+        true => ModelControl::Poll,
+        false => read.word("model_control", ModelControl::of),
+    }
+}
+
+fn header_names(read: &Reader<'_>) -> Result<Vec<String>, ConfigError> {
+    let names = read.list("forward_headers");
+    let names = names.into_iter().map(|name| name.to_ascii_lowercase());
+    let names: Vec<String> = names.collect();
+    let bad = names
+        .iter()
+        .find(|name| http::HeaderName::from_bytes(name.as_bytes()).is_err());
+    match bad {
+        Some(name) => Err(ConfigError::Value {
+            key: "forward_headers",
+            shown: format!("'{}'", super::excerpt(name)),
+            origin: read.entry("forward_headers").origin.clone(),
+            allowed: "names of headers separated by commas".to_owned(),
+        }),
+        None => Ok(names),
+    }
+}
+
+/// Takes values out of a configuration by the key and the kind of their option. A test reads
+/// every key, so a wrong one here does not get past it.
+struct Reader<'a>(&'a Config);
+
+impl Reader<'_> {
+    fn entry(&self, key: &str) -> &Entry {
+        let mut entries = self.0.entries.iter();
+        match entries.find(|entry| entry.option.key == key) {
+            Some(entry) => entry,
+            None => unreachable!("the table has no option {key}"),
+        }
+    }
+
+    fn bool(&self, key: &str) -> bool {
+        matches!(self.entry(key).value, Value::Bool(true))
+    }
+
+    fn number(&self, key: &str) -> usize {
+        match self.entry(key).value {
+            Value::Number(number) => usize::try_from(number).unwrap_or(usize::MAX),
+            _ => 0,
+        }
+    }
+
+    fn port(&self, key: &str) -> u16 {
+        u16::try_from(self.number(key)).unwrap_or(0)
+    }
+
+    fn duration(&self, key: &str) -> Duration {
+        match self.entry(key).value {
+            Value::Duration(duration) => duration,
+            _ => Duration::ZERO,
+        }
+    }
+
+    fn address(&self, key: &str) -> IpAddr {
+        match self.entry(key).value {
+            Value::Address(address) => address,
+            _ => IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
+        }
+    }
+
+    fn text(&self, key: &str) -> Option<String> {
+        match &self.entry(key).value {
+            Value::Text(text) => Some(text.clone()),
+            _ => None,
+        }
+    }
+
+    fn path(&self, key: &str) -> Option<PathBuf> {
+        self.text(key).map(PathBuf::from)
+    }
+
+    fn list(&self, key: &str) -> Vec<String> {
+        match &self.entry(key).value {
+            Value::List(items) => items.clone(),
+            _ => Vec::new(),
+        }
+    }
+
+    fn secret(&self, key: &str) -> Option<Secret> {
+        match &self.entry(key).value {
+            Value::Secret(secret) => Some(secret.clone()),
+            _ => None,
+        }
+    }
+
+    fn word<T>(&self, key: &str, of: impl Fn(&str) -> Option<T>) -> T {
+        match self.text(key).as_deref().and_then(of) {
+            Some(word) => word,
+            None => unreachable!("the words of {key} are those of its kind"),
+        }
+    }
+}

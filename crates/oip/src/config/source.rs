@@ -1,0 +1,111 @@
+//! Where values come from. Nothing else in this project reads the process environment.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::path::PathBuf;
+
+/// Everything that a configuration is resolved from, so that tests bring their own.
+///
+/// ```
+/// use oip::config::{Config, Sources};
+///
+/// let sources = Sources::default()
+///     .with_variable("FASTAPI_PORT", "9000")
+///     .with_flag("rest-port", "9001")
+///     .with_flag("auth-enabled", "false");
+/// let config = Config::resolve(&sources)?;
+/// assert_eq!(config.settings()?.listen.rest().port(), 9001);
+/// # Ok::<(), oip::config::ConfigError>(())
+/// ```
+#[derive(Clone, Default)]
+pub struct Sources {
+    pub(super) flags: Vec<(String, String)>,
+    pub(super) environment: BTreeMap<String, OsString>,
+}
+
+impl Sources {
+    /// The environment of this process.
+    #[must_use]
+    pub fn process() -> Self {
+        let variables =
+            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
+        Self {
+            flags: Vec::new(),
+            environment: variables.collect(),
+        }
+    }
+
+    /// Adds a flag, named without its dashes. A flag that takes a list may come again.
+    #[must_use]
+    pub fn with_flag(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.flags.push((name.into(), value.into()));
+        self
+    }
+
+    /// Adds a variable of the environment.
+    #[must_use]
+    pub fn with_variable(mut self, name: impl Into<String>, value: impl Into<OsString>) -> Self {
+        self.environment.insert(name.into(), value.into());
+        self
+    }
+
+    /// A variable that is set and not empty: an empty one counts as not set.
+    pub(super) fn variable(&self, name: &str) -> Option<&OsString> {
+        self.environment.get(name).filter(|value| !value.is_empty())
+    }
+}
+
+impl fmt::Debug for Sources {
+    /// Names only: values may be secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let flags: Vec<&String> = self.flags.iter().map(|(name, _)| name).collect();
+        f.debug_struct("Sources")
+            .field("flags", &flags)
+            .field("environment", &self.environment.keys())
+            .finish()
+    }
+}
+
+/// Where a value came from, the stronger the later.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Origin {
+    /// Nobody gave one.
+    Default,
+    /// A properties file.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+    },
+    /// A variable of the environment.
+    Environment(String),
+    /// The command line: a flag without its dashes.
+    Flag(String),
+}
+
+impl Origin {
+    /// The level of precedence, from 0 for a default to 3 for the command line.
+    #[must_use]
+    pub const fn level(&self) -> u8 {
+        match self {
+            Self::Default => 0,
+            Self::File { .. } => 1,
+            Self::Environment(_) => 2,
+            Self::Flag(_) => 3,
+        }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::File { path, line } => write!(f, "{}:{line}", path.display()),
+            Self::Environment(name) => write!(f, "environment variable {name}"),
+            Self::Flag(name) => write!(f, "--{name}"),
+        }
+    }
+}

@@ -1,0 +1,537 @@
+//! The one table of options.
+//!
+//! Flags, environment names, keys of `oip.properties`, `--help`, `oip config` and
+//! `docs/configuration.md` all come from here.
+
+use super::options::ConfigOption;
+use super::options::Group::{
+    Addresses, Compatibility, Limits, Logging, Models, Requests, Security, Stopping,
+};
+use super::value::Kind::{
+    Bool, Choice, Count, Duration, Host, HttpUrl, List, Path, Port, Size, Text,
+};
+
+const fn new(
+    group: super::options::Group,
+    key: &'static str,
+    kind: super::value::Kind,
+    default: &'static str,
+    help: &'static str,
+) -> ConfigOption {
+    ConfigOption::new(group, key, kind, default, help)
+}
+
+/// Any whole number that fits the machine.
+const ANY: super::value::Kind = Count { least: 0 };
+/// A whole number of which there must be one.
+const SOME: super::value::Kind = Count { least: 1 };
+
+/// Every option, by group.
+pub static OPTIONS: &[ConfigOption] = &[
+    new(
+        Addresses,
+        "rest_host",
+        Host,
+        "127.0.0.1",
+        "Address of the REST door.",
+    )
+    .also(&["FASTAPI_HOST"], &["fastapi_host"], &[]),
+    new(
+        Addresses,
+        "rest_port",
+        Port,
+        "8082",
+        "Port of the REST door; 0 lets the system choose.",
+    )
+    .also(
+        &["FASTAPI_PORT", "KSERVE_HTTP_PORT"],
+        &["fastapi_port", "kserve_http_port"],
+        &["http_port"],
+    ),
+    new(
+        Addresses,
+        "grpc_host",
+        Host,
+        "127.0.0.1",
+        "Address of the gRPC door.",
+    )
+    .also(&["GRPC_HOST"], &[], &[]),
+    new(
+        Addresses,
+        "grpc_port",
+        Port,
+        "8081",
+        "Port of the gRPC door; 0 lets the system choose.",
+    )
+    .also(
+        &["GRPC_PORT", "KSERVE_GRPC_PORT"],
+        &["kserve_grpc_port"],
+        &["grpc_port"],
+    ),
+    new(
+        Addresses,
+        "port",
+        Port,
+        "",
+        "One port for REST and gRPC together, on rest_host, instead of two.",
+    ),
+    new(
+        Addresses,
+        "grpc",
+        Bool,
+        "true",
+        "Whether the gRPC door opens.",
+    )
+    .also(
+        &["KSERVE_ENABLE_GRPC"],
+        &["kserve_enable_grpc"],
+        &["enable_grpc"],
+    ),
+    new(
+        Models,
+        "model_repository",
+        Path,
+        "",
+        "Folder of models: DIR/<model>/<version>/model.onnx or DIR/<model>/model.onnx. May also \
+         stand as a plain argument. Without one nothing is served but health and metadata.",
+    )
+    .also(&[], &[], &["model_dir"]),
+    new(
+        Models,
+        "model_name",
+        List,
+        "",
+        "Models to serve, of those in the repository. With one name the folder itself may be the \
+         model: DIR/model.onnx.",
+    )
+    .also(&[], &[], &["model_name"]),
+    new(
+        Models,
+        "model_control",
+        Choice(&["explicit", "none", "poll"]),
+        "explicit",
+        "Who loads and unloads models: callers by the API (explicit), nobody (none), or callers \
+         and changes of the folder (poll).",
+    ),
+    new(
+        Models,
+        "poll_interval",
+        Duration,
+        "2s",
+        "How often a watched repository is looked at, and watched configuration files.",
+    ),
+    new(
+        Models,
+        "reload",
+        Bool,
+        "false",
+        "Watches the repository (model_control poll, unless that is given) and the configuration \
+         files, and applies what can change without a restart.",
+    )
+    .also(&["FASTAPI_RELOAD"], &["fastapi_reload"], &[]),
+    new(
+        Models,
+        "threads",
+        ANY,
+        "0",
+        "Threads that one inference may use; 0 is one for each processor.",
+    ),
+    new(
+        Models,
+        "model_concurrency",
+        ANY,
+        "0",
+        "Inferences that one model runs at once; 0 leaves it to the number of processors.",
+    ),
+    new(
+        Models,
+        "model_queue",
+        ANY,
+        "1024",
+        "Inferences that wait for one model at most; one more is refused with 429.",
+    ),
+    new(
+        Models,
+        "onnxruntime_library",
+        Path,
+        "",
+        "The shared library of ONNX Runtime, or its folder. Without one the usual places are \
+         searched; where it is not found the embedded engine serves.",
+    ),
+    new(
+        Requests,
+        "json_non_finite",
+        Choice(&["null", "token", "error"]),
+        "null",
+        "How NaN and infinities are written in JSON answers: null, as the tokens NaN and \
+         Infinity, or not at all (500).",
+    ),
+    new(
+        Requests,
+        "forward_headers",
+        List,
+        "",
+        "Request headers (gRPC: metadata) that handlers may see.",
+    ),
+    new(
+        Requests,
+        "cors_origins",
+        List,
+        "",
+        "Origins of web pages that may call this server, such as https://console.example. Its \
+         own pages always may.",
+    ),
+    new(Requests, "docs", Bool, "true", "Whether /docs is served.").also(
+        &["KSERVE_ENABLE_DOCS_URL"],
+        &["kserve_enable_docs_url"],
+        &["enable_docs_url"],
+    ),
+    new(
+        Limits,
+        "body_limit",
+        Size { least: 1 },
+        "64MiB",
+        "Largest body, also after decompression, and largest gRPC message.",
+    ),
+    new(
+        Limits,
+        "header_limit",
+        Size { least: 1024 },
+        "64KiB",
+        "Largest head of a request: its path and headers.",
+    ),
+    new(
+        Limits,
+        "header_timeout",
+        Duration,
+        "30s",
+        "Longest that the head of a request may take to arrive.",
+    ),
+    new(
+        Limits,
+        "connections",
+        SOME,
+        "10000",
+        "Connections at once, of both doors together; further ones wait.",
+    ),
+    new(
+        Limits,
+        "in_flight",
+        SOME,
+        "4096",
+        "Inferences at once, running or waiting; one more is refused with 429.",
+    ),
+    new(
+        Limits,
+        "request_timeout",
+        Duration,
+        "0s",
+        "Longest that one inference may take; 0s leaves it to the caller.",
+    ),
+    new(
+        Limits,
+        "json_depth",
+        SOME,
+        "64",
+        "Deepest nesting of a JSON body.",
+    ),
+    new(
+        Limits,
+        "tensors_limit",
+        SOME,
+        "1024",
+        "Tensors in one request.",
+    ),
+    new(
+        Limits,
+        "parameters_limit",
+        ANY,
+        "1024",
+        "Parameters on one object of a request.",
+    ),
+    new(
+        Stopping,
+        "shutdown_delay",
+        Duration,
+        "0s",
+        "How long new connections are still taken after the signal to stop, while readiness says \
+         503 already.",
+    ),
+    new(
+        Stopping,
+        "shutdown_grace",
+        Duration,
+        "30s",
+        "How long what is in flight may take to finish after that.",
+    ),
+    new(
+        Logging,
+        "log_level",
+        Choice(&["off", "error", "warn", "info", "debug", "trace"]),
+        "info",
+        "What is logged, to standard error.",
+    )
+    .hot(),
+    new(
+        Logging,
+        "log_format",
+        Choice(&["text", "json"]),
+        "text",
+        "Form of a log line.",
+    ),
+    new(
+        Security,
+        "auth_enabled",
+        Bool,
+        "true",
+        "Whether callers are authenticated and authorized. Without a key the server refuses to \
+         start.",
+    )
+    .also(&["AUTH_ENABLED"], &[], &[]),
+    new(
+        Security,
+        "auth_secret",
+        Text,
+        "",
+        "The shared secret (HS*) or PEM public key (RS*, PS*, ES*, EdDSA) of bearer tokens.",
+    )
+    .also(&["AUTH_SECRET"], &[], &[])
+    .secret(),
+    new(
+        Security,
+        "auth_secret_file",
+        Path,
+        "",
+        "File that holds the secret, taken literally but for one line break at its end.",
+    ),
+    new(
+        Security,
+        "auth_algorithm",
+        Text,
+        "HS256",
+        "The only algorithms whose tokens are accepted, separated by commas.",
+    )
+    .also(&["AUTH_ALGORITHM"], &[], &[]),
+    new(
+        Security,
+        "probe_access",
+        Choice(&["open", "policy"]),
+        "open",
+        "Whether live, ready and grpc.health.v1 are open or decided by the policy.",
+    ),
+    new(
+        Security,
+        "pdp_url",
+        HttpUrl,
+        "",
+        "Address of a remote policy decision point.",
+    ),
+    new(
+        Security,
+        "auth_key_file",
+        Path,
+        "",
+        "File of the public key, in PEM.",
+    )
+    .pending(),
+    new(
+        Security,
+        "auth_jwks_url",
+        HttpUrl,
+        "",
+        "Address of a JSON Web Key Set.",
+    )
+    .pending(),
+    new(
+        Security,
+        "auth_jwks_file",
+        Path,
+        "",
+        "File of a JSON Web Key Set.",
+    )
+    .pending(),
+    new(
+        Security,
+        "auth_issuer",
+        Text,
+        "",
+        "The `iss` that tokens must have.",
+    )
+    .pending(),
+    new(
+        Security,
+        "auth_audience",
+        List,
+        "",
+        "The `aud` that tokens must have.",
+    )
+    .pending(),
+    new(
+        Security,
+        "auth_subject_claim",
+        Text,
+        "sub",
+        "The claim that names the caller.",
+    )
+    .pending(),
+    new(
+        Security,
+        "auth_roles_claim",
+        Text,
+        "roles",
+        "The claim that lists the caller's roles.",
+    )
+    .pending(),
+    new(
+        Security,
+        "auth_api_keys_file",
+        Path,
+        "",
+        "File of hashed API keys.",
+    )
+    .pending(),
+    new(
+        Security,
+        "pdp",
+        Choice(&["embedded", "xacml", "authzen", "opa"]),
+        "",
+        "Who decides what a caller may do.",
+    )
+    .pending(),
+    new(
+        Security,
+        "pdp_timeout",
+        Duration,
+        "5s",
+        "Longest that a decision may take.",
+    )
+    .pending(),
+    new(
+        Security,
+        "pdp_cache_ttl",
+        Duration,
+        "0s",
+        "How long a decision is remembered.",
+    )
+    .pending(),
+    new(Security, "policy_file", Path, "", "File of Cedar policies.").pending(),
+    new(
+        Security,
+        "policy_mode",
+        Choice(&["enforce", "shadow"]),
+        "enforce",
+        "Whether a refusal refuses, or is only logged.",
+    )
+    .pending(),
+    new(
+        Security,
+        "trusted_proxies",
+        List,
+        "",
+        "Addresses whose Forwarded headers are believed.",
+    )
+    .pending(),
+    new(Security, "audit_file", Path, "", "File of audit lines.").pending(),
+    new(
+        Security,
+        "audit_key_file",
+        Path,
+        "",
+        "File of the key that chains audit lines.",
+    )
+    .pending(),
+    new(
+        Security,
+        "audit_failure",
+        Choice(&["refuse", "continue"]),
+        "refuse",
+        "What happens to a call whose audit line cannot be written.",
+    )
+    .pending(),
+    new(
+        Security,
+        "tls_cert",
+        Path,
+        "",
+        "File of the certificate chain, in PEM.",
+    )
+    .pending(),
+    new(
+        Security,
+        "tls_key",
+        Path,
+        "",
+        "File of the certificate's key, in PEM.",
+    )
+    .pending(),
+    new(
+        Security,
+        "tls_client_ca",
+        Path,
+        "",
+        "File of the authorities whose client certificates are accepted.",
+    )
+    .pending(),
+    new(
+        Compatibility,
+        "grpc_workers",
+        ANY,
+        "",
+        "One process serves with every processor; see threads.",
+    )
+    .also(&["GRPC_WORKERS"], &[], &[])
+    .accepted(),
+    new(
+        Compatibility,
+        "kserve_workers",
+        ANY,
+        "",
+        "One process serves with every processor; see threads.",
+    )
+    .also(&["KSERVE_WORKERS"], &[], &["workers"])
+    .accepted(),
+    new(
+        Compatibility,
+        "kserve_max_threads",
+        ANY,
+        "",
+        "Threads follow the processors; see threads.",
+    )
+    .also(&["KSERVE_MAX_THREADS"], &[], &["max_threads"])
+    .accepted(),
+    new(
+        Compatibility,
+        "kserve_max_asyncio_workers",
+        ANY,
+        "",
+        "Threads follow the processors; see threads.",
+    )
+    .also(
+        &["KSERVE_MAX_ASYNCIO_WORKERS"],
+        &[],
+        &["max_asyncio_workers"],
+    )
+    .accepted(),
+    new(
+        Compatibility,
+        "kserve_enable_latency_logging",
+        Bool,
+        "",
+        "Durations are in the statistics; see /v2/models/stats.",
+    )
+    .also(
+        &["KSERVE_ENABLE_LATENCY_LOGGING"],
+        &[],
+        &["enable_latency_logging"],
+    )
+    .accepted(),
+    new(
+        Compatibility,
+        "kserve_access_log_format",
+        Text,
+        "",
+        "There is no access log.",
+    )
+    .also(&["KSERVE_ACCESS_LOG_FORMAT"], &[], &["access_log_format"])
+    .accepted(),
+];

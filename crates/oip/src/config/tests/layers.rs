@@ -1,0 +1,149 @@
+use super::*;
+
+const NAMES: [&str; 3] = properties::LAYERS;
+
+/// The three layers, in folders of their own.
+struct Layers(tempfile::TempDir);
+
+impl Layers {
+    fn new(texts: [Option<&str>; 3]) -> (Self, Sources) {
+        let root = tempfile::tempdir().unwrap();
+        let mut sources = open();
+        for (name, text) in NAMES.iter().zip(texts) {
+            let folder = root.path().join(name);
+            std::fs::create_dir(&folder).unwrap();
+            if let Some(text) = text {
+                std::fs::write(folder.join("oip.properties"), text).unwrap();
+            }
+            sources = sources.with_variable(*name, folder);
+        }
+        (Self(root), sources)
+    }
+
+    fn one(text: &str) -> (Self, Sources) {
+        Self::new([Some(text), Some(""), Some("")])
+    }
+}
+
+#[test]
+fn a_later_layer_replaces_an_earlier_one_key_by_key() {
+    let (layers, sources) = Layers::new([
+        Some("rest_port=1\ngrpc_port=1\nin_flight=1\n"),
+        Some("grpc_port=2\nin_flight=2\n"),
+        Some("in_flight=3\n"),
+    ]);
+    assert_eq!(shown(&sources, "rest_port").0, "1");
+    assert_eq!(shown(&sources, "grpc_port").0, "2");
+    let (value, origin) = shown(&sources, "in_flight");
+    assert_eq!(value, "3");
+    let path = layers.0.path().join(NAMES[2]).join("oip.properties");
+    assert_eq!(origin, Origin::File { path, line: 1 });
+}
+
+#[test]
+fn a_file_that_does_not_exist_is_a_warning_only_where_its_folder_was_named() {
+    let (_layers, sources) = Layers::new([Some("rest_port=1"), None, Some("")]);
+    let config = Config::resolve(&sources).unwrap();
+    assert_eq!(config.warnings().len(), 1);
+    assert!(config.warnings()[0].contains("KRAUSENING_EXTENSIONS"));
+    assert!(Config::resolve(&open()).unwrap().warnings().is_empty());
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_refused_by_name() {
+    let (layers, sources) = Layers::new([None, Some(""), Some("")]);
+    let path = layers.0.path().join(NAMES[0]).join("oip.properties");
+    std::fs::create_dir(&path).unwrap();
+    assert!(refusal(&sources).contains(path.to_str().unwrap()));
+    let (_layers, sources) = Layers::one("rest_port=\\u00zz\n");
+    assert!(refusal(&sources).contains("oip.properties"));
+}
+
+#[test]
+fn the_syntax_is_that_of_java_properties() {
+    let text = "! a comment\n\
+                # another\n\
+                \x20 rest_port : 1\n\
+                grpc_port   2\n\
+                forward_headers = a,\\\n\
+                \x20   b\n\
+                auth_secret = \\u00fc\\=\\\\ \n\
+                in_flight=3\r\n";
+    let (_layers, sources) = Layers::one(text);
+    assert_eq!(shown(&sources, "rest_port").0, "1");
+    assert_eq!(shown(&sources, "grpc_port").0, "2");
+    assert_eq!(shown(&sources, "forward_headers").0, "a,b");
+    assert_eq!(shown(&sources, "in_flight").0, "3");
+    let config = Config::resolve(&sources).unwrap();
+    let secret = config.settings().unwrap().auth_secret.unwrap();
+    assert_eq!(secret.expose(), "\u{fc}=\\ ");
+}
+
+#[test]
+fn an_empty_value_counts_as_not_given() {
+    let (_layers, sources) = Layers::new([Some("rest_port=1"), Some(""), Some("rest_port=")]);
+    assert_eq!(shown(&sources, "rest_port").0, "8082");
+    let (_layers, sources) = Layers::one("auth_enabled=\n");
+    let sources = Sources {
+        flags: Vec::new(),
+        ..sources
+    };
+    assert_eq!(shown(&sources, "auth_enabled").0, "true");
+}
+
+#[test]
+fn variables_of_the_environment_are_expanded() {
+    let (_layers, sources) = Layers::one("model_repository=${ROOT}/models\nrest_port=$PORT\n");
+    let sources = sources
+        .with_variable("ROOT", "/srv")
+        .with_variable("PORT", "7");
+    assert_eq!(shown(&sources, "model_repository").0, "/srv/models");
+    assert_eq!(shown(&sources, "rest_port").0, "7");
+}
+
+#[test]
+fn a_misspelt_key_is_named_with_its_neighbour() {
+    let (_layers, sources) = Layers::one("\nauth_enable=true\nspring.main.banner=off\n");
+    let config = Config::resolve(&sources).unwrap();
+    let [first, second] = config.warnings() else {
+        panic!("{:?}", config.warnings())
+    };
+    assert!(first.contains(":2: the key auth_enable is not known; is auth_enabled meant?"));
+    assert!(second.contains("spring.main.banner") && !second.contains("meant"));
+}
+
+#[test]
+fn a_misspelt_variable_is_named_with_its_neighbour() {
+    let sources = open()
+        .with_variable("OIP_REST_PROT", "1")
+        .with_variable("OIP_SOMETHING_ELSE_ENTIRELY", "1");
+    let config = Config::resolve(&sources).unwrap();
+    assert_eq!(config.warnings().len(), 1);
+    assert!(config.warnings()[0].contains("OIP_REST_PORT"));
+}
+
+const SECRET: &str = "VCS4DnoG6fNvnLSnadYRuE4Li+HTiS4faR+iLHzbOCqt/AOOpOUPi+lYsf+S9s59";
+
+#[test]
+fn an_encrypted_value_is_decrypted() {
+    let (_layers, sources) = Layers::one(&format!("auth_secret=ENC({SECRET})\n"));
+    let sources = sources.with_variable("KRAUSENING_PASSWORD", "pw");
+    let settings = Config::resolve(&sources).unwrap().settings().unwrap();
+    assert_eq!(settings.auth_secret.unwrap().expose(), "s3cret");
+}
+
+#[test]
+fn an_encrypted_value_that_cannot_be_decrypted_refuses_to_start() {
+    let (_layers, sources) = Layers::one(&format!("auth_secret=ENC({SECRET})\n"));
+    let message = refusal(&sources);
+    assert!(message.contains("auth_secret") && message.contains("KRAUSENING_PASSWORD is not set"));
+    let message = refusal(
+        &sources
+            .clone()
+            .with_variable("KRAUSENING_PASSWORD", "wrong"),
+    );
+    assert!(message.contains("oip.properties:1"), "{message}");
+    assert!(!message.contains(SECRET), "{message}");
+    let elsewhere = open().with_variable("AUTH_SECRET", format!("ENC({SECRET})"));
+    assert!(refusal(&elsewhere).contains("only values in oip.properties"));
+}

@@ -1,0 +1,126 @@
+//! Each way in which the original opened by accident stays closed here.
+
+use super::*;
+
+#[test]
+fn authentication_is_on_unless_the_value_is_clearly_false() {
+    let enabled = |value: &str| {
+        shown(
+            &closed().with_variable("AUTH_ENABLED", value),
+            "auth_enabled",
+        )
+    };
+    for value in ["1", "yes", "on", "true ", "TRUE"] {
+        let sources = closed().with_variable("AUTH_ENABLED", value);
+        let error = Config::resolve(&sources).unwrap().settings().unwrap_err();
+        assert!(
+            matches!(error, ConfigError::NoKey { .. }),
+            "{value}: {error}"
+        );
+    }
+    for value in ["tru", "2", "enabled", "nope"] {
+        let message = refusal(&closed().with_variable("AUTH_ENABLED", value));
+        assert!(message.contains("AUTH_ENABLED"), "{message}");
+    }
+    assert_eq!(enabled("false").0, "false");
+}
+
+#[test]
+fn authentication_without_a_key_refuses_to_start_and_says_the_two_ways_out() {
+    let message = refusal(&closed());
+    assert!(message.contains("auth_secret") && message.contains("auth_enabled = false"));
+    let blank = closed().with_variable("AUTH_SECRET", "   ");
+    assert!(Config::resolve(&blank).is_err());
+}
+
+#[test]
+fn a_key_does_not_open_a_server_that_cannot_authenticate() {
+    let message = refusal(&closed().with_variable("AUTH_SECRET", "secret"));
+    assert!(message.contains("cannot authenticate yet"), "{message}");
+}
+
+#[test]
+fn an_option_without_effect_refuses_to_start_rather_than_being_passed_over() {
+    for flag in ["tls-cert", "audit-file", "policy-file"] {
+        let message = refusal(&open().with_flag(flag, "file.pem"));
+        assert!(message.contains(&format!("--{flag}")), "{message}");
+    }
+}
+
+#[test]
+fn a_secret_is_shown_nowhere() {
+    let sources = open()
+        .with_variable("AUTH_SECRET", "hunter2")
+        .with_flag("auth-secret", "hunter3");
+    let config = Config::resolve(&sources).unwrap();
+    let settings = config.settings().unwrap();
+    let all = format!(
+        "{sources:?} {config:?} {settings:?} {:?}",
+        config.warnings()
+    );
+    assert!(!all.contains("hunter"), "{all}");
+    assert_eq!(shown(&sources, "auth_secret").0, "***");
+    let encrypted = refusal(&open().with_flag("auth-secret", "ENC(hunter)"));
+    assert!(!encrypted.contains("hunter"), "{encrypted}");
+}
+
+#[test]
+fn a_password_in_an_address_is_not_shown() {
+    let sources = open().with_flag("pdp-url", "https://user:hunter2@pdp.example/x?y=a@b");
+    assert_eq!(
+        shown(&sources, "pdp_url").0,
+        "https://***@pdp.example/x?y=a@b"
+    );
+}
+
+#[test]
+fn a_secret_that_holds_a_dollar_sign_is_taken_literally_from_the_environment() {
+    let sources = open()
+        .with_variable("AUTH_SECRET", "pa$HOME$$x")
+        .with_variable("HOME", "/root");
+    let settings = Config::resolve(&sources).unwrap().settings().unwrap();
+    assert_eq!(settings.auth_secret.unwrap().expose(), "pa$HOME$$x");
+}
+
+#[test]
+fn a_secret_in_a_file_that_was_expanded_is_warned_about_without_being_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(
+        folder.path().join("oip.properties"),
+        "auth_secret=pa$HOME$$x\n",
+    )
+    .unwrap();
+    let sources = open()
+        .with_variable("KRAUSENING_BASE", folder.path())
+        .with_variable("HOME", "/root");
+    let config = Config::resolve(&sources).unwrap();
+    let settings = config.settings().unwrap();
+    assert_eq!(settings.auth_secret.unwrap().expose(), "pa/root$$x");
+    let [warning] = config.warnings() else {
+        panic!("{:?}", config.warnings())
+    };
+    assert!(
+        warning.contains("auth_secret_file") && !warning.contains("root"),
+        "{warning}"
+    );
+}
+
+#[test]
+fn both_doors_listen_on_loopback_unless_told_otherwise() {
+    let listen = |sources: Sources| {
+        Config::resolve(&sources)
+            .unwrap()
+            .settings()
+            .unwrap()
+            .listen
+    };
+    let Listen::Two { rest, grpc } = listen(open()) else {
+        panic!("two doors")
+    };
+    assert_eq!(
+        (rest.to_string(), grpc.to_string()),
+        ("127.0.0.1:8082".into(), "127.0.0.1:8081".into())
+    );
+    assert!(!listen(open()).beyond_loopback());
+    assert!(listen(open().with_variable("GRPC_HOST", "0.0.0.0")).beyond_loopback());
+}
