@@ -18,3 +18,14 @@ pub use oip_protocol::{
     ModelRef, ParameterValue, Parameters, RequestedOutput, Result, Shape, Tensor, TensorMetadata,
 };
 pub use server::Server;
+
+/// The Markdown pages with Rust in them, compiled as tests.
+#[cfg(doctest)]
+mod pages {
+    #[doc = include_str!("../../../README.md")]
+    mod readme {}
+    #[doc = include_str!("../../../docs/errors.md")]
+    mod errors {}
+    #[doc = include_str!("../../../docs/handlers.md")]
+    mod handlers {}
+}
