@@ -343,12 +343,11 @@ impl Data<'_, '_, '_> {
         rest: &'r [u8],
         refusal: Refusal<'_>,
     ) -> Result<&'r [u8], DecodeError> {
-        if let (Refusal::Kind, true) = (refusal, self.null_is_nan) {
-            if let Some(after) = rest.strip_prefix(b"null") {
-                if out.push_nan() {
-                    return Ok(after);
-                }
-            }
+        if let (Refusal::Kind, true) = (refusal, self.null_is_nan)
+            && let Some(after) = rest.strip_prefix(b"null")
+            && out.push_nan()
+        {
+            return Ok(after);
         }
         let index = out.len();
         Err(match refusal {

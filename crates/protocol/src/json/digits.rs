@@ -29,8 +29,6 @@ struct Decimal {
 pub(super) trait ShortFloat: Copy {
     /// Its parts; `None` when it is not finite.
     fn parts(self) -> Option<Binary>;
-    /// The same value, wider.
-    fn widen(self) -> f64;
 }
 
 macro_rules! short_floats {
@@ -56,10 +54,6 @@ macro_rules! short_floats {
                         - $fraction_bits,
                     lower_is_closer: fraction == 0 && exponent > 1,
                 })
-            }
-
-            fn widen(self) -> f64 {
-                f64::from(self)
             }
         })*
     };
@@ -187,28 +181,25 @@ fn shortest(float: Binary) -> Decimal {
     // The ends of the interval round to the float only if that is even.
     let lower = below + u32::from(!is_even);
     let upper = above - u32::from(!is_even);
+    // Everything from here on is selects, no branches: which candidate wins is as good as random.
     let digits = value / 4;
-    if digits >= 10 {
-        let tens = digits / 10;
-        let down_inside = lower <= 40 * tens;
-        let up_inside = 40 * tens + 40 <= upper;
-        if down_inside != up_inside {
-            return Decimal {
-                digits: tens + u32::from(up_inside),
-                exponent: k + 1,
-            };
-        }
-    }
+    let tens = digits / 10;
+    let down_inside = lower <= 40 * tens;
+    let up_inside = 40 * tens + 40 <= upper;
+    let shorter = 10 * (tens + u32::from(up_inside));
+    let is_shorter = (down_inside != up_inside) & (digits >= 10);
     let down_inside = lower <= 4 * digits;
     let up_inside = 4 * digits + 4 <= upper;
+    let middle = 4 * digits + 2;
+    let is_nearer = (value > middle) | ((value == middle) & (digits & 1 == 1));
     let up = if down_inside != up_inside {
         up_inside
     } else {
-        let middle = 4 * digits + 2;
-        value > middle || (value == middle && digits & 1 == 1)
+        is_nearer
     };
+    let closest = digits + u32::from(up);
     Decimal {
-        digits: digits + u32::from(up),
+        digits: if is_shorter { shorter } else { closest },
         exponent: k,
     }
 }
@@ -222,125 +213,149 @@ fn round_to_odd(power: u64, value: u32) -> u32 {
     high | u32::from(low > 1)
 }
 
-/// Appends a float, or says that it is not finite.
+/// Where text is put together before it goes to the body: a place that is not reallocated, written
+/// to by whole words, with the position held in a register.
+pub(super) type Scratch = [u8; 2048];
+
+/// How much room in a [`Scratch`] any one number may take.
+pub(super) const ROOM: usize = 48;
+
+/// Puts the lowest bytes of a word, eight at most; returns where they end.
 #[inline(always)]
-pub(super) fn push_short_float<F: ShortFloat>(out: &mut Vec<u8>, value: F) -> bool {
-    let Some(float) = value.parts() else {
-        return false;
-    };
-    if float.significand == 0 {
-        out.extend_from_slice(if float.negative { b"-0.0" } else { b"0.0" });
-        return true;
+pub(super) fn put_word(scratch: &mut Scratch, at: usize, word: u64, length: u32) -> usize {
+    // Always eight bytes, which is a plain store; what is too much is written over.
+    if let Some(place) = scratch.get_mut(at..).and_then(|s| s.first_chunk_mut()) {
+        *place = word.to_le_bytes();
     }
-    let decimal = shortest(float);
-    push_decimal(out, float.negative, decimal);
-    true
+    at + length as usize
 }
 
-/// Appends a double, or says that it is not finite.
-pub(super) fn push_double(out: &mut Vec<u8>, value: f64) -> bool {
+/// Puts a float; `None` if it is not finite.
+#[inline(always)]
+pub(super) fn put_short_float<F: ShortFloat>(
+    scratch: &mut Scratch,
+    at: usize,
+    value: F,
+) -> Option<usize> {
+    let float = value.parts()?;
+    if float.significand == 0 {
+        let (text, length) = match float.negative {
+            true => (*b"-0.0    ", 4),
+            false => (*b"0.0     ", 3),
+        };
+        return Some(put_word(scratch, at, u64::from_le_bytes(text), length));
+    }
+    Some(put_decimal(scratch, at, float.negative, shortest(float)))
+}
+
+/// Puts a double; `None` if it is not finite.
+#[inline(always)]
+pub(super) fn put_double(scratch: &mut Scratch, at: usize, value: f64) -> Option<usize> {
     if !value.is_finite() {
-        return false;
+        return None;
     }
     let mut buffer = zmij::Buffer::new();
-    out.extend_from_slice(buffer.format_finite(value).as_bytes());
-    true
+    let text = buffer.format_finite(value).as_bytes();
+    let end = at + text.len();
+    scratch.get_mut(at..end)?.copy_from_slice(text);
+    Some(end)
 }
 
-/// Appends a decimal: `0.00012`, `1.5`, `150.0`, or with an exponent where that is shorter.
+/// Puts a decimal: `0.00012`, `1.5`, `150.0`, or with an exponent where that is shorter.
 #[inline(always)]
-fn push_decimal(out: &mut Vec<u8>, negative: bool, decimal: Decimal) {
-    let (text, length) = nine_digits(decimal.digits);
-    // Trailing zeros are no digits; they are where the text's upper bytes are '0'.
-    let zeros = trailing_zero_digits(text, length);
-    let length = length - zeros;
-    let exponent = decimal.exponent + zeros as i32;
-    // The power of ten of the first digit.
-    let leading = exponent + length as i32 - 1;
-    let (text, length) = match leading {
-        0..=8 => with_point(text, length, leading as u32 + 1),
+fn put_decimal(scratch: &mut Scratch, mut at: usize, negative: bool, decimal: Decimal) -> usize {
+    let text = Nine::new(decimal);
+    at = put_word(scratch, at, u64::from(b'-'), u32::from(negative));
+    match text.leading {
+        // `0.000d` and then the other digits.
         -4..=-1 => {
-            let zeros = -leading as u32;
-            (
-                text << (8 * (zeros + 1)) | LEADING_ZEROS & ((1 << (8 * (zeros + 1))) - 1),
-                length + zeros + 1,
-            )
+            let before = 2 + (-text.leading - 1) as u32;
+            let word = LEADING_ZEROS & low_bytes(before) | text.first << (8 * before);
+            at = put_word(scratch, at, word, before + 1);
+            put_word(scratch, at, text.rest | ZEROS, text.length - 1)
         }
-        _ => return push_scientific(out, negative, text, length, leading),
-    };
-    push_text(out, negative, text, length);
+        // `d`, the other digits before the point, the point, and those behind it.
+        0..=7 => {
+            let before = text.leading as u32;
+            let behind = (text.length.max(before + 2) - 1) - before;
+            at = put_word(scratch, at, text.first, 1);
+            at = put_word(scratch, at, text.rest | ZEROS, before);
+            at = put_word(scratch, at, u64::from(b'.'), 1);
+            put_word(scratch, at, (text.rest >> (8 * before)) | ZEROS, behind)
+        }
+        8..=15 => {
+            at = put_word(scratch, at, text.first, 1);
+            at = put_word(scratch, at, text.rest | ZEROS, 8);
+            at = put_word(scratch, at, ZEROS, text.leading as u32 - 8);
+            put_word(scratch, at, u64::from_le_bytes(*b".0      "), 2)
+        }
+        _ => put_scientific(scratch, at, text),
+    }
 }
 
-/// `0.000` as text in a word, the first character in the lowest byte.
-const LEADING_ZEROS: u128 = 0x3030_3030_2e30;
-
-/// All bytes `0`.
-const ZERO_DIGITS: u128 = u128::from_ne_bytes([b'0'; 16]);
-
-/// Puts a point behind so many digits, and zeros where there are fewer.
-#[inline(always)]
-fn with_point(text: u128, length: u32, integer_digits: u32) -> (u128, u32) {
-    let padded = (text & low_bytes(length)) | (ZERO_DIGITS & !low_bytes(length));
-    let integer = padded & low_bytes(integer_digits);
-    let fraction = (padded >> (8 * integer_digits)) << (8 * (integer_digits + 1));
-    let point = u128::from(b'.') << (8 * integer_digits);
-    let length = length.max(integer_digits + 1) + 1;
-    (integer | point | fraction, length)
-}
-
-#[inline(always)]
-const fn low_bytes(count: u32) -> u128 {
-    (1 << (8 * count)) - 1
-}
-
-/// Appends text of up to fifteen characters and the sign before it.
-#[inline(always)]
-fn push_text(out: &mut Vec<u8>, negative: bool, text: u128, length: u32) {
-    let sign = u32::from(negative);
-    let text = text << (8 * sign) | u128::from(sign * u32::from(b'-'));
-    let end = out.len() + (length + sign) as usize;
-    // A fixed number of bytes is a plain store; what is too much is cut off again.
-    out.extend_from_slice(&text.to_le_bytes());
-    out.truncate(end);
-}
-
-/// Appends `1e-7` or `1.5e20`.
+/// Puts `1e-7` or `1.5e20`.
 #[cold]
-fn push_scientific(out: &mut Vec<u8>, negative: bool, text: u128, length: u32, leading: i32) {
-    if length == 1 {
-        push_text(out, negative, text & 0xff, 1);
-    } else {
-        let (text, length) = with_point(text, length, 1);
-        push_text(out, negative, text, length);
+fn put_scientific(scratch: &mut Scratch, mut at: usize, text: Nine) -> usize {
+    at = put_word(scratch, at, text.first, 1);
+    if text.length > 1 {
+        at = put_word(scratch, at, u64::from(b'.'), 1);
+        at = put_word(scratch, at, text.rest | ZEROS, text.length - 1);
     }
-    out.push(b'e');
-    if leading < 0 {
-        out.push(b'-');
-    }
-    push_integer(out, u64::from(leading.unsigned_abs()));
+    at = put_word(scratch, at, u64::from(b'e'), 1);
+    put_signed(scratch, at, i64::from(text.leading))
 }
 
-/// The digits of a number below 10^9 as text, the first in the lowest byte, and how many.
-#[inline(always)]
-fn nine_digits(value: u32) -> (u128, u32) {
-    let (high, low) = (value / 100_000_000, value % 100_000_000);
-    let low = eight_digits(low);
-    if high > 0 {
-        let text = (u128::from(low) << 8 | u128::from(high)) + (ZERO_DIGITS & low_bytes(9));
-        return (text, 9);
-    }
-    let zeros = (low | 1 << 63).trailing_zeros() / 8;
-    let text = low >> (8 * zeros);
-    let length = 8 - zeros;
-    (u128::from(text) + (ZERO_DIGITS & low_bytes(length)), length)
+/// Nine digits, the first of them not zero; those that are not needed are zeros at the end.
+#[derive(Debug, Clone, Copy)]
+struct Nine {
+    /// The first digit as a character.
+    first: u64,
+    /// The other eight as numbers, the first of them in the lowest byte.
+    rest: u64,
+    /// How many digits are needed.
+    length: u32,
+    /// The power of ten of the first.
+    leading: i32,
 }
 
-/// How many of the last digits are zeros.
+impl Nine {
+    #[inline(always)]
+    fn new(decimal: Decimal) -> Self {
+        let Decimal {
+            mut digits,
+            mut exponent,
+        } = decimal;
+        // One to nine digits become nine.
+        for (least, factor, places) in [
+            (100_000, 10_000, 4),
+            (100_000, 10_000, 4),
+            (10_000_000, 100, 2),
+            (100_000_000, 10, 1),
+        ] {
+            let is_less = digits < least;
+            digits *= if is_less { factor } else { 1 };
+            exponent -= if is_less { places } else { 0 };
+        }
+        let rest = eight_digits(digits % 100_000_000);
+        Self {
+            first: u64::from(digits / 100_000_000) + u64::from(b'0'),
+            rest,
+            length: 9 - rest.leading_zeros() / 8,
+            leading: exponent + 8,
+        }
+    }
+}
+
+/// `0.000` and more zeros as text in a word, the first character in the lowest byte.
+const LEADING_ZEROS: u64 = u64::from_le_bytes(*b"0.000000");
+
+/// Eight characters `0`.
+const ZEROS: u64 = u64::from_ne_bytes([b'0'; 8]);
+
+/// A mask of so many bytes, fewer than eight.
 #[inline(always)]
-fn trailing_zero_digits(text: u128, length: u32) -> u32 {
-    let digits = text - (ZERO_DIGITS & low_bytes(length));
-    let above = 16 - length;
-    (digits.leading_zeros() / 8).saturating_sub(above)
+const fn low_bytes(count: u32) -> u64 {
+    (1 << (8 * count)) - 1
 }
 
 /// The eight digits of a number below 10^8 (0 to 9, not their characters), first lowest.
@@ -354,50 +369,35 @@ fn eight_digits(value: u32) -> u64 {
     tens | (pairs - 10 * tens) << 8
 }
 
-/// Appends an unsigned integer.
+/// Puts an unsigned integer.
 #[inline(always)]
-pub(super) fn push_integer(out: &mut Vec<u8>, value: u64) {
-    if value < 100_000_000 {
-        return push_leading(out, value as u32);
+pub(super) fn put_integer(scratch: &mut Scratch, mut at: usize, value: u64) -> usize {
+    const WORD: u64 = 100_000_000;
+    if value >= WORD * WORD {
+        at = put_leading(scratch, at, value / (WORD * WORD));
+        let middle = eight_digits((value / WORD % WORD) as u32);
+        at = put_word(scratch, at, middle | ZEROS, 8);
+    } else if value >= WORD {
+        at = put_leading(scratch, at, value / WORD);
+    } else {
+        return put_leading(scratch, at, value);
     }
-    let (high, low) = (value / 100_000_000, (value % 100_000_000) as u32);
-    push_integer_above(out, high);
-    push_eight(out, low);
+    let last = eight_digits((value % WORD) as u32);
+    put_word(scratch, at, last | ZEROS, 8)
 }
 
-#[inline(never)]
-fn push_integer_above(out: &mut Vec<u8>, value: u64) {
-    if value < 100_000_000 {
-        return push_leading(out, value as u32);
-    }
-    let (high, low) = (value / 100_000_000, (value % 100_000_000) as u32);
-    push_leading(out, high as u32);
-    push_eight(out, low);
+/// Puts a signed integer.
+#[inline(always)]
+pub(super) fn put_signed(scratch: &mut Scratch, mut at: usize, value: i64) -> usize {
+    at = put_word(scratch, at, u64::from(b'-'), u32::from(value < 0));
+    put_integer(scratch, at, value.unsigned_abs())
 }
 
-/// Appends a signed integer.
+/// Puts a number below 10^8 without leading zeros.
 #[inline(always)]
-pub(super) fn push_signed(out: &mut Vec<u8>, value: i64) {
-    if value < 0 {
-        out.push(b'-');
-    }
-    push_integer(out, value.unsigned_abs());
-}
-
-/// Appends a number below 10^8 without leading zeros.
-#[inline(always)]
-fn push_leading(out: &mut Vec<u8>, value: u32) {
-    let digits = eight_digits(value);
+fn put_leading(scratch: &mut Scratch, at: usize, value: u64) -> usize {
+    let digits = eight_digits(value as u32);
+    // The last digit is written even if it is zero.
     let zeros = (digits | 1 << 63).trailing_zeros() / 8;
-    let text = (digits | ZERO_DIGITS as u64) >> (8 * zeros);
-    let end = out.len() + (8 - zeros) as usize;
-    out.extend_from_slice(&text.to_le_bytes());
-    out.truncate(end);
-}
-
-/// Appends a number below 10^8 with leading zeros.
-#[inline(always)]
-fn push_eight(out: &mut Vec<u8>, value: u32) {
-    let text = eight_digits(value) | ZERO_DIGITS as u64;
-    out.extend_from_slice(&text.to_le_bytes());
+    put_word(scratch, at, (digits | ZEROS) >> (8 * zeros), 8 - zeros)
 }

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use half::{bf16, f16};
 
-use super::digits::{self, ShortFloat};
+use super::digits::{self, ROOM, Scratch};
 use super::document::BINARY_DATA_SIZE;
 use crate::elements::Element;
 use crate::{
@@ -191,27 +191,43 @@ impl Writer {
         }
         if let Some(size) = binary_size {
             self.name(BINARY_DATA_SIZE);
-            digits::push_integer(&mut self.out, size as u64);
+            self.number(|scratch| digits::put_integer(scratch, 0, size as u64));
         }
         self.close(b'}');
         self.comma();
     }
 
     fn parameter(&mut self, value: &ParameterValue) {
-        let out = &mut self.out;
         match value {
-            ParameterValue::Bool(true) => out.extend_from_slice(b"true"),
-            ParameterValue::Bool(false) => out.extend_from_slice(b"false"),
-            ParameterValue::Int64(value) => digits::push_signed(out, *value),
-            ParameterValue::Uint64(value) => digits::push_integer(out, *value),
-            ParameterValue::Double(value) => {
-                if !digits::push_double(out, *value) {
-                    // No parameter is worth failing an answer for, nor breaking its JSON.
-                    push_string(out, non_finite_name(*value));
-                }
+            ParameterValue::Bool(true) => self.out.extend_from_slice(b"true"),
+            ParameterValue::Bool(false) => self.out.extend_from_slice(b"false"),
+            ParameterValue::Int64(value) => {
+                self.number(|scratch| digits::put_signed(scratch, 0, *value));
             }
-            ParameterValue::String(value) => push_string(out, value),
+            ParameterValue::Uint64(value) => {
+                self.number(|scratch| digits::put_integer(scratch, 0, *value));
+            }
+            // No parameter is worth failing an answer for, nor breaking its JSON.
+            ParameterValue::Double(value) if !value.is_finite() => {
+                push_string(&mut self.out, non_finite_name(*value));
+            }
+            ParameterValue::Double(value) => {
+                self.number(|scratch| digits::put_double(scratch, 0, *value).unwrap_or(0));
+            }
+            ParameterValue::String(value) => push_string(&mut self.out, value),
         }
+    }
+
+    /// Writes one number that stands alone.
+    fn number(&mut self, put: impl Fn(&mut Scratch) -> usize) {
+        let mut scratch = [0; size_of::<Scratch>()];
+        let end = put(&mut scratch);
+        self.flush(&scratch, end);
+    }
+
+    fn flush(&mut self, scratch: &Scratch, end: usize) {
+        self.out
+            .extend_from_slice(scratch.get(..end).unwrap_or(scratch));
     }
 
     fn tensors(
@@ -238,7 +254,7 @@ impl Writer {
         self.name("shape");
         self.open(b'[');
         for dim in tensor.shape().dims() {
-            digits::push_integer(&mut self.out, *dim);
+            self.number(|scratch| digits::put_integer(scratch, 0, *dim));
             self.comma();
         }
         self.close(b']');
@@ -271,62 +287,58 @@ impl Writer {
     /// Writes the elements, each with a comma behind it.
     fn data(&mut self, tensor: &Tensor) -> Result<(), EncodeError> {
         match tensor.datatype() {
-            Datatype::Bool => self.elements(tensor, |out, value: bool| {
-                out.extend_from_slice(if value { b"true" } else { b"false" });
-            }),
-            Datatype::Uint8 => self.elements(tensor, |out, value: u8| unsigned(out, value)),
-            Datatype::Uint16 => self.elements(tensor, |out, value: u16| unsigned(out, value)),
-            Datatype::Uint32 => self.elements(tensor, |out, value: u32| unsigned(out, value)),
-            Datatype::Uint64 => self.elements(tensor, |out, value: u64| unsigned(out, value)),
-            Datatype::Int8 => self.elements(tensor, |out, value: i8| signed(out, value)),
-            Datatype::Int16 => self.elements(tensor, |out, value: i16| signed(out, value)),
-            Datatype::Int32 => self.elements(tensor, |out, value: i32| signed(out, value)),
-            Datatype::Int64 => self.elements(tensor, |out, value: i64| signed(out, value)),
-            Datatype::Fp16 => self.short_floats::<f16>(tensor)?,
-            Datatype::Bf16 => self.short_floats::<bf16>(tensor)?,
-            Datatype::Fp32 => self.short_floats::<f32>(tensor)?,
-            Datatype::Fp64 => self.floats(tensor, digits::push_double, |value| value)?,
+            Datatype::Bool => self.elements(tensor, put_boolean)?,
+            Datatype::Uint8 => self.elements::<u8>(tensor, put_unsigned)?,
+            Datatype::Uint16 => self.elements::<u16>(tensor, put_unsigned)?,
+            Datatype::Uint32 => self.elements::<u32>(tensor, put_unsigned)?,
+            Datatype::Uint64 => self.elements::<u64>(tensor, put_unsigned)?,
+            Datatype::Int8 => self.elements::<i8>(tensor, put_signed)?,
+            Datatype::Int16 => self.elements::<i16>(tensor, put_signed)?,
+            Datatype::Int32 => self.elements::<i32>(tensor, put_signed)?,
+            Datatype::Int64 => self.elements::<i64>(tensor, put_signed)?,
+            Datatype::Fp16 => self.elements::<f16>(tensor, digits::put_short_float)?,
+            Datatype::Bf16 => self.elements::<bf16>(tensor, digits::put_short_float)?,
+            Datatype::Fp32 => self.elements::<f32>(tensor, digits::put_short_float)?,
+            Datatype::Fp64 => self.elements::<f64>(tensor, digits::put_double)?,
             Datatype::Bytes => self.strings(tensor)?,
         }
         Ok(())
     }
 
+    /// Writes elements by a function that puts one at a place and says where it ends, or `None`
+    /// for one that is not finite.
     #[inline(always)]
-    fn elements<T: Element>(&mut self, tensor: &Tensor, write: impl Fn(&mut Vec<u8>, T)) {
+    fn elements<T: Element>(
+        &mut self,
+        tensor: &Tensor,
+        put: impl Fn(&mut Scratch, usize, T) -> Option<usize>,
+    ) -> Result<(), EncodeError> {
+        let mut scratch: Scratch = [0; size_of::<Scratch>()];
+        let mut at = 0;
         // The datatype has been matched, so there are elements.
-        for element in tensor.to_slice::<T>().unwrap_or_default().iter() {
-            write(&mut self.out, *element);
-            self.out.push(b',');
-        }
-    }
-
-    fn short_floats<T: Element + ShortFloat>(
-        &mut self,
-        tensor: &Tensor,
-    ) -> Result<(), EncodeError> {
-        self.floats(tensor, digits::push_short_float::<T>, T::widen)
-    }
-
-    #[inline(always)]
-    fn floats<T: Element>(
-        &mut self,
-        tensor: &Tensor,
-        write: impl Fn(&mut Vec<u8>, T) -> bool,
-        widen: impl Fn(T) -> f64,
-    ) -> Result<(), EncodeError> {
         let elements = tensor.to_slice::<T>().unwrap_or_default();
         for (index, element) in elements.iter().enumerate() {
-            if !write(&mut self.out, *element) {
-                self.non_finite(tensor, index, widen(*element))?;
+            match put(&mut scratch, at, *element) {
+                Some(end) => at = end,
+                None => {
+                    self.flush(&scratch, at);
+                    at = 0;
+                    self.non_finite(tensor, index)?;
+                }
             }
-            self.out.push(b',');
+            at = digits::put_word(&mut scratch, at, u64::from(b','), 1);
+            if at > scratch.len() - ROOM {
+                self.flush(&scratch, at);
+                at = 0;
+            }
         }
+        self.flush(&scratch, at);
         Ok(())
     }
 
     #[cold]
-    fn non_finite(&mut self, tensor: &Tensor, index: usize, value: f64) -> Result<(), EncodeError> {
-        let name = non_finite_name(value);
+    fn non_finite(&mut self, tensor: &Tensor, index: usize) -> Result<(), EncodeError> {
+        let name = non_finite_name(element_as_double(tensor, index));
         let text = match self.non_finite {
             NonFinite::Null => "null",
             NonFinite::Token => name,
@@ -360,13 +372,39 @@ impl Writer {
 }
 
 #[inline(always)]
-fn unsigned(out: &mut Vec<u8>, value: impl Into<u64>) {
-    digits::push_integer(out, value.into());
+fn put_boolean(scratch: &mut Scratch, at: usize, value: bool) -> Option<usize> {
+    let (text, length) = if value {
+        (*b"true    ", 4)
+    } else {
+        (*b"false   ", 5)
+    };
+    let word = u64::from_le_bytes(text);
+    Some(digits::put_word(scratch, at, word, length))
 }
 
 #[inline(always)]
-fn signed(out: &mut Vec<u8>, value: impl Into<i64>) {
-    digits::push_signed(out, value.into());
+fn put_unsigned(scratch: &mut Scratch, at: usize, value: impl Into<u64>) -> Option<usize> {
+    Some(digits::put_integer(scratch, at, value.into()))
+}
+
+#[inline(always)]
+fn put_signed(scratch: &mut Scratch, at: usize, value: impl Into<i64>) -> Option<usize> {
+    Some(digits::put_signed(scratch, at, value.into()))
+}
+
+/// The element of a tensor of floats, for its message.
+fn element_as_double(tensor: &Tensor, index: usize) -> f64 {
+    fn at<T: Element + Into<f64>>(tensor: &Tensor, index: usize) -> Option<f64> {
+        let bytes = tensor.data().chunks_exact(size_of::<T>()).nth(index)?;
+        T::copy(bytes).first().map(|element| (*element).into())
+    }
+    let element = match tensor.datatype() {
+        Datatype::Fp16 => at::<f16>(tensor, index),
+        Datatype::Bf16 => at::<bf16>(tensor, index),
+        Datatype::Fp32 => at::<f32>(tensor, index),
+        _ => at::<f64>(tensor, index),
+    };
+    element.unwrap_or(f64::NAN)
 }
 
 fn non_finite_name(value: f64) -> &'static str {

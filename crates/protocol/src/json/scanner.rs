@@ -217,7 +217,9 @@ impl<'a> Scanner<'a> {
             let next = memchr::memchr3(b'[', b']', b'"', self.rest).unwrap_or(self.rest.len());
             self.rest = self.rest.get(next..).unwrap_or_default();
             match self.rest.first() {
-                Some(b'[') => drop(self.enter()?),
+                Some(b'[') => {
+                    self.enter()?;
+                }
                 Some(b'"') => self.skip_scalar()?,
                 Some(_) => {
                     self.rest = self.rest.get(1..).unwrap_or_default();
