@@ -1,6 +1,7 @@
 //! Facts about the JSON form.
 
 mod encoding;
+mod golden;
 mod layouts;
 mod numbers;
 mod objects;
