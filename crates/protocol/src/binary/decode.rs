@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 
+use crate::json;
 use crate::json::document::TensorParts;
-use crate::json::{self, document};
 use crate::{DecodeError, DecodeLimits, InferRequest, InferResponse, Tensor};
 
 /// Reads an inference request whose first `header_length` bytes are JSON.
@@ -24,7 +24,7 @@ pub fn decode_request(
             ..InferRequest::default()
         });
     }
-    let document = document::read_request(header(&body, header_length)?, limits)?;
+    let document = json::read_request(header(&body, header_length)?, limits)?;
     let mut buffers = Buffers::new(body, header_length);
     let request = json::request(document, |parts| buffers.tensor(parts))?;
     buffers.end()?;
@@ -40,7 +40,7 @@ pub fn decode_response(
     header_length: usize,
     limits: &DecodeLimits,
 ) -> Result<InferResponse, DecodeError> {
-    let document = document::read_response(header(&body, header_length)?, limits)?;
+    let document = json::read_response(header(&body, header_length)?, limits)?;
     let mut buffers = Buffers::new(body, header_length);
     let response = json::response(document, |parts| buffers.tensor(parts))?;
     buffers.end()?;

@@ -1,6 +1,7 @@
 //! JSON in: text straight into typed buffers, in one pass.
 
-use super::document::{self, Document, TensorParts};
+use super::document::{Document, TensorParts};
+use super::reader::{read_request, read_response};
 use crate::decode_error::member;
 use crate::{DecodeError, DecodeLimits, InferRequest, InferResponse, Tensor};
 
@@ -12,7 +13,7 @@ use crate::{DecodeError, DecodeLimits, InferRequest, InferResponse, Tensor};
 /// # Errors
 /// When the body is no well-formed request. Nothing is held against a model here.
 pub fn decode_request(body: &[u8], limits: &DecodeLimits) -> Result<InferRequest, DecodeError> {
-    let document = document::read_request(body, limits)?;
+    let document = read_request(body, limits)?;
     request(document, in_the_json)
 }
 
@@ -23,7 +24,7 @@ pub fn decode_request(body: &[u8], limits: &DecodeLimits) -> Result<InferRequest
 /// # Errors
 /// When the body is no well-formed response.
 pub fn decode_response(body: &[u8], limits: &DecodeLimits) -> Result<InferResponse, DecodeError> {
-    let document = document::read_response(body, limits)?;
+    let document = read_response(body, limits)?;
     response(document, in_the_json)
 }
 

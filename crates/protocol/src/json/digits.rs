@@ -6,6 +6,8 @@
 //! rounds to the float. It works for any width of up to 24 bits, so `FP16` and `BF16` come out as
 //! short as they can be, and not as the `FP32` they would widen to.
 
+use std::hint::select_unpredictable;
+
 use half::{bf16, f16};
 
 /// A float as `significand × 2^exponent`, with what the interval around it depends on.
@@ -192,14 +194,10 @@ fn shortest(float: Binary) -> Decimal {
     let up_inside = 4 * digits + 4 <= upper;
     let middle = 4 * digits + 2;
     let is_nearer = (value > middle) | ((value == middle) & (digits & 1 == 1));
-    let up = if down_inside != up_inside {
-        up_inside
-    } else {
-        is_nearer
-    };
+    let up = select_unpredictable(down_inside != up_inside, up_inside, is_nearer);
     let closest = digits + u32::from(up);
     Decimal {
-        digits: if is_shorter { shorter } else { closest },
+        digits: select_unpredictable(is_shorter, shorter, closest),
         exponent: k,
     }
 }
@@ -325,17 +323,17 @@ impl Nine {
             mut digits,
             mut exponent,
         } = decimal;
-        // One to nine digits become nine.
-        for (least, factor, places) in [
-            (100_000, 10_000, 4),
-            (100_000, 10_000, 4),
-            (10_000_000, 100, 2),
-            (100_000_000, 10, 1),
-        ] {
-            let is_less = digits < least;
-            digits *= if is_less { factor } else { 1 };
-            exponent -= if is_less { places } else { 0 };
+        // One to nine digits become nine. A single has seven at least unless it is subnormal; how
+        // many it has is as good as random, so no branch hangs on it.
+        while digits < 1_000_000 {
+            digits *= 1000;
+            exponent -= 3;
         }
+        let is_seven = digits < 10_000_000;
+        let is_less = digits < 100_000_000;
+        let eight = select_unpredictable(is_seven, digits.wrapping_mul(10), digits);
+        exponent -= i32::from(is_seven) + i32::from(is_less);
+        digits = select_unpredictable(is_less, eight.wrapping_mul(10), digits);
         let rest = eight_digits(digits % 100_000_000);
         Self {
             first: u64::from(digits / 100_000_000) + u64::from(b'0'),

@@ -78,7 +78,7 @@ pub(crate) fn write_request(
     if let Some(id) = &request.id {
         writer.text_member("id", id);
     }
-    writer.parameters(&request.parameters, None);
+    writer.parameters(&request.parameters);
     writer.tensors("inputs", &request.inputs, &binary)?;
     if !request.outputs.is_empty() {
         writer.requested_outputs(&request.outputs);
@@ -102,7 +102,7 @@ pub(crate) fn write_response(
     if let Some(id) = &response.id {
         writer.text_member("id", id);
     }
-    writer.parameters(&response.parameters, None);
+    writer.parameters(&response.parameters);
     writer.tensors("outputs", &response.outputs, &binary)?;
     writer.close(b'}');
     Ok(writer.out)
@@ -172,28 +172,45 @@ impl Writer {
         self.comma();
     }
 
-    /// Writes the parameters, if there are any, and the size of data that is left out.
-    fn parameters(&mut self, parameters: &Parameters, binary_size: Option<usize>) {
-        if parameters.is_empty() && binary_size.is_none() {
+    /// Writes the parameters, if there are any.
+    fn parameters(&mut self, parameters: &Parameters) {
+        if parameters.is_empty() {
             return;
         }
         self.name("parameters");
         self.open(b'{');
         for (name, value) in parameters.iter() {
-            if name == BINARY_DATA_SIZE {
-                // Says of a tensor what only this module knows.
-                continue;
-            }
-            push_string(&mut self.out, name);
-            self.out.push(b':');
-            self.parameter(value);
-            self.comma();
-        }
-        if let Some(size) = binary_size {
-            self.name(BINARY_DATA_SIZE);
-            self.number(|scratch| digits::put_integer(scratch, 0, size as u64));
+            self.named_parameter(name, value);
         }
         self.close(b'}');
+        self.comma();
+    }
+
+    /// Writes a tensor's parameters and the size of data that is left out.
+    fn tensor_parameters(&mut self, parameters: &Parameters, binary_size: Option<usize>) {
+        if parameters.is_empty() && binary_size.is_none() {
+            return;
+        }
+        self.name("parameters");
+        self.open(b'{');
+        // What it says of this tensor, only this module knows.
+        let others = parameters
+            .iter()
+            .filter(|(name, _)| *name != BINARY_DATA_SIZE);
+        for (name, value) in others {
+            self.named_parameter(name, value);
+        }
+        if let Some(size) = binary_size {
+            self.named_parameter(BINARY_DATA_SIZE, &ParameterValue::from(size as u64));
+        }
+        self.close(b'}');
+        self.comma();
+    }
+
+    fn named_parameter(&mut self, name: &str, value: &ParameterValue) {
+        push_string(&mut self.out, name);
+        self.out.push(b':');
+        self.parameter(value);
         self.comma();
     }
 
@@ -260,7 +277,7 @@ impl Writer {
         self.close(b']');
         self.comma();
         let binary_size = binary.then(|| tensor.data().len());
-        self.parameters(tensor.parameters(), binary_size);
+        self.tensor_parameters(tensor.parameters(), binary_size);
         if !binary {
             self.name("data");
             self.open(b'[');
@@ -277,7 +294,7 @@ impl Writer {
         for output in outputs {
             self.open(b'{');
             self.text_member("name", &output.name);
-            self.parameters(&output.parameters, None);
+            self.parameters(&output.parameters);
             self.close(b'}');
             self.comma();
         }

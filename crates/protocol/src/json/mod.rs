@@ -10,9 +10,13 @@ mod decode;
 mod digits;
 pub(crate) mod document;
 mod encode;
+mod exact;
 mod numbers;
+mod reader;
+mod scalars;
 mod scanner;
 mod strings;
+mod tensors;
 #[cfg(test)]
 mod tests;
 
@@ -20,3 +24,4 @@ pub use decode::{decode_request, decode_response};
 pub(crate) use decode::{request, response};
 pub use encode::{NonFinite, UnknownNonFinite, encode_request, encode_response};
 pub(crate) use encode::{write_request, write_response};
+pub(crate) use reader::{read_request, read_response};
