@@ -211,16 +211,20 @@ fn round_to_odd(power: u64, value: u32) -> u32 {
     high | u32::from(low > 1)
 }
 
-/// Where text is put together before it goes to the body: a place that is not reallocated, written
-/// to by whole words, with the position held in a register.
-pub(super) type Scratch = [u8; 2048];
-
-/// How much room in a [`Scratch`] any one number may take.
+/// How much room any one number may take, the comma behind it and a word too much included.
+///
+/// Text is put together in an array of at least this size before it goes to the body: a place that
+/// is not reallocated, written to by whole words, with the position held in a register.
 pub(super) const ROOM: usize = 48;
 
 /// Puts the lowest bytes of a word, eight at most; returns where they end.
 #[inline(always)]
-pub(super) fn put_word(scratch: &mut Scratch, at: usize, word: u64, length: u32) -> usize {
+pub(super) fn put_word<const N: usize>(
+    scratch: &mut [u8; N],
+    at: usize,
+    word: u64,
+    length: u32,
+) -> usize {
     // Always eight bytes, which is a plain store; what is too much is written over.
     if let Some(place) = scratch.get_mut(at..).and_then(|s| s.first_chunk_mut()) {
         *place = word.to_le_bytes();
@@ -230,8 +234,8 @@ pub(super) fn put_word(scratch: &mut Scratch, at: usize, word: u64, length: u32)
 
 /// Puts a float; `None` if it is not finite.
 #[inline(always)]
-pub(super) fn put_short_float<F: ShortFloat>(
-    scratch: &mut Scratch,
+pub(super) fn put_short_float<const N: usize, F: ShortFloat>(
+    scratch: &mut [u8; N],
     at: usize,
     value: F,
 ) -> Option<usize> {
@@ -248,7 +252,11 @@ pub(super) fn put_short_float<F: ShortFloat>(
 
 /// Puts a double; `None` if it is not finite.
 #[inline(always)]
-pub(super) fn put_double(scratch: &mut Scratch, at: usize, value: f64) -> Option<usize> {
+pub(super) fn put_double<const N: usize>(
+    scratch: &mut [u8; N],
+    at: usize,
+    value: f64,
+) -> Option<usize> {
     if !value.is_finite() {
         return None;
     }
@@ -261,7 +269,12 @@ pub(super) fn put_double(scratch: &mut Scratch, at: usize, value: f64) -> Option
 
 /// Puts a decimal: `0.00012`, `1.5`, `150.0`, or with an exponent where that is shorter.
 #[inline(always)]
-fn put_decimal(scratch: &mut Scratch, mut at: usize, negative: bool, decimal: Decimal) -> usize {
+fn put_decimal<const N: usize>(
+    scratch: &mut [u8; N],
+    mut at: usize,
+    negative: bool,
+    decimal: Decimal,
+) -> usize {
     let text = Nine::new(decimal);
     at = put_word(scratch, at, u64::from(b'-'), u32::from(negative));
     match text.leading {
@@ -293,7 +306,7 @@ fn put_decimal(scratch: &mut Scratch, mut at: usize, negative: bool, decimal: De
 
 /// Puts `1e-7` or `1.5e20`.
 #[cold]
-fn put_scientific(scratch: &mut Scratch, mut at: usize, text: Nine) -> usize {
+fn put_scientific<const N: usize>(scratch: &mut [u8; N], mut at: usize, text: Nine) -> usize {
     at = put_word(scratch, at, text.first, 1);
     if text.length > 1 {
         at = put_word(scratch, at, u64::from(b'.'), 1);
@@ -369,7 +382,11 @@ fn eight_digits(value: u32) -> u64 {
 
 /// Puts an unsigned integer.
 #[inline(always)]
-pub(super) fn put_integer(scratch: &mut Scratch, mut at: usize, value: u64) -> usize {
+pub(super) fn put_integer<const N: usize>(
+    scratch: &mut [u8; N],
+    mut at: usize,
+    value: u64,
+) -> usize {
     const WORD: u64 = 100_000_000;
     if value >= WORD * WORD {
         at = put_leading(scratch, at, value / (WORD * WORD));
@@ -386,14 +403,18 @@ pub(super) fn put_integer(scratch: &mut Scratch, mut at: usize, value: u64) -> u
 
 /// Puts a signed integer.
 #[inline(always)]
-pub(super) fn put_signed(scratch: &mut Scratch, mut at: usize, value: i64) -> usize {
+pub(super) fn put_signed<const N: usize>(
+    scratch: &mut [u8; N],
+    mut at: usize,
+    value: i64,
+) -> usize {
     at = put_word(scratch, at, u64::from(b'-'), u32::from(value < 0));
     put_integer(scratch, at, value.unsigned_abs())
 }
 
 /// Puts a number below 10^8 without leading zeros.
 #[inline(always)]
-fn put_leading(scratch: &mut Scratch, at: usize, value: u64) -> usize {
+fn put_leading<const N: usize>(scratch: &mut [u8; N], at: usize, value: u64) -> usize {
     let digits = eight_digits(value as u32);
     // The last digit is written even if it is zero.
     let zeros = (digits | 1 << 63).trailing_zeros() / 8;

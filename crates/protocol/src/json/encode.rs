@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use half::{bf16, f16};
 
-use super::digits::{self, ROOM, Scratch};
+use super::digits::{self, ROOM};
 use super::document::BINARY_DATA_SIZE;
 use crate::elements::Element;
 use crate::{
@@ -123,6 +123,9 @@ fn text_size(datatype: Datatype) -> usize {
     }
 }
 
+/// How much text of elements is put together before it goes to the body, in bytes.
+const CHUNK: usize = 2048;
+
 struct Writer {
     out: Vec<u8>,
     non_finite: NonFinite,
@@ -236,13 +239,13 @@ impl Writer {
     }
 
     /// Writes one number that stands alone.
-    fn number(&mut self, put: impl Fn(&mut Scratch) -> usize) {
-        let mut scratch = [0; size_of::<Scratch>()];
+    fn number(&mut self, put: impl Fn(&mut [u8; ROOM]) -> usize) {
+        let mut scratch = [0; ROOM];
         let end = put(&mut scratch);
         self.flush(&scratch, end);
     }
 
-    fn flush(&mut self, scratch: &Scratch, end: usize) {
+    fn flush(&mut self, scratch: &[u8], end: usize) {
         self.out
             .extend_from_slice(scratch.get(..end).unwrap_or(scratch));
     }
@@ -328,9 +331,9 @@ impl Writer {
     fn elements<T: Element>(
         &mut self,
         tensor: &Tensor,
-        put: impl Fn(&mut Scratch, usize, T) -> Option<usize>,
+        put: impl Fn(&mut [u8; CHUNK], usize, T) -> Option<usize>,
     ) -> Result<(), EncodeError> {
-        let mut scratch: Scratch = [0; size_of::<Scratch>()];
+        let mut scratch = [0; CHUNK];
         let mut at = 0;
         // The datatype has been matched, so there are elements.
         let elements = tensor.to_slice::<T>().unwrap_or_default();
@@ -389,7 +392,7 @@ impl Writer {
 }
 
 #[inline(always)]
-fn put_boolean(scratch: &mut Scratch, at: usize, value: bool) -> Option<usize> {
+fn put_boolean(scratch: &mut [u8; CHUNK], at: usize, value: bool) -> Option<usize> {
     let (text, length) = if value {
         (*b"true    ", 4)
     } else {
@@ -400,12 +403,12 @@ fn put_boolean(scratch: &mut Scratch, at: usize, value: bool) -> Option<usize> {
 }
 
 #[inline(always)]
-fn put_unsigned(scratch: &mut Scratch, at: usize, value: impl Into<u64>) -> Option<usize> {
+fn put_unsigned(scratch: &mut [u8; CHUNK], at: usize, value: impl Into<u64>) -> Option<usize> {
     Some(digits::put_integer(scratch, at, value.into()))
 }
 
 #[inline(always)]
-fn put_signed(scratch: &mut Scratch, at: usize, value: impl Into<i64>) -> Option<usize> {
+fn put_signed(scratch: &mut [u8; CHUNK], at: usize, value: impl Into<i64>) -> Option<usize> {
     Some(digits::put_signed(scratch, at, value.into()))
 }
 

@@ -1,7 +1,7 @@
 use half::{bf16, f16};
 use proptest::prelude::*;
 
-use super::super::digits::{Scratch, ShortFloat, put_short_float};
+use super::super::digits::{ROOM, ShortFloat, put_short_float};
 use super::super::numbers::Number;
 use super::*;
 use crate::Element;
@@ -38,7 +38,7 @@ fn every_half_and_brain_float_reads_back_to_the_bit() {
 }
 
 fn written<T: ShortFloat>(value: T) -> String {
-    let mut scratch: Scratch = [0; size_of::<Scratch>()];
+    let mut scratch = [0; ROOM];
     let end = put_short_float(&mut scratch, 0, value).unwrap();
     String::from_utf8(scratch[..end].to_vec()).unwrap()
 }
