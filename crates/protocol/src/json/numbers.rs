@@ -50,21 +50,20 @@ const MANTISSA_DIGITS: usize = 19;
 /// Reads the digits, sign, point and exponent of a number.
 #[inline(always)]
 pub(super) fn scan(rest: &[u8]) -> Result<(Decimal<'_>, &[u8]), Fault<'_>> {
-    let (negative, unsigned) = match rest.split_first() {
-        Some((b'-', after)) => (true, after),
-        _ => (false, rest),
-    };
-    let (mut mantissa, after_integer) = match unsigned.split_first() {
-        Some((b'0', after)) => (0, after),
+    // Signs are as good as random, so no branch hangs on one.
+    let negative = rest.first() == Some(&b'-');
+    let unsigned = rest.get(usize::from(negative)..).unwrap_or_default();
+    let (mut mantissa, after_integer) = match unsigned {
+        // The usual number of a normalised tensor, without a search for the point.
+        [digit @ b'0'..=b'9', after @ ..] if after.first() == Some(&b'.') => {
+            (u64::from(digit - b'0'), after)
+        }
+        [b'0', after @ ..] => (0, after),
         _ => digits(unsigned, 0),
     };
-    let mut integer_digits = unsigned.len() - after_integer.len();
+    let integer_digits = unsigned.len() - after_integer.len();
     if integer_digits == 0 {
         return Err(Fault::new(unsigned, "a number needs a digit here"));
-    }
-    if mantissa == 0 && integer_digits == 1 {
-        // A leading zero is no significant digit.
-        integer_digits = 0;
     }
     let mut after = after_integer;
     let mut fraction_digits = 0;
@@ -90,8 +89,8 @@ pub(super) fn scan(rest: &[u8]) -> Result<(Decimal<'_>, &[u8]), Fault<'_>> {
     }
     let text = rest.get(..rest.len() - after.len()).unwrap_or_default();
     let mut significant = integer_digits + fraction_digits;
-    if significant > MANTISSA_DIGITS && integer_digits == 0 {
-        significant -= leading_zeros(unsigned.get(2..).unwrap_or_default());
+    if significant > MANTISSA_DIGITS {
+        significant -= leading_zeros(unsigned);
     }
     let decimal = Decimal {
         text,
@@ -106,9 +105,11 @@ pub(super) fn scan(rest: &[u8]) -> Result<(Decimal<'_>, &[u8]), Fault<'_>> {
 
 const LEADING_ZERO: &str = "a number must not begin with a zero";
 
+/// How many digits before the first that counts.
 #[cold]
-fn leading_zeros(digits: &[u8]) -> usize {
-    digits.iter().take_while(|digit| **digit == b'0').count()
+fn leading_zeros(number: &[u8]) -> usize {
+    let zeros = number.iter().take_while(|byte| matches!(byte, b'0' | b'.'));
+    zeros.filter(|byte| **byte == b'0').count()
 }
 
 #[cold]
@@ -241,22 +242,23 @@ impl Decimal<'_> {
     /// Rounding to odd keeps what the second rounding has to know. The first one loses only on
     /// which side of a double the number lies, and that matters only in the middle between two
     /// halves, which is itself a single: there the decimal text decides.
+    #[inline(always)]
     fn to_half<T: Copy>(self, from_f32: fn(f32) -> T, to_f64: fn(T) -> f64) -> T {
-        let mut value = self.to_f64();
-        let nearest = to_f64(from_f32(value as f32));
-        let is_single = f64::from(value as f32) == value;
-        if is_single && nearest != value {
-            let mirrored = 2.0 * value - nearest;
-            let is_middle = mirrored.is_infinite() || to_f64(from_f32(mirrored as f32)) == mirrored;
-            if is_middle {
-                value = match self.compare_magnitude(value.abs()) {
-                    Ordering::Equal => value,
-                    Ordering::Less if value > 0.0 => value.next_down(),
-                    Ordering::Greater if value < 0.0 => value.next_down(),
-                    _ => value.next_up(),
-                };
-            }
+        let value = self.to_f64();
+        if f64::from(value as f32) != value {
+            return from_f32(round_to_odd(value));
         }
+        let nearest = from_f32(value as f32);
+        let away = value - to_f64(nearest);
+        if away == 0.0 || !is_middle(value, away, from_f32, to_f64) {
+            return nearest;
+        }
+        let value = match self.compare_magnitude(value.abs()) {
+            Ordering::Equal => value,
+            Ordering::Less if value > 0.0 => value.next_down(),
+            Ordering::Greater if value < 0.0 => value.next_down(),
+            _ => value.next_up(),
+        };
         from_f32(round_to_odd(value))
     }
 
@@ -283,9 +285,17 @@ impl Decimal<'_> {
     }
 }
 
+/// Whether a double lies in the middle between two halves: as far beyond it as the nearest is
+/// away there is another, or infinity would be.
+#[cold]
+fn is_middle<T: Copy>(value: f64, away: f64, from_f32: fn(f32) -> T, to_f64: fn(T) -> f64) -> bool {
+    let mirrored = value + away;
+    mirrored.is_infinite() || to_f64(from_f32(mirrored as f32)) == mirrored
+}
+
 #[inline(always)]
 fn with_sign(value: f64, negative: bool) -> f64 {
-    if negative { -value } else { value }
+    f64::from_bits(value.to_bits() ^ u64::from(negative) << 63)
 }
 
 /// The nearest single towards zero, its last bit set if that was not exact.
@@ -295,12 +305,7 @@ fn round_to_odd(value: f64) -> f32 {
         return nearest;
     }
     let beyond = f64::from(nearest).abs() > value.abs();
-    let toward_zero = if beyond {
-        f32::from_bits(nearest.to_bits() - 1)
-    } else {
-        nearest
-    };
-    f32::from_bits(toward_zero.to_bits() | 1)
+    f32::from_bits((nearest.to_bits() - u32::from(beyond)) | 1)
 }
 
 /// `NaN`, `Infinity` and `-Infinity`, which JSON does not know and Python writes.
@@ -340,11 +345,9 @@ pub(super) fn not_a_number(rest: &[u8]) -> Refusal<'_> {
 /// Whether a number that JSON knows begins here.
 #[inline(always)]
 fn begins_number(rest: &[u8]) -> bool {
-    match rest {
-        [b'0'..=b'9', ..] => true,
-        [b'-', second, ..] => second.is_ascii_digit(),
-        _ => false,
-    }
+    let negative = rest.first() == Some(&b'-');
+    let first = rest.get(usize::from(negative));
+    first.is_some_and(u8::is_ascii_digit)
 }
 
 macro_rules! float_numbers {

@@ -202,3 +202,16 @@ fn half_floats_round_once_and_ties_are_decided_in_decimal() {
     assert_eq!(brain("4.5917748078995605e-41"), bf16::from_bits(0));
     assert_eq!(brain("4.5917748078995606e-41"), bf16::from_bits(1));
 }
+
+#[test]
+fn the_middle_between_two_halves_goes_to_the_even_one_and_a_trace_beyond_it_up() {
+    for bits in (0..f16::MAX.to_bits()).step_by(53) {
+        let (lower, upper) = (f16::from_bits(bits), f16::from_bits(bits + 1));
+        let middle = (lower.to_f64() + upper.to_f64()) / 2.0;
+        // Thirty places hold any such middle exactly.
+        let text = format!("{middle:.30}");
+        let read = input("FP16", "[2]", &format!("[{text},{text}1]"));
+        let even = if bits % 2 == 0 { lower } else { upper };
+        assert_eq!(read.as_slice::<f16>(), Some(&[even, upper][..]), "{text}");
+    }
+}
