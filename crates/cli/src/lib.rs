@@ -1,1 +1,57 @@
-//! Placeholder.
+//! The command line of `oip`.
+
+mod args;
+mod config;
+mod exit;
+mod serve;
+
+use std::ffi::OsString;
+
+use clap::Command;
+
+pub use exit::Exit;
+
+/// Runs the command line and says how it ended. The first argument is the program's name.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
+    let matches = match command().try_get_matches_from(arguments) {
+        Ok(matches) => matches,
+        Err(error) => {
+            // Help and version are "errors" that go to standard output.
+            let asked = !error.use_stderr();
+            let _ = error.print();
+            return if asked { Exit::Success } else { Exit::Usage };
+        }
+    };
+    match matches.subcommand() {
+        Some(("serve", matches)) => serve::run(matches),
+        Some(("config", matches)) => config::run(matches),
+        _ => Exit::Usage,
+    }
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  oip serve models --auth-enabled false     serve every model in the folder 'models'
+  oip serve models --port 9000              REST and gRPC on one port
+  oip config                                what is configured, and where it comes from
+
+Exit codes: 0 done, 1 failed, 2 asked wrongly (flags, configuration).";
+
+fn command() -> Command {
+    Command::new("oip")
+        .about("Serve models over the Open Inference Protocol (KServe V2), REST and gRPC")
+        .version(env!("CARGO_PKG_VERSION"))
+        .after_help(EXAMPLES)
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(serve::command())
+        .subcommand(config::command())
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::command().debug_assert();
+    }
+}

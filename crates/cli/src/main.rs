@@ -1,3 +1,7 @@
 //! The `oip` binary.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    oip_cli::run(std::env::args_os()).into()
+}

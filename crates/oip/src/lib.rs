@@ -4,6 +4,7 @@
 pub mod config;
 pub mod door;
 pub mod grpc;
+pub mod logging;
 pub mod rest;
 pub mod server;
 #[cfg(feature = "testing")]
@@ -11,11 +12,12 @@ pub mod testing;
 
 pub use door::{Door, DoorOptions};
 pub use oip_core::{
-    Access, Call, Caller, Dataplane, DefaultModelHandler, ModelHandler, access, content,
+    Access, Call, Caller, Dataplane, DefaultModelHandler, ModelHandler, access, content, models,
 };
 pub use oip_protocol::{
     Bytes, Datatype, DeclaredShape, Error, ErrorKind, InferRequest, InferResponse, ModelMetadata,
-    ModelRef, ParameterValue, Parameters, RequestedOutput, Result, Shape, Tensor, TensorMetadata,
+    ModelRef, ModelState, ParameterValue, Parameters, RepositoryEntry, RequestedOutput, Result,
+    Shape, Tensor, TensorMetadata,
 };
 pub use server::Server;
 

@@ -30,7 +30,7 @@ use std::path::{Path, PathBuf};
 pub use error::ConfigError;
 pub use options::{ConfigOption, Group, OPTIONS, Standing, option};
 pub use secret::Secret;
-pub use settings::{Listen, LogFormat, LogLevel, ModelControl, NonFinite, Settings};
+pub use settings::{Listen, LogFormat, LogLevel, ModelControl, Settings};
 pub use source::{Origin, Sources};
 pub use value::{Kind, Value};
 

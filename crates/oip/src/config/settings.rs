@@ -4,6 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use oip_protocol::json::NonFinite;
+
 use super::error::ConfigError;
 use super::options::Standing;
 use super::secret::Secret;
@@ -76,18 +78,6 @@ words! {
         None = "none",
         /// Callers, and changes of the folder.
         Poll = "poll",
-    }
-}
-
-words! {
-    /// How numbers that JSON cannot write are written.
-    NonFinite {
-        /// As `null`.
-        Null = "null",
-        /// As `NaN`, `Infinity`, `-Infinity`.
-        Token = "token",
-        /// Not at all: the answer is an error.
-        Error = "error",
     }
 }
 
@@ -181,7 +171,7 @@ impl Settings {
             model_concurrency: some(read.number("model_concurrency")),
             model_queue: read.number("model_queue"),
             onnxruntime_library: read.path("onnxruntime_library"),
-            json_non_finite: read.word("json_non_finite", NonFinite::of),
+            json_non_finite: read.word("json_non_finite", |word| word.parse().ok()),
             forward_headers: header_names(&read)?,
             cors_origins: read.list("cors_origins"),
             docs: read.bool("docs"),

@@ -293,7 +293,8 @@ pub static OPTIONS: &[ConfigOption] = &[
         "auth_secret",
         Text,
         "",
-        "The shared secret (HS*) or PEM public key (RS*, PS*, ES*, EdDSA) of bearer tokens.",
+        "The shared secret (HS*) or PEM public key (RS*, PS*, ES*, EdDSA) of bearer tokens. Rather \
+         in the environment or a file than on the command line, which other users can read.",
     )
     .also(&["AUTH_SECRET"], &[], &[])
     .secret(),

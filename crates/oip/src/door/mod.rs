@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use oip_core::Dataplane;
 use oip_protocol::DecodeLimits;
+use oip_protocol::json::NonFinite;
 
 pub use arrival::arrival;
 pub use deadline::{TIMEOUT_HEADER, deadline};
@@ -39,6 +40,8 @@ pub struct DoorOptions {
     pub forward_headers: Vec<String>,
     /// Origins of web pages that may call this server; none but its own.
     pub cors_origins: Vec<String>,
+    /// How a float that is not finite is written in a JSON answer: as `null`.
+    pub non_finite: NonFinite,
     /// Whether `/docs` is served; true.
     pub docs: bool,
     /// Whether probes (live, ready, `grpc.health.v1`) are decided by the policy; false, they are
@@ -53,6 +56,7 @@ impl Default for DoorOptions {
             decode: DecodeLimits::default(),
             forward_headers: Vec::new(),
             cors_origins: Vec::new(),
+            non_finite: NonFinite::Null,
             docs: true,
             probes_by_policy: false,
         }

@@ -1,6 +1,7 @@
 //! A server: bind every door, then serve, then drain.
 
 mod accept;
+mod configure;
 mod drain;
 mod signals;
 
@@ -15,6 +16,8 @@ use oip_core::{Access, Dataplane, Limits, ModelHandler, Models};
 use tokio::net::TcpListener;
 
 pub use accept::ConnectionLimits;
+pub use configure::StartError;
+pub use oip_core::dataplane::Phase;
 pub use signals::stop_signal;
 
 use crate::door::{Door, DoorOptions, Origins};
@@ -85,6 +88,7 @@ type AddCodec = Box<dyn FnOnce(Dataplane) -> Dataplane + Send>;
 enum Doors {
     Two { rest: SocketAddr, grpc: SocketAddr },
     One(SocketAddr),
+    Rest(SocketAddr),
 }
 
 impl Server {
@@ -161,6 +165,13 @@ impl Server {
     #[must_use]
     pub fn one_port(mut self, address: impl Into<SocketAddr>) -> Self {
         self.doors = Doors::One(address.into());
+        self
+    }
+
+    /// Serves REST alone.
+    #[must_use]
+    pub fn rest_only(mut self, address: impl Into<SocketAddr>) -> Self {
+        self.doors = Doors::Rest(address.into());
         self
     }
 
@@ -290,7 +301,7 @@ impl Doors {
     fn addresses(self) -> (SocketAddr, SocketAddr) {
         match self {
             Self::Two { rest, grpc } => (rest, grpc),
-            Self::One(address) => (address, address),
+            Self::One(address) | Self::Rest(address) => (address, address),
         }
     }
 
@@ -298,6 +309,7 @@ impl Doors {
         match self {
             Self::Two { rest, grpc } => vec![(rest, Kind::Rest), (grpc, Kind::Grpc)],
             Self::One(address) => vec![(address, Kind::Both)],
+            Self::Rest(address) => vec![(address, Kind::Rest)],
         }
     }
 }

@@ -1,0 +1,70 @@
+//! The flags, from the table of options.
+
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use oip::config::{ConfigOption, Group, Kind, OPTIONS, Sources, Standing};
+
+/// The folder of models as a plain argument.
+const FOLDER: &str = "DIR";
+
+/// Adds a flag for every option, and the folder of models as a plain argument.
+pub(crate) fn with_options(command: Command) -> Command {
+    let folder = Arg::new(FOLDER)
+        .help("Folder of models, as --model-repository")
+        .value_parser(clap::builder::StringValueParser::new())
+        .conflicts_with_all(["model-repository", "model_dir"]);
+    let command = command.arg(folder);
+    Group::ALL.iter().fold(command, |command, group| {
+        let options = OPTIONS.iter().filter(|option| option.group == *group);
+        options.fold(command, |command, option| {
+            option.flag_spellings().fold(command, |command, spelling| {
+                command.arg(flag(option, &spelling))
+            })
+        })
+    })
+}
+
+/// One spelling of an option. The table reads and checks the value, so that the command line,
+/// the environment and files are held to the same rules and answer with the same words.
+fn flag(option: &'static ConfigOption, spelling: &str) -> Arg {
+    let ours = spelling == option.flag();
+    let action = match option.kind {
+        Kind::List => ArgAction::Append,
+        _ => ArgAction::Set,
+    };
+    Arg::new(spelling.to_owned())
+        .long(spelling.to_owned())
+        .value_name(option.kind.placeholder())
+        .help(help(option))
+        .help_heading(option.group.title())
+        .action(action)
+        .allow_negative_numbers(true)
+        .hide(!ours || option.standing != Standing::Honoured)
+}
+
+fn help(option: &ConfigOption) -> String {
+    let mut help = option.help.trim_end_matches('.').to_owned();
+    if let Kind::Choice(words) = option.kind {
+        help.push_str(&format!(" [{}]", words.join(", ")));
+    }
+    if !option.default.is_empty() {
+        help.push_str(&format!(" [default: {}]", option.default));
+    }
+    help
+}
+
+/// The environment of this process, and the flags that were given.
+pub(crate) fn sources(matches: &ArgMatches) -> Sources {
+    let mut sources = Sources::process();
+    for option in OPTIONS {
+        for spelling in option.flag_spellings() {
+            let values = matches.get_many::<String>(&spelling);
+            for value in values.into_iter().flatten() {
+                sources = sources.with_flag(spelling.clone(), value.clone());
+            }
+        }
+    }
+    match matches.get_one::<String>(FOLDER) {
+        Some(folder) => sources.with_flag("model-repository", folder.clone()),
+        None => sources,
+    }
+}

@@ -1,0 +1,106 @@
+//! `oip config`: what is configured, and where it comes from.
+
+use std::fmt::Write as _;
+
+use clap::{ArgMatches, Command};
+use oip::Server;
+use oip::config::{Config, ConfigOption, Entry, Group, Origin, Standing};
+
+use crate::args;
+use crate::exit::{Exit, fail};
+
+pub(crate) fn command() -> Command {
+    let check = Command::new("check")
+        .about("Check the configuration as 'oip serve' would, and serve nothing");
+    args::with_options(
+        Command::new("config")
+            .about("Print the value in force of every option, and where it came from")
+            .long_about(
+                "Print the value in force of every option, where it came from, and its default.\n\n\
+                 Takes the flags of 'oip serve'. What is printed is an oip.properties again; \
+                 secrets are shown as ***.",
+            )
+            .args_conflicts_with_subcommands(true),
+    )
+    .subcommand(args::with_options(check))
+}
+
+pub(crate) fn run(matches: &ArgMatches) -> Exit {
+    let (matches, check) = match matches.subcommand() {
+        Some((_, matches)) => (matches, true),
+        None => (matches, false),
+    };
+    let config = match Config::resolve(&args::sources(matches)) {
+        Ok(config) => config,
+        Err(error) => return fail(Exit::Usage, error),
+    };
+    for warning in config.warnings() {
+        eprintln!("warning: {warning}");
+    }
+    let refusal = refusal(&config);
+    match (check, refusal) {
+        (true, Some(refusal)) => fail(Exit::Usage, refusal),
+        (true, None) => {
+            println!("the configuration is fine");
+            Exit::Success
+        }
+        (false, refusal) => {
+            print!("{}", print(&config));
+            if let Some(refusal) = refusal {
+                eprintln!("warning: 'oip serve' does not start like this: {refusal}");
+            }
+            Exit::Success
+        }
+    }
+}
+
+/// Why a server would not start like this, as far as can be told without starting it.
+fn refusal(config: &Config) -> Option<String> {
+    let settings = match config.settings() {
+        Ok(settings) => settings,
+        Err(error) => return Some(error.to_string()),
+    };
+    Server::from_settings(&settings)
+        .err()
+        .map(|error| error.to_string())
+}
+
+/// The configuration in the syntax of a properties file.
+fn print(config: &Config) -> String {
+    let mut text = String::new();
+    for group in Group::ALL {
+        let entries = config.entries().iter().filter(|entry| {
+            let listed = entry.option.standing != Standing::Pending || entry.is_given();
+            entry.option.group == group && listed
+        });
+        let _ = writeln!(text, "## {}\n", group.title());
+        for entry in entries {
+            print_entry(&mut text, entry);
+        }
+    }
+    text
+}
+
+fn print_entry(text: &mut String, entry: &Entry) {
+    let ConfigOption {
+        key,
+        help,
+        default,
+        secret,
+        ..
+    } = *entry.option;
+    let _ = writeln!(text, "# {help}");
+    let default = if default.is_empty() { "none" } else { default };
+    let _ = match &entry.origin {
+        Origin::Default => writeln!(text, "# from: default"),
+        origin => writeln!(text, "# from: {origin}; default: {default}"),
+    };
+    // What has no value, or must not be shown, is no setting.
+    let comment = if entry.shown().is_empty() || secret {
+        "#"
+    } else {
+        ""
+    };
+    let value = entry.shown().replace('\\', "\\\\").replace('\n', "\\n");
+    let _ = writeln!(text, "{comment}{key}={value}\n");
+}

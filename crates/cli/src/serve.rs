@@ -1,0 +1,105 @@
+//! `oip serve`: serve a folder of models.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{ArgMatches, Command};
+use oip::config::{Config, LogFormat, Settings};
+use oip::models::Models;
+use oip::server::{BoundServer, Phase, stop_signal};
+use oip::{Dataplane, Server, logging};
+
+use crate::args;
+use crate::exit::{Exit, fail};
+
+mod announce;
+mod sample;
+
+const EXAMPLES: &str = "\
+Every option has three spellings: --rest-port, OIP_REST_PORT in the environment, and rest_port in
+the oip.properties of the folder that KRAUSENING_BASE names. 'oip config' shows what is in force.
+
+Examples:
+  oip serve models --auth-enabled false
+      Serve every model in the folder 'models', on this machine alone, to everyone on it.
+  oip serve models --model-name iris --model-control poll --auth-enabled false
+      Serve one of them, and look for new versions of it.
+  oip serve models --rest-host 0.0.0.0 --port 8080 --auth-enabled false
+      Serve other machines too, REST and gRPC on one port.";
+
+pub(crate) fn command() -> Command {
+    args::with_options(
+        Command::new("serve")
+            .about("Serve a folder of models, REST and gRPC")
+            .after_help(EXAMPLES),
+    )
+}
+
+pub(crate) fn run(matches: &ArgMatches) -> Exit {
+    let config = match Config::resolve(&args::sources(matches)) {
+        Ok(config) => config,
+        Err(error) => return fail(Exit::Usage, error),
+    };
+    let settings = match config.settings() {
+        Ok(settings) => settings,
+        Err(error) => return fail(Exit::Usage, error),
+    };
+    if let Err(error) = logging::init(settings.log_level, settings.log_format) {
+        return fail(Exit::Failed, format!("cannot start logging: {error}"));
+    }
+    for warning in config.warnings() {
+        tracing::warn!("{warning}");
+    }
+    announce::accepted_without_effect(&config);
+    let (server, models) = match Server::from_settings(&settings) {
+        Ok(made) => made,
+        Err(error) => return fail(Exit::Usage, error),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    match runtime {
+        Ok(runtime) => runtime.block_on(serve(server, models, settings)),
+        Err(error) => fail(Exit::Failed, format!("cannot start threads: {error}")),
+    }
+}
+
+async fn serve(server: Server, models: Arc<dyn Models>, settings: Settings) -> Exit {
+    let bound = match server.bind().await {
+        Ok(bound) => bound,
+        Err(error) => return fail(Exit::Failed, error),
+    };
+    let stop = stop_signal();
+    announce_doors(&bound, &settings);
+    let rest = bound.rest_address();
+    let dataplane = Arc::clone(bound.dataplane());
+    tokio::spawn(async move {
+        loaded(&dataplane).await;
+        if dataplane.phase() == Phase::Serving {
+            announce::models(&*models, &settings, rest).await;
+        }
+    });
+    bound.serve(stop).await;
+    Exit::Success
+}
+
+fn announce_doors(bound: &BoundServer, settings: &Settings) {
+    let doors = announce::Doors {
+        rest: bound.rest_address(),
+        grpc: bound.grpc_address(),
+        docs: settings.docs,
+    };
+    match settings.log_format {
+        LogFormat::Text => print!("{}", doors.as_text()),
+        LogFormat::Json => doors.log(),
+    }
+    announce::warn_of_open_doors(settings);
+}
+
+/// Is done when every model that should be there from the start was tried.
+async fn loaded(dataplane: &Dataplane) {
+    const LOOK_EVERY: Duration = Duration::from_millis(10);
+    while dataplane.phase() == Phase::Starting {
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}

@@ -1,0 +1,90 @@
+use super::*;
+
+#[test]
+fn config_prints_value_source_and_default_of_every_option() {
+    let mut command = oip(&[
+        "config",
+        "models",
+        "--rest-port",
+        "9",
+        "--auth-enabled",
+        "false",
+    ]);
+    command.env("GRPC_PORT", "10");
+    let output = output(&mut command);
+    assert_eq!(output.status.code(), Some(0));
+    let text = stdout(&output);
+    for part in [
+        "# from: --rest-port; default: 8082\nrest_port=9\n",
+        "# from: environment variable GRPC_PORT; default: 8081\ngrpc_port=10\n",
+        "# from: default\nshutdown_grace=30s\n",
+        "model_repository=models\n",
+        "#port=\n",
+    ] {
+        assert!(text.contains(part), "{part}\n{text}");
+    }
+}
+
+#[test]
+fn config_shows_no_secret_anywhere() {
+    let mut command = oip(&["config", "--auth-enabled", "false"]);
+    command.env("AUTH_SECRET", "hunter2");
+    let output = output(&mut command);
+    assert!(stdout(&output).contains("#auth_secret=***"));
+    assert!(!format!("{output:?}").contains("hunter2"));
+}
+
+#[test]
+fn what_config_prints_is_a_properties_file_that_says_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let flags = [
+        "--auth-enabled",
+        "false",
+        "--forward-headers",
+        "a,b",
+        "--onnxruntime-library",
+        r"C:\lib",
+    ];
+    let printed = stdout(&output(oip(&["config"]).args(flags)));
+    std::fs::write(folder.path().join("oip.properties"), &printed).unwrap();
+    let again = stdout(&output(
+        oip(&["config"]).env("KRAUSENING_BASE", folder.path()),
+    ));
+    let values = |text: &str| {
+        let lines = text.lines().filter(|line| !line.starts_with("# from"));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(values(&printed), values(&again));
+}
+
+#[test]
+fn config_says_on_the_side_why_a_server_would_not_start() {
+    let output = output(&mut oip(&["config"]));
+    assert_eq!(output.status.code(), Some(0));
+    assert!(stderr(&output).contains("auth_enabled"));
+}
+
+#[test]
+fn config_check_is_silent_about_a_good_configuration_and_exits_2_on_a_bad_one() {
+    let good = output(&mut oip(&["config", "check", "--auth-enabled", "false"]));
+    assert_eq!((good.status.code(), stderr(&good).as_str()), (Some(0), ""));
+    for arguments in [
+        &["config", "check"][..],
+        &["config", "check", "--rest-port", "abc"],
+        &["config", "check", "--auth-enabled", "no", "/does/not/exist"],
+    ] {
+        let bad = output(&mut oip(arguments));
+        assert_eq!(bad.status.code(), Some(2), "{arguments:?}");
+        assert_eq!(stderr(&bad).lines().count(), 1, "{}", stderr(&bad));
+    }
+}
+
+#[test]
+fn a_misspelt_key_is_warned_about_with_its_neighbour() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("oip.properties"), "rest_prot=1\n").unwrap();
+    let mut command = oip(&["config", "check", "--auth-enabled", "false"]);
+    let output = output(command.env("KRAUSENING_BASE", folder.path()));
+    assert_eq!(output.status.code(), Some(0));
+    assert!(stderr(&output).contains("rest_port"), "{}", stderr(&output));
+}

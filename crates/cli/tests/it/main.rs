@@ -1,0 +1,32 @@
+//! The built binary, from outside.
+
+mod architecture;
+mod config;
+mod help;
+mod refusals;
+mod serving;
+
+use std::process::{Command, Output, Stdio};
+
+/// The binary with these arguments and no settings of whoever runs the tests.
+fn oip(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_oip"));
+    command.args(arguments).env_clear().stdin(Stdio::null());
+    command
+}
+
+/// Runs to the end. Only for commands that end by themselves.
+fn output(command: &mut Command) -> Output {
+    let output = command.output().unwrap();
+    let text = format!("{output:?}");
+    assert!(!text.contains("panicked"), "{text}");
+    output
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}

@@ -1,0 +1,126 @@
+//! Starts that succeed, and what they say.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::process::Child;
+use std::time::{Duration, Instant};
+
+use super::*;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A running server that is ended whatever happens.
+struct Running {
+    child: Child,
+    /// What it said up to and with the address of the REST door.
+    said: String,
+    rest: SocketAddr,
+}
+
+impl Running {
+    fn start(arguments: &[&str]) -> Self {
+        let mut command = oip(&["serve", "--auth-enabled", "false"]);
+        command
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut said = String::new();
+        let rest = loop {
+            let line = lines.next().expect("it ended without listening").unwrap();
+            said.push_str(&line);
+            said.push('\n');
+            if let Some((_, address)) = line.split_once("REST  http://") {
+                break address.parse().unwrap();
+            }
+        };
+        // Somebody has to read the rest, or the server would wait for a reader.
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { child, said, rest }
+    }
+
+    fn signal(&self, signal: &str) {
+        let id = self.child.id().to_string();
+        let status = Command::new("kill").args([signal, &id]).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// Waits for the end; returns the exit code and what was logged.
+    fn wait(mut self) -> (Option<i32>, String) {
+        let end = Instant::now() + PATIENCE;
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            assert!(Instant::now() < end, "it does not stop");
+            std::thread::sleep(Duration::from_millis(10));
+        };
+        let mut log = String::new();
+        self.child
+            .stderr
+            .take()
+            .unwrap()
+            .read_to_string(&mut log)
+            .unwrap();
+        (status.code(), log)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_server_says_where_it_listens_and_ends_with_0_on_sigterm_and_sigint() {
+    for signal in ["-TERM", "-INT"] {
+        let server = Running::start(&["--rest-port", "0", "--grpc-port", "0"]);
+        assert_ne!(server.rest.port(), 0);
+        assert!(server.said.contains("is listening"), "{}", server.said);
+        TcpStream::connect(server.rest).unwrap();
+        server.signal(signal);
+        let (code, log) = server.wait();
+        assert_eq!(code, Some(0), "{log}");
+        assert!(log.contains("AUTHENTICATION IS OFF"), "{log}");
+        assert!(
+            !log.contains('\u{1b}'),
+            "no colours outside a terminal: {log}"
+        );
+    }
+}
+
+#[test]
+fn an_answer_comes_from_the_port_that_was_said() {
+    let server = Running::start(&["--port", "0"]);
+    let mut stream = TcpStream::connect(server.rest).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+        .write_all(b"GET /v2/health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 "), "{answer}");
+}
+
+#[test]
+fn the_log_may_be_json() {
+    let mut command = oip(&[
+        "serve",
+        "--auth-enabled",
+        "false",
+        "--port",
+        "0",
+        "--log-format",
+        "json",
+    ]);
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let first: serde_json::Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(first["message"], "listening");
+    assert!(first["rest"].as_str().unwrap().starts_with("127.0.0.1:"));
+}

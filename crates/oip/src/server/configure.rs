@@ -1,0 +1,129 @@
+//! A server as the configuration describes it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use oip_core::models::Handled;
+use oip_core::{DefaultModelHandler, Limits, Models};
+use oip_protocol::DecodeLimits;
+
+use super::{ConnectionLimits, Server};
+use crate::config::{Listen, Settings};
+use crate::door::DoorOptions;
+
+/// Why a configured server cannot be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The repository is not there or cannot be read.
+    #[error("model_repository {}: {reason}", .path.display())]
+    Repository {
+        /// The folder that was named.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+}
+
+impl Server {
+    /// Applies the settings that concern any server: addresses, limits, doors, shutdown, and the
+    /// gates where authentication is switched off. Models stay those of this server.
+    ///
+    /// Where authentication is on, nobody may come in until [`access`](Self::access) says who.
+    #[must_use]
+    pub fn configure(self, settings: &Settings) -> Self {
+        let server = match settings.listen {
+            Listen::Two { rest, grpc } => self.rest(rest).grpc(grpc),
+            Listen::One(address) => self.one_port(address),
+            Listen::RestOnly(address) => self.rest_only(address),
+        };
+        let server = match settings.auth_enabled {
+            true => server,
+            false => server.without_authentication(),
+        };
+        server
+            .limits(limits(settings))
+            .options(options(settings))
+            .connections(connections(settings))
+            .shutdown(settings.shutdown_delay, settings.shutdown_grace)
+    }
+
+    /// A server for the models that the settings name: those of the repository, or without one
+    /// the default handler, which answers that nothing is implemented. The models are returned
+    /// too, so that whoever starts the server can say what it serves.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn from_settings(settings: &Settings) -> Result<(Self, Arc<dyn Models>), StartError> {
+        let models = models(settings)?;
+        let server = Self::of_models(Arc::clone(&models)).configure(settings);
+        Ok((server, models))
+    }
+}
+
+fn models(settings: &Settings) -> Result<Arc<dyn Models>, StartError> {
+    match &settings.model_repository {
+        Some(folder) => {
+            check_folder(folder)?;
+            repository(folder, settings)
+        }
+        None => {
+            let names = settings.model_name.clone();
+            Ok(Arc::new(Handled::new(DefaultModelHandler, names)))
+        }
+    }
+}
+
+fn check_folder(folder: &Path) -> Result<(), StartError> {
+    let refuse = |reason: String| StartError::Repository {
+        path: folder.to_owned(),
+        reason,
+    };
+    match std::fs::metadata(folder) {
+        Ok(found) if found.is_dir() => Ok(()),
+        Ok(_) => Err(refuse("it is not a folder".to_owned())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(refuse("it does not exist".to_owned()))
+        }
+        Err(error) => Err(refuse(format!("it cannot be read: {error}"))),
+    }
+}
+
+fn repository(folder: &Path, _: &Settings) -> Result<Arc<dyn Models>, StartError> {
+    Err(StartError::Repository {
+        path: folder.to_owned(),
+        reason: "this build has no engine for models".to_owned(),
+    })
+}
+
+fn limits(settings: &Settings) -> Limits {
+    let mut limits = Limits::default();
+    limits.in_flight = settings.in_flight;
+    limits.request_timeout = settings.request_timeout;
+    limits
+}
+
+fn options(settings: &Settings) -> DoorOptions {
+    let mut decode = DecodeLimits::default();
+    decode.json_depth = settings.json_depth;
+    decode.tensors = settings.tensors_limit;
+    decode.parameters = settings.parameters_limit;
+    DoorOptions {
+        body_limit: settings.body_limit,
+        decode,
+        forward_headers: settings.forward_headers.clone(),
+        cors_origins: settings.cors_origins.clone(),
+        non_finite: settings.json_non_finite,
+        docs: settings.docs,
+        probes_by_policy: settings.probes_by_policy,
+    }
+}
+
+fn connections(settings: &Settings) -> ConnectionLimits {
+    ConnectionLimits {
+        connections: settings.connections,
+        header_bytes: settings.header_limit,
+        header_timeout: settings.header_timeout,
+        ..ConnectionLimits::default()
+    }
+}
