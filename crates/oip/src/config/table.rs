@@ -117,7 +117,7 @@ pub static OPTIONS: &[ConfigOption] = &[
         Models,
         "poll_interval",
         Duration,
-        "2s",
+        "1s",
         "How often a watched repository is looked at, and watched configuration files.",
     ),
     new(
@@ -147,7 +147,7 @@ pub static OPTIONS: &[ConfigOption] = &[
         Models,
         "model_queue",
         ANY,
-        "1024",
+        "1000",
         "Inferences that wait for one model at most; one more is refused with 429.",
     ),
     new(
