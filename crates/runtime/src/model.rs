@@ -1,0 +1,156 @@
+//! What an engine author implements: [`Model`], a model that is loaded, and [`Engine`], which
+//! loads it.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use oip_protocol::error::excerpt;
+use oip_protocol::{Error, Result, Tensor, TensorMetadata};
+
+/// A model that is loaded and can run.
+///
+/// The repository calls [`run`](Self::run) from compute threads, from several at once, up to the
+/// model's concurrency. A panic costs its own request only.
+pub trait Model: Send + Sync + 'static {
+    /// The inputs, in the model's order.
+    fn inputs(&self) -> &[TensorMetadata];
+
+    /// The outputs, in the model's order.
+    fn outputs(&self) -> &[TensorMetadata];
+
+    /// Runs once and blocks until it is done. The inputs fit what [`inputs`](Self::inputs)
+    /// declares (the pipeline has checked it) but come in the caller's order. Returns every
+    /// output, in the model's order, and notes in `laps` how long the parts took.
+    ///
+    /// # Errors
+    /// [`Error::does_not_fit`] for values that this model or engine cannot take,
+    /// [`Error::handler_failed`] for any other failure.
+    fn run(&self, inputs: &[Tensor], laps: &mut Laps) -> Result<Vec<Tensor>>;
+}
+
+/// Loads models of one format.
+pub trait Engine: Send + Sync + 'static {
+    /// The name, as a model's configuration gives it in `backend`.
+    fn name(&self) -> &'static str;
+
+    /// Loads a model. Called on threads that may block; several at once.
+    ///
+    /// # Errors
+    /// [`LoadError`], a sentence for whoever put the model there.
+    fn load(&self, file: &ModelFile) -> Result<Arc<dyn Model>, LoadError>;
+}
+
+/// The file of one model version, read into memory: whatever happens to the file meanwhile, the
+/// engine sees one state of it.
+#[derive(Clone)]
+pub struct ModelFile {
+    /// Where the file was read from. Files that it refers to (external data) lie beside it.
+    pub path: PathBuf,
+    /// What it held.
+    pub bytes: Vec<u8>,
+}
+
+impl fmt::Debug for ModelFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({} bytes)", self.path.display(), self.bytes.len())
+    }
+}
+
+/// Why a model could not be loaded, and what to do about it where that is known.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// The file could not be read.
+    #[error("{file} cannot be read: {reason}")]
+    Unreadable {
+        /// The file's name.
+        file: String,
+        /// The system's words.
+        reason: String,
+    },
+    /// The file is no model, or one that contradicts itself.
+    #[error("this is no valid ONNX model: {0}")]
+    Invalid(String),
+    /// The model is well, but this engine or the protocol lacks something that it needs.
+    #[error("{lacking}; {remedy}")]
+    Unsupported {
+        /// What is lacking, by its name.
+        lacking: String,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// Nothing to load.
+    #[error("{0}")]
+    Missing(String),
+}
+
+/// How long the parts of a run took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Laps {
+    last: Instant,
+    /// Making the engine's inputs.
+    pub input: Duration,
+    /// Running the model.
+    pub infer: Duration,
+    /// Taking the engine's outputs.
+    pub output: Duration,
+}
+
+impl Laps {
+    /// Begins to count.
+    #[must_use]
+    pub fn begin() -> Self {
+        Self {
+            last: Instant::now(),
+            input: Duration::ZERO,
+            infer: Duration::ZERO,
+            output: Duration::ZERO,
+        }
+    }
+
+    /// The inputs are made.
+    pub fn inputs_made(&mut self) {
+        self.input = self.lap();
+    }
+
+    /// The model has run.
+    pub fn ran(&mut self) {
+        self.infer = self.lap();
+    }
+
+    /// The outputs are taken.
+    pub fn outputs_taken(&mut self) {
+        self.output = self.lap();
+    }
+
+    fn lap(&mut self) -> Duration {
+        let now = Instant::now();
+        let took = now.duration_since(self.last);
+        self.last = now;
+        took
+    }
+}
+
+/// The tensor of an input that a model declares.
+///
+/// # Errors
+/// `DoesNotFit` when it is missing, which the pipeline finds first.
+pub(crate) fn input_of<'a>(inputs: &'a [Tensor], declared: &TensorMetadata) -> Result<&'a Tensor> {
+    inputs
+        .iter()
+        .find(|tensor| tensor.name() == declared.name)
+        .ok_or_else(|| {
+            Error::does_not_fit(format!("input '{}' is missing", excerpt(&declared.name)))
+        })
+}
+
+/// The message of a panic.
+pub(crate) fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
+}

@@ -1,0 +1,129 @@
+//! What a repository is opened with, and why it cannot be.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::library::OnnxRuntime;
+
+/// Who loads and unloads models after the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ModelControl {
+    /// Nobody: what is loaded at start stays.
+    None,
+    /// Callers, by the model repository extension.
+    #[default]
+    Explicit,
+    /// Callers, and the folder itself: it is watched, and what changes there is loaded.
+    Poll,
+}
+
+/// What a [`Repository`](super::Repository) is opened with.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct RepositoryOptions {
+    /// The folder.
+    pub directory: PathBuf,
+    /// The name of the one model to serve, where the folder may itself be that model.
+    pub single_model: Option<String>,
+    /// Who loads and unloads; explicit by default.
+    pub control: ModelControl,
+    /// Which ONNX Runtime to use.
+    pub onnxruntime: OnnxRuntime,
+    /// How many threads one run may use, where the engine has threads of its own (ONNX Runtime
+    /// has; tract runs on one), and how many models load side by side at start. `None`: as many
+    /// as the machine runs at once.
+    pub threads: Option<usize>,
+    /// How many requests one model runs side by side. `None`: as many as the machine runs at
+    /// once.
+    pub concurrency: Option<usize>,
+    /// How many requests may wait for one model; 1,000. One more is refused with 429.
+    pub queue: usize,
+    /// How often the folder is looked at when it is watched; 1 s. A change is acted on when two
+    /// looks in a row find the same, so that a file that is still being copied is left alone.
+    pub poll_interval: Duration,
+}
+
+impl RepositoryOptions {
+    /// The defaults for a folder.
+    pub fn new(directory: impl Into<PathBuf>) -> Self {
+        Self {
+            directory: directory.into(),
+            single_model: None,
+            control: ModelControl::default(),
+            onnxruntime: OnnxRuntime::default(),
+            threads: None,
+            concurrency: None,
+            queue: 1000,
+            poll_interval: Duration::from_secs(1),
+        }
+    }
+
+    /// How many threads one run may use.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        or_parallelism(self.threads)
+    }
+
+    /// How many requests one model runs side by side.
+    #[must_use]
+    pub fn concurrency(&self) -> usize {
+        or_parallelism(self.concurrency)
+    }
+}
+
+fn or_parallelism(wanted: Option<usize>) -> usize {
+    let machine = || std::thread::available_parallelism().map_or(1, usize::from);
+    wanted.unwrap_or_else(machine).max(1)
+}
+
+/// Why a repository could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// There is nothing at that path.
+    #[error("the model repository {} does not exist", path.display())]
+    Missing {
+        /// The path.
+        path: PathBuf,
+    },
+    /// There is something else at that path.
+    #[error("the model repository {} is not a folder", path.display())]
+    NotAFolder {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The folder cannot be listed.
+    #[error("the model repository {} cannot be read: {reason}", path.display())]
+    Unreadable {
+        /// The path.
+        path: PathBuf,
+        /// The system's words.
+        reason: String,
+    },
+    /// The library that was named cannot be used.
+    #[error("ONNX Runtime cannot be loaded from {}: {reason}", path.display())]
+    OnnxRuntime {
+        /// The library.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// This build has no engine that can serve.
+    #[error(
+        "no engine can serve here: ONNX Runtime was not found and this build has no embedded engine; install onnxruntime or build with the feature 'tract'"
+    )]
+    NoEngine,
+}
+
+impl OpenError {
+    pub(super) fn unreadable(path: PathBuf, error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::NotFound => Self::Missing { path },
+            _ => Self::Unreadable {
+                path,
+                reason: error.to_string(),
+            },
+        }
+    }
+}
