@@ -143,13 +143,19 @@ impl HttpClient {
     /// # Errors
     /// See [`HttpError`]; a status that is not 200 is no error here.
     pub async fn get(&self, uri: &Uri) -> Result<HttpResponse, HttpError> {
-        self.exchange(
-            Method::GET,
-            uri,
-            &[(header::ACCEPT, "application/json")],
-            Bytes::new(),
-        )
-        .await
+        self.get_with(uri, &[]).await
+    }
+
+    /// GET, with headers.
+    ///
+    /// # Errors
+    /// See [`HttpError`]; a status that is not 200 is no error here.
+    pub async fn get_with(
+        &self,
+        uri: &Uri,
+        headers: &[(header::HeaderName, &str)],
+    ) -> Result<HttpResponse, HttpError> {
+        self.exchange(Method::GET, uri, headers, Bytes::new()).await
     }
 
     /// POST, with the headers that the other side wants (`Content-Type` among them). What is

@@ -1,4 +1,26 @@
 //! Who is asking and what they may do: the folder an auditor reads.
+//!
+//! [`Authentication`] is who: bearer tokens, API keys, client certificates.
 #![forbid(unsafe_code)]
 
+mod apikey;
+mod authentication;
+mod bearer;
+mod build;
+mod clock;
+mod config;
 pub mod http;
+mod jwt;
+mod rejection;
+mod secret;
+#[cfg(test)]
+mod testing;
+mod watched;
+
+pub use apikey::{ApiKeyError, NewApiKey, generate as new_api_key};
+pub use authentication::Authentication;
+pub use clock::Clock;
+pub use config::{AuthConfigError, AuthenticationConfig};
+pub use jwt::{Algorithm, AlgorithmError, Family, PemError, RemoteOptions};
+pub use rejection::DOES_NOT_HOLD;
+pub use secret::Secret;

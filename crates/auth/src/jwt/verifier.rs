@@ -1,0 +1,59 @@
+//! From a token to the subject that it speaks for.
+
+use oip_core::access::Subject;
+
+use super::cache::{TokenCache, fingerprint};
+use super::jws::Jws;
+use super::{Algorithm, ClaimRules, KeySet, KeySource};
+use crate::clock::Clock;
+use crate::rejection::Rejection;
+
+/// Checks tokens.
+#[derive(Debug)]
+pub(crate) struct TokenVerifier {
+    pub(crate) algorithms: Vec<Algorithm>,
+    pub(crate) keys: KeySource,
+    pub(crate) rules: ClaimRules,
+    pub(crate) cache: TokenCache,
+    pub(crate) clock: Clock,
+}
+
+impl TokenVerifier {
+    /// Whom a token speaks for.
+    pub(crate) async fn verify(&self, token: &str) -> Result<Subject, Rejection> {
+        let name = fingerprint(token);
+        let now = self.clock.now();
+        let mut keys = self.keys.current().await?;
+        if let Some(subject) = self.cache.get(&name, keys.generation(), now) {
+            return Ok(subject);
+        }
+        let jws = Jws::parse(token, &self.algorithms)?;
+        if let Err(rejection) = keys.verify(&jws) {
+            keys = self.with_newer_keys(&jws, &keys, rejection).await?;
+        }
+        let accepted = self.rules.accept(jws.claims()?, now)?;
+        self.cache.put(
+            name,
+            keys.generation(),
+            accepted.subject.clone(),
+            accepted.until,
+            now,
+        );
+        Ok(accepted.subject)
+    }
+
+    /// A token whose key is not known may have been signed by one that was published since.
+    async fn with_newer_keys(
+        &self,
+        jws: &Jws<'_>,
+        known: &KeySet,
+        rejection: Rejection,
+    ) -> Result<std::sync::Arc<KeySet>, Rejection> {
+        if rejection != Rejection::UnknownKey {
+            return Err(rejection);
+        }
+        let newer = self.keys.newer_than(known).await.ok_or(rejection)?;
+        newer.verify(jws)?;
+        Ok(newer)
+    }
+}
