@@ -36,19 +36,20 @@ pub struct AuthenticationConfig {
     pub subject_claim: String,
     /// `auth_roles_claim`: the path of the claim that lists the caller's roles.
     pub roles_claim: String,
-    /// Whether a token without `exp` is refused.
+    /// `auth_require_exp`: whether a token without `exp` is refused.
     pub require_exp: bool,
-    /// Clock skew that is forgiven; to the second.
+    /// `auth_leeway`: clock skew that is forgiven; to the second.
     pub leeway: Duration,
-    /// The longest token, in bytes.
+    /// `auth_max_token_bytes`: the longest token.
     pub max_token_bytes: usize,
-    /// How many checked tokens are remembered; 0 for none.
+    /// `auth_token_cache`: how many checked tokens are remembered; 0 for none.
     pub token_cache: usize,
-    /// How a key set behind a URL is kept.
+    /// How a key set behind a URL is kept: `auth_jwks_refresh`, `auth_jwks_stale`,
+    /// `auth_jwks_token_file`.
     pub jwks: RemoteOptions,
-    /// Time-out of fetching a key set.
+    /// `auth_jwks_timeout`: for fetching a key set.
     pub jwks_timeout: Duration,
-    /// PEM file of the authorities to trust when fetching a key set, in place of the system's.
+    /// `auth_jwks_ca_file`: PEM file of the authorities to trust when fetching a key set, in place of the system's.
     pub jwks_ca_file: Option<PathBuf>,
     /// `auth_api_keys_file`: hashed API keys.
     pub api_keys_file: Option<PathBuf>,

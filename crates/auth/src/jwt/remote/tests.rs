@@ -114,7 +114,7 @@ async fn a_rotated_key_works_at_once_and_the_withdrawn_one_no_longer() {
     wait(220).await;
     assert_eq!(kind(&who, "new").await, None);
     assert_eq!(kind(&who, "old").await, Some(ErrorKind::Unauthenticated));
-    assert_eq!(provider.asked(), 2);
+    assert!(provider.asked() >= 2);
 }
 
 #[tokio::test]
