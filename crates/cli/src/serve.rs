@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{ArgMatches, Command};
-use oip::config::{Config, LogFormat, Settings};
+use oip::config::{Config, LogFormat, Settings, Watch};
 use oip::models::Models;
 use oip::server::{BoundServer, Phase, stop_signal};
 use oip::{Dataplane, Server, logging};
@@ -13,6 +13,7 @@ use crate::args;
 use crate::exit::{Exit, fail};
 
 mod announce;
+mod reload;
 mod sample;
 
 const EXAMPLES: &str = "\
@@ -36,7 +37,8 @@ pub(crate) fn command() -> Command {
 }
 
 pub(crate) fn run(matches: &ArgMatches) -> Exit {
-    let config = match Config::resolve(&args::sources(matches)) {
+    let sources = args::sources(matches);
+    let config = match Config::resolve(&sources) {
         Ok(config) => config,
         Err(error) => return fail(Exit::Usage, error),
     };
@@ -44,9 +46,10 @@ pub(crate) fn run(matches: &ArgMatches) -> Exit {
         Ok(settings) => settings,
         Err(error) => return fail(Exit::Usage, error),
     };
-    if let Err(error) = logging::init(settings.log_level, settings.log_format) {
-        return fail(Exit::Failed, format!("cannot start logging: {error}"));
-    }
+    let log = match logging::init(settings.log_level, settings.log_format) {
+        Ok(log) => log,
+        Err(error) => return fail(Exit::Failed, format!("cannot start logging: {error}")),
+    };
     for warning in config.warnings() {
         tracing::warn!("{warning}");
     }
@@ -59,7 +62,13 @@ pub(crate) fn run(matches: &ArgMatches) -> Exit {
         .enable_all()
         .build();
     match runtime {
-        Ok(runtime) => runtime.block_on(serve(server, models, settings)),
+        Ok(runtime) => {
+            if settings.reload {
+                let watch = Watch::new(sources, config);
+                runtime.spawn(reload::watch(watch, settings.poll_interval, log));
+            }
+            runtime.block_on(serve(server, models, settings))
+        }
         Err(error) => fail(Exit::Failed, format!("cannot start threads: {error}")),
     }
 }

@@ -19,9 +19,14 @@ struct Running {
 
 impl Running {
     fn start(arguments: &[&str]) -> Self {
+        Self::start_in(arguments, &[])
+    }
+
+    fn start_in(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         let mut command = oip(&["serve", "--auth-enabled", "false"]);
         command
             .args(arguments)
+            .envs(environment.iter().copied())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
@@ -123,4 +128,25 @@ fn the_log_may_be_json() {
     child.wait().unwrap();
     assert_eq!(first["message"], "listening");
     assert!(first["rest"].as_str().unwrap().starts_with("127.0.0.1:"));
+}
+
+#[test]
+fn a_watched_file_changes_what_can_change_and_says_what_needs_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |text: &str| std::fs::write(folder.path().join("oip.properties"), text).unwrap();
+    write("reload=true\npoll_interval=20ms\nlog_level=info\n");
+    let base = folder.path().to_str().unwrap();
+    let mut server = Running::start_in(&["--port", "0"], &[("KRAUSENING_BASE", base)]);
+    let mut lines = BufReader::new(server.child.stderr.take().unwrap()).lines();
+    write("reload=true\npoll_interval=20ms\nlog_level=debug\nin_flight=7\n");
+    for (text, key) in [
+        ("needs a restart", "in_flight"),
+        ("configuration changed", "log_level"),
+    ] {
+        let said = lines.any(|line| {
+            let line = line.unwrap();
+            line.contains(text) && line.contains(key)
+        });
+        assert!(said, "{text}");
+    }
 }

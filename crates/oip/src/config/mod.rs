@@ -24,6 +24,7 @@ mod settings;
 mod source;
 mod table;
 mod value;
+mod watch;
 
 use std::path::{Path, PathBuf};
 
@@ -31,8 +32,9 @@ pub use error::ConfigError;
 pub use options::{ConfigOption, Group, OPTIONS, Standing, option};
 pub use secret::Secret;
 pub use settings::{Listen, LogFormat, LogLevel, ModelControl, Settings};
-pub use source::{Origin, Sources};
+pub use source::{Origin, Sources, Surroundings};
 pub use value::{Kind, Value};
+pub use watch::{Changes, Watch};
 
 use encrypted::encrypted;
 use properties::Properties;
@@ -44,6 +46,7 @@ pub struct Config {
     entries: Vec<Entry>,
     warnings: Vec<String>,
     files: Vec<PathBuf>,
+    surroundings: Surroundings,
 }
 
 /// The value in force of one option.
@@ -103,6 +106,7 @@ impl Config {
             entries,
             warnings,
             files: properties.files,
+            surroundings: sources.surroundings(),
         })
     }
 
@@ -121,6 +125,12 @@ impl Config {
     /// The properties files that the environment names, whether or not they exist.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         self.files.iter().map(PathBuf::as_path)
+    }
+
+    /// What is logged. It can change while the server runs.
+    #[must_use]
+    pub fn log_level(&self) -> LogLevel {
+        settings::log_level(self)
     }
 
     /// The typed settings, checked together.

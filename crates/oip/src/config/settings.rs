@@ -9,6 +9,7 @@ use oip_protocol::json::NonFinite;
 use super::error::ConfigError;
 use super::options::Standing;
 use super::secret::Secret;
+use super::source::Surroundings;
 use super::value::Value;
 use super::{Config, Entry};
 
@@ -129,6 +130,8 @@ pub struct Settings {
     pub model_concurrency: Option<usize>,
     pub model_queue: usize,
     pub onnxruntime_library: Option<PathBuf>,
+    /// Where ONNX Runtime is searched when no library is named.
+    pub surroundings: Surroundings,
     pub json_non_finite: NonFinite,
     pub forward_headers: Vec<String>,
     pub cors_origins: Vec<String>,
@@ -163,7 +166,7 @@ impl Settings {
         let settings = Self {
             listen: listen(&read)?,
             model_repository: read.path("model_repository"),
-            model_name: read.list("model_name"),
+            model_name: model_name(&read)?,
             model_control: model_control(&read),
             poll_interval: read.duration("poll_interval"),
             reload: read.bool("reload"),
@@ -171,6 +174,7 @@ impl Settings {
             model_concurrency: some(read.number("model_concurrency")),
             model_queue: read.number("model_queue"),
             onnxruntime_library: read.path("onnxruntime_library"),
+            surroundings: config.surroundings.clone(),
             json_non_finite: read.word("json_non_finite", |word| word.parse().ok()),
             forward_headers: header_names(&read)?,
             cors_origins: read.list("cors_origins"),
@@ -186,7 +190,7 @@ impl Settings {
             parameters_limit: read.number("parameters_limit"),
             shutdown_delay: read.duration("shutdown_delay"),
             shutdown_grace: read.duration("shutdown_grace"),
-            log_level: read.word("log_level", LogLevel::of),
+            log_level: log_level(config),
             log_format: read.word("log_format", LogFormat::of),
             auth_enabled: read.bool("auth_enabled"),
             auth_secret: read.secret("auth_secret"),
@@ -210,6 +214,10 @@ impl Settings {
             true => Err(ConfigError::NoAuthentication { origin }),
         }
     }
+}
+
+pub(super) fn log_level(config: &Config) -> LogLevel {
+    Reader(config).word("log_level", LogLevel::of)
 }
 
 /// Zero stands for "not given" where none makes no sense.
@@ -284,6 +292,20 @@ fn model_control(read: &Reader<'_>) -> ModelControl {
     match !entry.is_given() && read.bool("reload") {
         true => ModelControl::Poll,
         false => read.word("model_control", ModelControl::of),
+    }
+}
+
+/// A repository serves all its models, or one under a name.
+fn model_name(read: &Reader<'_>) -> Result<Vec<String>, ConfigError> {
+    let names = read.list("model_name");
+    match (names.len(), read.path("model_repository")) {
+        (2.., Some(folder)) => Err(ConfigError::Conflict(format!(
+            "model_name ({}) names {} models: of the repository {} all are served, or one",
+            read.entry("model_name").origin,
+            names.len(),
+            folder.display()
+        ))),
+        _ => Ok(names),
     }
 }
 

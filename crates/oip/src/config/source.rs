@@ -22,17 +22,36 @@ use std::path::PathBuf;
 pub struct Sources {
     pub(super) flags: Vec<(String, String)>,
     pub(super) environment: BTreeMap<String, OsString>,
+    pub(super) program_folder: Option<PathBuf>,
+}
+
+/// What there is to know of the process to find shared libraries.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Surroundings {
+    /// The active Python environment (`VIRTUAL_ENV`).
+    pub virtual_env: Option<PathBuf>,
+    /// The active conda environment (`CONDA_PREFIX`).
+    pub conda_prefix: Option<PathBuf>,
+    /// Where programs are looked for (`PATH`).
+    pub path: Option<OsString>,
+    /// The user's folder (`HOME`).
+    pub home: Option<PathBuf>,
+    /// The folder of this program.
+    pub program_folder: Option<PathBuf>,
 }
 
 impl Sources {
-    /// The environment of this process.
+    /// The environment of this process, and where its program lies.
     #[must_use]
     pub fn process() -> Self {
         let variables =
             std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
+        let program = std::env::current_exe().ok();
         Self {
             flags: Vec::new(),
             environment: variables.collect(),
+            program_folder: program.and_then(|path| Some(path.parent()?.to_owned())),
         }
     }
 
@@ -48,6 +67,17 @@ impl Sources {
     pub fn with_variable(mut self, name: impl Into<String>, value: impl Into<OsString>) -> Self {
         self.environment.insert(name.into(), value.into());
         self
+    }
+
+    pub(super) fn surroundings(&self) -> Surroundings {
+        let path = |name| self.variable(name).map(PathBuf::from);
+        Surroundings {
+            virtual_env: path("VIRTUAL_ENV"),
+            conda_prefix: path("CONDA_PREFIX"),
+            path: self.variable("PATH").cloned(),
+            home: path("HOME"),
+            program_folder: self.program_folder.clone(),
+        }
     }
 
     /// A variable that is set and not empty: an empty one counts as not set.

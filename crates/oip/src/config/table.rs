@@ -101,8 +101,8 @@ pub static OPTIONS: &[ConfigOption] = &[
         "model_name",
         List,
         "",
-        "Models to serve, of those in the repository. With one name the folder itself may be the \
-         model: DIR/model.onnx.",
+        "The one model to serve of the repository, which may itself be the model: \
+         DIR/model.onnx. Without a repository, the names to answer for.",
     )
     .also(&[], &[], &["model_name"]),
     new(
@@ -155,8 +155,8 @@ pub static OPTIONS: &[ConfigOption] = &[
         "onnxruntime_library",
         Path,
         "",
-        "The shared library of ONNX Runtime, or its folder. Without one the usual places are \
-         searched; where it is not found the embedded engine serves.",
+        "The shared library of ONNX Runtime, or 'off' for the embedded engine alone. Without one \
+         the usual places are searched, and the embedded engine serves where it is not found.",
     ),
     new(
         Requests,
