@@ -6,7 +6,7 @@ use crate::Error;
 use crate::error::excerpt;
 use crate::tensor::DataFault;
 
-/// Why a JSON or binary body is no well-formed request or response.
+/// Why a JSON or binary body, or a protobuf message, is no well-formed request or response.
 ///
 /// The sentence names the tensor, what was declared, what was found and where.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -73,6 +73,14 @@ pub enum DecodeError {
     /// The header length, a tensor's size and the body do not add up.
     #[error("binary body: {0}")]
     Binary(String),
+    /// The bytes are no protobuf.
+    #[error("{place}: malformed protobuf: {message}")]
+    Protobuf {
+        /// The message, down to the field: `ModelInferRequest.inputs[3].contents`.
+        place: String,
+        /// What is wrong.
+        message: &'static str,
+    },
 }
 
 impl From<DecodeError> for Error {

@@ -61,6 +61,27 @@ impl Tensor {
         })
     }
 
+    /// A tensor over a buffer that a decoder has checked against datatype and shape.
+    pub(crate) fn from_checked(
+        name: String,
+        datatype: Datatype,
+        shape: Shape,
+        data: Bytes,
+    ) -> Self {
+        Self {
+            name,
+            datatype,
+            shape,
+            parameters: Parameters::new(),
+            data,
+        }
+    }
+
+    /// The name, taken out.
+    pub(crate) fn into_name(self) -> String {
+        self.name
+    }
+
     /// A tensor of these elements, in row-major order. The vector becomes the buffer.
     ///
     /// # Errors

@@ -1,0 +1,83 @@
+//! The model configuration, in the names that Triton's messages use.
+
+use super::generated::model_instance_group::Kind;
+use super::generated::model_version_policy::{PolicyChoice, Specific};
+use super::generated::{
+    self, DataType, ModelConfigResponse, ModelInput, ModelInstanceGroup, ModelOutput,
+    ModelParameter, ModelVersionPolicy,
+};
+use crate::{Datatype, ModelConfig, TensorMetadata};
+
+/// Writes how a model is served.
+#[must_use]
+pub fn encode_model_config(config: ModelConfig) -> ModelConfigResponse {
+    let versions: Vec<i64> = config
+        .versions
+        .iter()
+        .filter_map(|version| version.parse().ok())
+        .collect();
+    let parameters = config.parameters.into_iter().map(|(name, string_value)| {
+        let parameter = ModelParameter { string_value };
+        (name, parameter)
+    });
+    let instances = ModelInstanceGroup {
+        name: config.name.clone(),
+        kind: Kind::Cpu.into(),
+        count: i32::try_from(config.instances).unwrap_or(i32::MAX),
+        ..ModelInstanceGroup::default()
+    };
+    let policy = PolicyChoice::Specific(Specific { versions });
+    ModelConfigResponse {
+        config: Some(generated::ModelConfig {
+            name: config.name,
+            platform: config.platform,
+            backend: config.backend,
+            version_policy: Some(ModelVersionPolicy {
+                policy_choice: Some(policy),
+            }),
+            max_batch_size: i32::try_from(config.max_batch_size).unwrap_or(i32::MAX),
+            input: config.inputs.into_iter().map(input).collect(),
+            output: config.outputs.into_iter().map(output).collect(),
+            instance_group: vec![instances],
+            parameters: parameters.collect(),
+            ..generated::ModelConfig::default()
+        }),
+    }
+}
+
+fn input(tensor: TensorMetadata) -> ModelInput {
+    ModelInput {
+        data_type: data_type(tensor.datatype).into(),
+        dims: tensor.shape.dims().to_vec(),
+        name: tensor.name,
+        ..ModelInput::default()
+    }
+}
+
+fn output(tensor: TensorMetadata) -> ModelOutput {
+    ModelOutput {
+        data_type: data_type(tensor.datatype).into(),
+        dims: tensor.shape.dims().to_vec(),
+        name: tensor.name,
+        ..ModelOutput::default()
+    }
+}
+
+const fn data_type(datatype: Datatype) -> DataType {
+    match datatype {
+        Datatype::Bool => DataType::TypeBool,
+        Datatype::Uint8 => DataType::TypeUint8,
+        Datatype::Uint16 => DataType::TypeUint16,
+        Datatype::Uint32 => DataType::TypeUint32,
+        Datatype::Uint64 => DataType::TypeUint64,
+        Datatype::Int8 => DataType::TypeInt8,
+        Datatype::Int16 => DataType::TypeInt16,
+        Datatype::Int32 => DataType::TypeInt32,
+        Datatype::Int64 => DataType::TypeInt64,
+        Datatype::Fp16 => DataType::TypeFp16,
+        Datatype::Fp32 => DataType::TypeFp32,
+        Datatype::Fp64 => DataType::TypeFp64,
+        Datatype::Bf16 => DataType::TypeBf16,
+        Datatype::Bytes => DataType::TypeString,
+    }
+}
