@@ -1,6 +1,7 @@
 //! The command line of `oip`.
 
 mod args;
+mod bench;
 mod config;
 mod exit;
 mod serve;
@@ -25,6 +26,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     match matches.subcommand() {
         Some(("serve", matches)) => serve::run(matches),
         Some(("config", matches)) => config::run(matches),
+        Some(("bench", matches)) => bench::run(matches),
+        Some((bench::CHILD, matches)) => bench::run_child(matches),
         _ => Exit::Usage,
     }
 }
@@ -34,6 +37,7 @@ Examples:
   oip serve models --auth-enabled false     serve every model in the folder 'models'
   oip serve models --port 9000              REST and gRPC on one port
   oip config                                what is configured, and where it comes from
+  oip bench                                 how fast it is on this machine
 
 Exit codes: 0 done, 1 failed, 2 asked wrongly (flags, configuration).";
 
@@ -46,6 +50,8 @@ fn command() -> Command {
         .arg_required_else_help(true)
         .subcommand(serve::command())
         .subcommand(config::command())
+        .subcommand(bench::command())
+        .subcommand(bench::child_command())
 }
 
 #[cfg(test)]

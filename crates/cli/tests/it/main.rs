@@ -1,6 +1,7 @@
 //! The built binary, from outside.
 
 mod architecture;
+mod bench;
 mod config;
 mod help;
 mod refusals;

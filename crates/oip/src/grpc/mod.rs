@@ -5,6 +5,8 @@ use axum::Router;
 
 use crate::door::{Door, Origins};
 
+pub use oip_protocol::proto::generated as messages;
+
 /// The gRPC routes.
 pub fn routes(door: Arc<Door>, origins: Arc<Origins>) -> Router {
     let _ = (door, origins);

@@ -1,0 +1,169 @@
+//! Floor and server run as processes of their own, on CPUs of their own, from this same binary.
+
+use std::io::{self, BufRead, BufReader, Read as _};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::{Child, Command, Stdio};
+
+use tokio::net::TcpListener;
+
+use super::target::{Host, Target};
+use super::{BenchError, affinity, floor, identity};
+
+/// The hidden command that a child process runs, and what it is asked to be.
+pub(crate) const COMMAND: &str = "bench-child";
+
+/// What a child can be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    FloorRest,
+    FloorGrpc,
+    Server,
+}
+
+impl Role {
+    pub(super) const ALL: [Self; 3] = [Self::FloorRest, Self::FloorGrpc, Self::Server];
+
+    /// Its name on the command line.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::FloorRest => "floor-rest",
+            Self::FloorGrpc => "floor-grpc",
+            Self::Server => "server",
+        }
+    }
+
+    pub(super) fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.name() == name)
+    }
+}
+
+/// A child process. It ends when it is dropped, and by itself when this process ends.
+pub(super) struct Running {
+    child: Child,
+    pub(super) target: Target,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended already; then there is nothing to do.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Starts a child on these CPUs and waits until it listens.
+pub(super) fn start(role: Role, cpus: &[usize]) -> Result<Running, BenchError> {
+    let fail = |source: io::Error| BenchError::Child {
+        role: role.name(),
+        source,
+    };
+    let program = std::env::current_exe().map_err(fail)?;
+    let mut command = Command::new(program);
+    command
+        .args([COMMAND, role.name()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped());
+    // A process inherits the CPUs of the thread that starts it.
+    let cpus = cpus.to_vec();
+    let spawned = std::thread::spawn(move || {
+        affinity::keep_to(&cpus)?;
+        command.spawn()
+    });
+    let child = spawned
+        .join()
+        .unwrap_or_else(|_| Err(io::Error::other("a panic")));
+    let mut child = child.map_err(fail)?;
+    let mut line = String::new();
+    if let Some(output) = child.stdout.as_mut() {
+        BufReader::new(output).read_line(&mut line).map_err(fail)?;
+    }
+    let target = Target {
+        name: match role {
+            Role::Server => "oip".to_owned(),
+            _ => "floor".to_owned(),
+        },
+        rest: door(&line, "rest"),
+        grpc: door(&line, "grpc"),
+        process: Some(child.id()),
+    };
+    if target.rest.is_none() && target.grpc.is_none() {
+        let silent = io::Error::other("it ended before it listened");
+        drop(Running { child, target });
+        return Err(fail(silent));
+    }
+    Ok(Running { child, target })
+}
+
+/// Reads `rest=127.0.0.1:1 grpc=127.0.0.1:2`.
+fn door(line: &str, name: &str) -> Option<Host> {
+    let mut words = line
+        .split_whitespace()
+        .filter_map(|word| word.split_once('='));
+    let (_, address) = words.find(|(its, _)| *its == name)?;
+    Some(Host::of_address(address.parse().ok()?))
+}
+
+/// Is the child: serves until standard input ends.
+pub(super) fn be(role: Role) -> Result<(), BenchError> {
+    let fail = |source: io::Error| BenchError::Child {
+        role: role.name(),
+        source,
+    };
+    std::thread::spawn(|| {
+        let _ = io::stdin().read_to_end(&mut Vec::new());
+        std::process::exit(0);
+    });
+    // As many workers as CPUs that this process may use.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(fail)?;
+    runtime.block_on(serve(role)).map_err(fail)
+}
+
+async fn serve(role: Role) -> io::Result<()> {
+    if role == Role::Server {
+        let bound = identity::server().bind().await.map_err(io::Error::other)?;
+        say(bound.rest_address(), bound.grpc_address());
+        bound.serve(std::future::pending()).await;
+        return Ok(());
+    }
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let address = Some(listener.local_addr()?);
+    if role == Role::FloorRest {
+        say(address, None);
+        floor::rest(listener).await
+    } else {
+        say(None, address);
+        floor::grpc(listener).await
+    }
+}
+
+fn say(rest: Option<SocketAddr>, grpc: Option<SocketAddr>) {
+    let word = |name: &str, address: Option<SocketAddr>| {
+        address
+            .map(|address| format!("{name}={address} "))
+            .unwrap_or_default()
+    };
+    println!("{}{}", word("rest", rest), word("grpc", grpc));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_addresses_of_a_child_are_read() {
+        let line = "rest=127.0.0.1:1 grpc=127.0.0.1:2 \n";
+        assert_eq!(door(line, "rest").unwrap().address.port(), 1);
+        assert_eq!(door(line, "grpc").unwrap().address.port(), 2);
+        assert_eq!(door("rest=127.0.0.1:1", "grpc"), None);
+    }
+
+    #[test]
+    fn every_role_is_found_by_its_name() {
+        for role in Role::ALL {
+            assert_eq!(Role::parse(role.name()), Some(role));
+        }
+    }
+}
