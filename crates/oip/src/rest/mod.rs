@@ -1,25 +1,140 @@
-//! Seam for the REST door.
+//! The REST door: HTTP in, calls of the pipeline, HTTP out.
+//!
+//! | room | what happens there |
+//! |---|---|
+//! | [`routes`] | the one table: method, path, action, handler, description |
+//! | [`cors`] | what web pages may call this server |
+//! | [`authenticate`] | from the head of a request to a permit, before its body is read |
+//! | [`body`] | a body within its limit, decompressed, in one aligned piece |
+//! | [`infer`], [`metadata`], [`health`], [`repository`], [`statistics`], [`config`] | the calls |
+//! | [`respond`], [`compress`] | answers and failures as HTTP |
+//! | [`openapi`], [`docs_ui`] | the description of all this, for machines and for people |
+//!
+//! Paths are matched here and not by the web framework: segment by segment, each percent-decoded
+//! by itself and none normalised, so that a model's name may hold any character and `..` means
+//! nothing.
+
+mod authenticate;
+mod body;
+mod compress;
+mod config;
+mod cors;
+mod health;
+mod infer;
+mod linger;
+mod metadata;
+mod repository;
+mod respond;
+mod routes;
+mod statistics;
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::Body;
+use axum::routing::any;
+use http::request::Parts;
+use http::{Method, Request, Response, StatusCode};
+use oip_protocol::{ModelRef, Result};
+
+pub use body::alignment_copies;
+use compress::Coding;
+use respond::Reply;
+use routes::Found;
 
 use crate::door::{Door, Origins};
 
-/// The REST routes.
+/// The REST door of a server: every path is answered here, those that are no routes with 404.
+///
+/// `origins` are the origins of web pages that may call it.
 pub fn router(door: Arc<Door>, origins: Arc<Origins>) -> Router {
-    let _ = (door, origins);
-    Router::new()
+    let rest = Arc::new(Rest { door, origins });
+    Router::new().fallback(move |request: Request<Body>| answer(Arc::clone(&rest), request))
+}
+
+/// The routes alone, to be merged into an application that has its own besides.
+pub fn routes(door: Arc<Door>, origins: Arc<Origins>) -> Router {
+    let rest = Arc::new(Rest { door, origins });
+    let method = any(move |request: Request<Body>| answer(Arc::clone(&rest), request));
+    let paths = [
+        "/v2",
+        "/v2/",
+        "/v2/{*path}",
+        "/docs",
+        "/docs/{*path}",
+        "/openapi.json",
+    ];
+    paths.into_iter().fold(Router::new(), |router, path| {
+        router.route(path, method.clone())
+    })
 }
 
 /// The answer to a head over the limit.
-pub(crate) fn head_too_large(limit: usize) -> http::Response<axum::body::Body> {
-    let body =
-        format!("{{\"error\":\"the head of the request is over the limit of {limit} bytes\"}}");
-    let mut response = http::Response::new(body.into());
-    *response.status_mut() = http::StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-    response.headers_mut().insert(
-        http::header::CONTENT_TYPE,
-        http::HeaderValue::from_static("application/json"),
-    );
-    response
+pub(crate) fn head_too_large(limit: usize) -> Response<Body> {
+    let message = format!("the head of the request is over the limit of {limit} bytes");
+    Reply::failure(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, &message).into_response()
+}
+
+/// The door with what it needs.
+struct Rest {
+    door: Arc<Door>,
+    origins: Arc<Origins>,
+}
+
+/// A request whose head has arrived and whose route is known.
+struct Arrived {
+    rest: Arc<Rest>,
+    parts: Parts,
+    body: Body,
+    /// The model that the path names.
+    model: Option<ModelRef>,
+}
+
+/// One request, whatever becomes of it.
+async fn answer(rest: Arc<Rest>, request: Request<Body>) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    let head = parts.method == Method::HEAD;
+    let coding = Coding::wanted(&parts.headers);
+    let origin = cors::origin(&parts.headers);
+    let mut arrived = Arrived {
+        rest,
+        parts,
+        body,
+        model: None,
+    };
+    let mut reply = match handle(&mut arrived).await {
+        Ok(reply) => reply,
+        Err(error) => Reply::error(&error),
+    };
+    if let Some(origin) = origin {
+        cors::allow(&mut reply, &arrived.rest.origins, origin);
+    }
+    linger::drain(arrived);
+    if let Some(coding) = coding {
+        reply = compress::compress(reply, coding).await;
+    }
+    match head {
+        true => reply.into_head_response(),
+        false => reply.into_response(),
+    }
+}
+
+/// The rooms before the call, and the call.
+async fn handle(arrived: &mut Arrived) -> Result<Reply> {
+    crate::door::refuse_foreign_origin(&arrived.parts.headers, &arrived.rest.origins)?;
+    if cors::is_preflight(&arrived.parts) {
+        return Ok(cors::preflight(&arrived.rest.door.options));
+    }
+    match routes::find(&arrived.parts.method, arrived.parts.uri.path())? {
+        Found::Route { route, model } => {
+            arrived.model = model;
+            (route.call)(arrived).await
+        }
+        Found::OtherMethods(allowed) => {
+            Ok(Reply::method_not_allowed(&arrived.parts.method, &allowed))
+        }
+        Found::Nothing => Err(routes::no_route(&arrived.parts)),
+    }
 }

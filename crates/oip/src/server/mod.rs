@@ -240,7 +240,7 @@ impl Server {
         let door = self.door()?;
         let dataplane = Arc::clone(&door.dataplane);
         let origins = Arc::new(Origins::same_host(&self.options.cors_origins));
-        Ok((rest::router(door, origins), dataplane))
+        Ok((rest::routes(door, origins), dataplane))
     }
 
     /// Binds every door. Nothing is served yet, but clients can connect and wait.

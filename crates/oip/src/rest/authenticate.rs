@@ -1,0 +1,33 @@
+//! From the head of a request to a permit, before anything of its body is read.
+
+use oip_core::Permit;
+use oip_core::access::actions::Permitted;
+use oip_protocol::Result;
+use tokio::time::Instant;
+
+use super::Arrived;
+use crate::door;
+
+impl Arrived {
+    /// Who is asking, and may they do `A` with the model that the path names (or with none).
+    ///
+    /// # Errors
+    /// `Unauthenticated`, `Forbidden`, or `Unavailable` when the policy cannot be asked.
+    pub(super) async fn permit<A: Permitted>(&mut self) -> Result<Permit<A>> {
+        let door = &self.rest.door;
+        let arrival = door::arrival(&self.parts, &door.options);
+        let caller = door.dataplane.authenticate(arrival).await?;
+        match &self.model {
+            Some(model) => door.dataplane.authorize_model(&caller, model.clone()).await,
+            None => door.dataplane.authorize(&caller).await,
+        }
+    }
+
+    /// When the caller no longer waits.
+    ///
+    /// # Errors
+    /// A header that is not a time.
+    pub(super) fn deadline(&self) -> Result<Option<Instant>> {
+        door::deadline(&self.parts.headers)
+    }
+}

@@ -1,0 +1,45 @@
+//! A request's body: never more than the limit, decompressed, and in one piece that lies aligned.
+
+mod decompress;
+mod gather;
+mod media;
+
+use axum::body::Body;
+use bytes::Bytes;
+use oip_protocol::Result;
+
+use super::Arrived;
+use crate::blocking;
+use decompress::Codings;
+pub use gather::alignment_copies;
+pub(super) use media::{Form, HEADER_LENGTH};
+
+/// Compressed bodies above this are decompressed off the async threads, in bytes. They may grow
+/// a thousandfold.
+const LARGE_COMPRESSED: usize = 4 << 10;
+
+/// Reads the body of a request.
+///
+/// `header_length` is how many bytes of JSON stand before the tensors' buffers; the byte behind
+/// them lies aligned for any element. It is 0 where there are no such buffers.
+///
+/// # Errors
+/// `TooLarge` beyond the limit, as it comes or decompressed; `UnsupportedMedia` for a coding that
+/// is not read; `Malformed` for a body that is cut short or is not of its coding.
+pub(super) async fn read(arrived: &mut Arrived, header_length: usize) -> Result<Bytes> {
+    let limit = arrived.rest.door.options.body_limit;
+    let codings = Codings::of(&arrived.parts.headers)?;
+    gather::refuse_declared(&arrived.parts.headers, limit)?;
+    let gathered = gather::gather(&mut arrived.body, limit).await?;
+    // Read to its end: there is nothing left to linger for.
+    arrived.body = Body::empty();
+    if codings.is_empty() {
+        return Ok(gathered.aligned(header_length));
+    }
+    let decompressed = if gathered.length() > LARGE_COMPRESSED {
+        blocking::run(move || codings.decode(gathered.aligned(0), limit)).await?
+    } else {
+        codings.decode(gathered.aligned(0), limit)
+    };
+    Ok(gather::realigned(decompressed?, header_length))
+}

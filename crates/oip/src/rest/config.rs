@@ -1,0 +1,146 @@
+//! The model configuration extension.
+//!
+//! Source: Triton's `extension_model_configuration.md` and `model_config.proto`, in protobuf's
+//! JSON form with the field names as they stand there.
+
+use std::collections::BTreeMap;
+
+use oip_core::access::actions;
+use oip_protocol::{Datatype, ModelConfig, Result, TensorMetadata};
+use serde::Serialize;
+
+use super::Arrived;
+use super::respond::Reply;
+
+#[derive(Serialize)]
+struct Config {
+    name: String,
+    platform: String,
+    backend: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version_policy: Option<VersionPolicy>,
+    max_batch_size: u32,
+    input: Vec<Tensor>,
+    output: Vec<Tensor>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    instance_group: Vec<InstanceGroup>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    parameters: BTreeMap<String, Parameter>,
+}
+
+#[derive(Serialize)]
+struct VersionPolicy {
+    specific: Versions,
+}
+
+#[derive(Serialize)]
+struct Versions {
+    versions: Vec<u64>,
+}
+
+#[derive(Serialize)]
+struct Tensor {
+    name: String,
+    data_type: String,
+    dims: Vec<i64>,
+}
+
+#[derive(Serialize)]
+struct InstanceGroup {
+    count: u32,
+    kind: &'static str,
+}
+
+#[derive(Serialize)]
+struct Parameter {
+    string_value: String,
+}
+
+/// How a model is served.
+pub(super) async fn config(arrived: &mut Arrived) -> Result<Reply> {
+    let permit = arrived.permit::<actions::Config>().await?;
+    let config = arrived.rest.door.dataplane.model_config(permit).await?;
+    Reply::json(&Config::from(config))
+}
+
+impl From<ModelConfig> for Config {
+    fn from(config: ModelConfig) -> Self {
+        let numbers = config.versions.iter().map(|version| version.parse().ok());
+        // Versions that are no numbers have no place in Triton's form.
+        let versions: Option<Vec<u64>> = numbers.collect();
+        let versions = versions.filter(|versions| !versions.is_empty());
+        let group = |count| InstanceGroup {
+            count,
+            kind: "KIND_CPU",
+        };
+        let parameter = |(name, string_value)| (name, Parameter { string_value });
+        Self {
+            name: config.name,
+            platform: config.platform,
+            backend: config.backend,
+            version_policy: versions.map(|versions| VersionPolicy {
+                specific: Versions { versions },
+            }),
+            max_batch_size: config.max_batch_size,
+            input: config.inputs.into_iter().map(Tensor::from).collect(),
+            output: config.outputs.into_iter().map(Tensor::from).collect(),
+            instance_group: (config.instances > 0)
+                .then(|| group(config.instances))
+                .into_iter()
+                .collect(),
+            parameters: config.parameters.into_iter().map(parameter).collect(),
+        }
+    }
+}
+
+impl From<TensorMetadata> for Tensor {
+    fn from(tensor: TensorMetadata) -> Self {
+        Self {
+            data_type: match tensor.datatype {
+                Datatype::Bytes => "TYPE_STRING".to_owned(),
+                other => format!("TYPE_{other}"),
+            },
+            dims: tensor.shape.dims().to_vec(),
+            name: tensor.name,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_configuration_reads_as_tritons() {
+        let config = ModelConfig {
+            name: "m".into(),
+            platform: "onnx_onnxv1".into(),
+            backend: "tract".into(),
+            versions: vec!["1".into(), "3".into()],
+            inputs: vec![TensorMetadata::new("x", Datatype::Fp32, [-1, 4])],
+            outputs: vec![TensorMetadata::new("label", Datatype::Bytes, [-1])],
+            instances: 2,
+            parameters: vec![("threads".into(), "4".into())],
+            ..ModelConfig::default()
+        };
+        let json = serde_json::to_value(Config::from(config)).unwrap();
+        let expected = serde_json::json!({
+            "name": "m", "platform": "onnx_onnxv1", "backend": "tract",
+            "version_policy": {"specific": {"versions": [1, 3]}},
+            "max_batch_size": 0,
+            "input": [{"name": "x", "data_type": "TYPE_FP32", "dims": [-1, 4]}],
+            "output": [{"name": "label", "data_type": "TYPE_STRING", "dims": [-1]}],
+            "instance_group": [{"count": 2, "kind": "KIND_CPU"}],
+            "parameters": {"threads": {"string_value": "4"}},
+        });
+        assert_eq!(json, expected);
+    }
+
+    #[test]
+    fn what_has_no_value_is_left_out() {
+        let json = serde_json::to_value(Config::from(ModelConfig::default())).unwrap();
+        for name in ["version_policy", "instance_group", "parameters"] {
+            assert!(json.get(name).is_none(), "{name}");
+        }
+    }
+}

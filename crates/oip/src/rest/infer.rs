@@ -1,0 +1,106 @@
+//! Inference.
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use oip_core::access::actions;
+use oip_core::execute::until;
+use oip_protocol::binary::{self, OutputForms};
+use oip_protocol::json::{self, NonFinite};
+use oip_protocol::{Bytes, DecodeLimits, Error, InferRequest, InferResponse, Result};
+
+use super::Arrived;
+use super::body::{self, Form, HEADER_LENGTH};
+use super::respond::{JSON, Reply};
+use crate::blocking;
+
+/// The header by which a request says what becomes of floats that JSON has no number for.
+const NON_FINITE: &str = "x-oip-non-finite";
+
+/// What takes longer than this many bytes of JSON is decoded and encoded off the async threads,
+/// so that small requests keep their latency.
+const LARGE: usize = 256 << 10;
+
+/// Runs a model.
+pub(super) async fn infer(arrived: &mut Arrived) -> Result<Reply> {
+    let deadline = arrived.deadline();
+    let waits = deadline.as_ref().copied().unwrap_or(None);
+    let permit = until(waits, arrived.permit::<actions::Infer>()).await?;
+    let deadline = deadline?;
+    let form = Form::of(&arrived.parts.headers)?;
+    let non_finite = non_finite(&arrived.parts.headers, arrived.rest.door.options.non_finite)?;
+    let body = until(deadline, body::read(arrived, form.header_length())).await?;
+    let request = decode(body, form, &arrived.rest.door.options.decode).await?;
+    let forms = OutputForms::new(&request);
+    let dataplane = &arrived.rest.door.dataplane;
+    let response = dataplane.infer(permit, request, deadline).await?;
+    encode(response, forms, non_finite).await
+}
+
+fn non_finite(headers: &HeaderMap, default: NonFinite) -> Result<NonFinite> {
+    let Some(value) = headers.get(NON_FINITE) else {
+        return Ok(default);
+    };
+    let value = String::from_utf8_lossy(value.as_bytes());
+    let known = value.trim().parse::<NonFinite>();
+    known.map_err(|error| Error::malformed(format!("X-OIP-Non-Finite: {error}")))
+}
+
+async fn decode(body: Bytes, form: Form, limits: &DecodeLimits) -> Result<InferRequest> {
+    let text = match form {
+        Form::Json => body.len(),
+        Form::Binary(length) => length.min(body.len()),
+    };
+    if text <= LARGE {
+        return decode_now(body, form, limits);
+    }
+    let limits = limits.clone();
+    blocking::run(move || decode_now(body, form, &limits)).await?
+}
+
+fn decode_now(body: Bytes, form: Form, limits: &DecodeLimits) -> Result<InferRequest> {
+    let decoded = match form {
+        Form::Json => json::decode_request(&body, limits),
+        Form::Binary(length) => binary::decode_request(body, length, limits),
+    };
+    Ok(decoded?)
+}
+
+async fn encode(
+    response: InferResponse,
+    forms: OutputForms,
+    non_finite: NonFinite,
+) -> Result<Reply> {
+    let json = response
+        .outputs
+        .iter()
+        .filter(|output| !forms.is_binary(output.name()));
+    let text: usize = json.map(|output| output.data().len()).sum();
+    if text <= LARGE {
+        return encode_now(&response, &forms, non_finite);
+    }
+    blocking::run(move || encode_now(&response, &forms, non_finite)).await?
+}
+
+fn encode_now(
+    response: &InferResponse,
+    forms: &OutputForms,
+    non_finite: NonFinite,
+) -> Result<Reply> {
+    if !forms.any_binary() {
+        let content = json::encode_response(response, non_finite)?;
+        return Ok(Reply::of(JSON, vec![content.into()]));
+    }
+    let wants_binary = |name: &str| forms.is_binary(name);
+    let body = binary::encode_response(response, non_finite, &wants_binary)?;
+    let length = HeaderValue::from(body.header_length());
+    let mut content = Vec::with_capacity(1 + body.buffers.len());
+    content.push(body.header.into());
+    content.extend(body.buffers);
+    let mut reply = Reply::of(
+        HeaderValue::from_static("application/octet-stream"),
+        content,
+    );
+    reply
+        .headers
+        .insert(HeaderName::from_static(HEADER_LENGTH), length);
+    Ok(reply)
+}

@@ -1,0 +1,236 @@
+//! The one table of routes, and how a path finds its row.
+
+use std::borrow::Cow;
+
+use futures_util::future::BoxFuture;
+use http::Method;
+use http::request::Parts;
+use oip_core::Action;
+use oip_protocol::error::excerpt;
+use oip_protocol::{Error, ModelRef, Result};
+use percent_encoding::percent_decode_str;
+
+use super::respond::Reply;
+use super::{Arrived, config, health, infer, metadata, repository, statistics};
+
+/// What answers a route.
+type Call = for<'a> fn(&'a mut Arrived) -> BoxFuture<'a, Result<Reply>>;
+
+/// One row of the table.
+pub(super) struct Route {
+    pub(super) method: Method,
+    /// The path, with `{model_name}` and `{model_version}` where those stand.
+    pub(super) path: &'static str,
+    /// What a caller must be permitted; `None` for what is decided here or open.
+    #[allow(dead_code)]
+    pub(super) action: Option<Action>,
+    pub(super) call: Call,
+}
+
+/// A row: method, path, action, and the function that answers.
+macro_rules! route {
+    ($method:ident $path:literal, $action:expr, $call:path) => {
+        Route {
+            method: Method::$method,
+            path: $path,
+            action: $action,
+            call: |arrived| Box::pin($call(arrived)),
+        }
+    };
+}
+
+/// Every route. A path may stand once for each method; the first row that fits answers.
+pub(super) static ROUTES: &[Route] = &[
+    route!(POST "/v2/models/{model_name}/infer", Some(Action::Infer), infer::infer),
+    route!(POST "/v2/models/{model_name}/versions/{model_version}/infer", Some(Action::Infer), infer::infer),
+    route!(GET "/v2", Some(Action::ServerMetadata), metadata::server),
+    route!(GET "/v2/health/live", None, health::live),
+    route!(GET "/v2/health/ready", None, health::ready),
+    route!(GET "/v2/models/stats", Some(Action::Statistics), statistics::statistics),
+    route!(GET "/v2/models/{model_name}", Some(Action::Metadata), metadata::model),
+    route!(GET "/v2/models/{model_name}/versions/{model_version}", Some(Action::Metadata), metadata::model),
+    route!(GET "/v2/models/{model_name}/ready", Some(Action::Ready), health::model),
+    route!(GET "/v2/models/{model_name}/versions/{model_version}/ready", Some(Action::Ready), health::model),
+    route!(GET "/v2/models/{model_name}/config", Some(Action::Config), config::config),
+    route!(GET "/v2/models/{model_name}/versions/{model_version}/config", Some(Action::Config), config::config),
+    route!(GET "/v2/models/{model_name}/stats", Some(Action::Statistics), statistics::statistics),
+    route!(GET "/v2/models/{model_name}/versions/{model_version}/stats", Some(Action::Statistics), statistics::statistics),
+    route!(POST "/v2/repository/index", Some(Action::Index), repository::index),
+    route!(POST "/v2/repository/models/{model_name}/load", Some(Action::Load), repository::load),
+    route!(POST "/v2/repository/models/{model_name}/unload", Some(Action::Unload), repository::unload),
+];
+
+/// What a method and a path find.
+pub(super) enum Found {
+    Route {
+        route: &'static Route,
+        model: Option<ModelRef>,
+    },
+    /// The path is there, with these methods only.
+    OtherMethods(Vec<&'static Method>),
+    Nothing,
+}
+
+/// The row that answers. HEAD is answered as GET is.
+///
+/// # Errors
+/// A path that is not UTF-8 after percent-decoding.
+pub(super) fn find(method: &Method, path: &str) -> Result<Found> {
+    let segments = segments(path)?;
+    let wanted = match *method {
+        Method::HEAD => &Method::GET,
+        _ => method,
+    };
+    let mut others = Vec::new();
+    for route in ROUTES {
+        let Some(model) = fit(route.path, &segments) else {
+            continue;
+        };
+        if route.method == *wanted {
+            return Ok(Found::Route { route, model });
+        }
+        others.push(&route.method);
+    }
+    Ok(match others.is_empty() {
+        true => Found::Nothing,
+        false => Found::OtherMethods(others),
+    })
+}
+
+/// The segments between the slashes, each percent-decoded by itself.
+fn segments(path: &str) -> Result<Vec<Cow<'_, str>>> {
+    let path = path.strip_prefix('/').unwrap_or(path);
+    // The specification writes `v2`, and its first implementation serves `v2/`.
+    let path = match path {
+        "v2/" => "v2",
+        other => other,
+    };
+    let decode = |segment| {
+        percent_decode_str(segment)
+            .decode_utf8()
+            .map_err(|_| Error::malformed("the path is not UTF-8 after percent-decoding"))
+    };
+    path.split('/').map(decode).collect()
+}
+
+/// The model that the path names, where the path fits the template.
+#[allow(clippy::option_option)]
+fn fit(template: &str, segments: &[Cow<'_, str>]) -> Option<Option<ModelRef>> {
+    let mut found = segments.iter();
+    let (mut name, mut version) = (None, None);
+    for wanted in template.split('/').skip(1) {
+        let segment = found.next()?;
+        match wanted {
+            "{model_name}" => name = Some(named(segment)?),
+            "{model_version}" => version = Some(named(segment)?),
+            literal if literal == segment.as_ref() => {}
+            _ => return None,
+        }
+    }
+    if found.next().is_some() {
+        return None;
+    }
+    Some(name.map(|name| ModelRef {
+        name: name.to_owned(),
+        version: version.map(str::to_owned),
+    }))
+}
+
+/// A segment as a name. What is empty or means a folder in paths elsewhere names nothing.
+fn named(segment: &str) -> Option<&str> {
+    match segment {
+        "" | "." | ".." => None,
+        name => Some(name),
+    }
+}
+
+/// The answer where there is no route.
+pub(super) fn no_route(parts: &Parts) -> Error {
+    Error::not_found(format!(
+        "there is nothing at {} {}",
+        excerpt(parts.method.as_str()),
+        excerpt(parts.uri.path())
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(method: &Method, path: &str) -> String {
+        match find(method, path) {
+            Ok(Found::Route { route, model }) => match model {
+                Some(ModelRef { name, version }) => {
+                    let version = version.map_or(String::new(), |version| format!(" @{version}"));
+                    format!("{} <{name}>{version}", route.path)
+                }
+                None => route.path.to_owned(),
+            },
+            Ok(Found::OtherMethods(methods)) => format!("{methods:?}"),
+            Ok(Found::Nothing) => "nothing".to_owned(),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn a_segment_is_decoded_by_itself_so_a_name_may_hold_any_character() {
+        for (path, expected) in [
+            ("/v2", "/v2"),
+            ("/v2/", "/v2"),
+            ("/v2/models/a%2Fb", "/v2/models/{model_name} <a/b>"),
+            ("/v2/models/caf%C3%A9", "/v2/models/{model_name} <café>"),
+            (
+                "/v2/models/a.b/versions/3",
+                "/v2/models/{model_name}/versions/{model_version} <a.b> @3",
+            ),
+            ("/v2/models/...", "/v2/models/{model_name} <...>"),
+            ("/%76%32/models/m/%69nfer", "[POST]"),
+            ("/v2/models/stats", "/v2/models/stats"),
+            (
+                "/v2/models/stats/stats",
+                "/v2/models/{model_name}/stats <stats>",
+            ),
+            (
+                "/v2/models/versions/ready",
+                "/v2/models/{model_name}/ready <versions>",
+            ),
+        ] {
+            assert_eq!(found(&Method::GET, path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn paths_are_never_normalised() {
+        for path in [
+            "/",
+            "",
+            "/v2//",
+            "//v2",
+            "/v2/models/",
+            "/v2/models//ready",
+            "/v2/models/..",
+            "/v2/models/%2e%2e",
+            "/v2/models/./ready",
+            "/v2/health/../health/live",
+            "/v2/models/m/",
+            "/v2/models/m/versions//infer",
+            "/V2",
+            "/v2/health/live/",
+        ] {
+            assert_eq!(found(&Method::GET, path), "nothing", "{path}");
+        }
+    }
+
+    #[test]
+    fn head_is_answered_where_get_is_and_other_methods_are_told_which_there_are() {
+        assert_eq!(found(&Method::HEAD, "/v2/health/live"), "/v2/health/live");
+        assert_eq!(found(&Method::HEAD, "/v2/models/m/infer"), "[POST]");
+        assert_eq!(found(&Method::POST, "/v2"), "[GET]");
+        assert_eq!(found(&Method::TRACE, "/v2/nothing"), "nothing");
+    }
+
+    #[test]
+    fn a_path_that_is_not_utf_8_is_refused() {
+        assert!(found(&Method::GET, "/v2/models/%ff").contains("not UTF-8"));
+    }
+}
