@@ -137,6 +137,7 @@ impl Laps {
 ///
 /// # Errors
 /// `DoesNotFit` when it is missing, which the pipeline finds first.
+#[cfg(any(feature = "onnxruntime", feature = "tract"))]
 pub(crate) fn input_of<'a>(inputs: &'a [Tensor], declared: &TensorMetadata) -> Result<&'a Tensor> {
     inputs
         .iter()

@@ -20,16 +20,24 @@ use crate::repository::OpenError;
 pub(crate) const EXPORT_TENSORS: &str =
     "export the model with tensors as outputs (scikit-learn: `zipmap=False`)";
 
-/// Chooses the engine, once at start. `threads` is how many threads of its own ONNX Runtime may
-/// use for one run; tract uses the thread that it runs on.
+/// How much of the machine the engines may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Share {
+    /// How many threads one run of ONNX Runtime may use; tract uses the one that it runs on.
+    pub threads: usize,
+    /// How many requests one model runs side by side.
+    pub concurrency: usize,
+}
+
+/// Chooses the engine, once at start.
 ///
 /// # Errors
 /// [`OpenError::OnnxRuntime`] when a library was named and cannot be used,
 /// [`OpenError::NoEngine`] when this build has no engine at all.
-pub fn choose(wanted: &OnnxRuntime, threads: usize) -> Result<Arc<dyn Engine>, OpenError> {
+pub fn choose(wanted: &OnnxRuntime, share: Share) -> Result<Arc<dyn Engine>, OpenError> {
     #[cfg(feature = "onnxruntime")]
-    if let Some(engine) = onnxruntime::find(wanted, threads)? {
-        return Ok(engine);
+    if let Some(engine) = onnxruntime::find(wanted, share)? {
+        return Ok(Arc::new(engine));
     }
     #[cfg(not(feature = "onnxruntime"))]
     if let OnnxRuntime::Library(path) = wanted {
@@ -38,16 +46,18 @@ pub fn choose(wanted: &OnnxRuntime, threads: usize) -> Result<Arc<dyn Engine>, O
             reason: "this build was made without it".to_owned(),
         });
     }
-    embedded(threads)
+    #[cfg(not(feature = "onnxruntime"))]
+    let _ = share;
+    embedded()
 }
 
 #[cfg(feature = "tract")]
-fn embedded(_threads: usize) -> Result<Arc<dyn Engine>, OpenError> {
+fn embedded() -> Result<Arc<dyn Engine>, OpenError> {
     Ok(Arc::new(tract::Tract))
 }
 
 #[cfg(not(feature = "tract"))]
-fn embedded(_threads: usize) -> Result<Arc<dyn Engine>, OpenError> {
+fn embedded() -> Result<Arc<dyn Engine>, OpenError> {
     Err(OpenError::NoEngine)
 }
 

@@ -54,7 +54,11 @@ impl Repository {
         let found = directory
             .read()
             .map_err(|error| OpenError::unreadable(root(), &error))?;
-        let engine = engine::choose(&options.onnxruntime, options.threads())?;
+        let share = engine::Share {
+            threads: options.threads(),
+            concurrency: options.concurrency(),
+        };
+        let engine = engine::choose(&options.onnxruntime, share)?;
         Ok(Self::with_engine(options, directory, engine, &found))
     }
 
@@ -228,5 +232,5 @@ fn best(states: impl Iterator<Item = ModelState>) -> ModelState {
     best
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "tract"))]
 mod tests;

@@ -53,6 +53,14 @@ fn tensor_of(what: &str, value: &ValueInfoProto) -> Result<TensorMetadata, LoadE
         });
     };
     let Some(shape) = &tensor.shape else {
+        if what == "output" {
+            // Exporters often leave it out; tract infers it.
+            return Ok(TensorMetadata::new(
+                name,
+                datatype,
+                DeclaredShape::default(),
+            ));
+        }
         return Err(LoadError::Unsupported {
             lacking: format!("{what} '{name}' declares no shape, not even how many dimensions"),
             remedy: "export the model with a shape for it",
@@ -89,6 +97,14 @@ pub(super) fn dimension_names(graph: &GraphProto, inputs: &[TensorMetadata]) -> 
         }
     };
     inputs.iter().map(names_of).collect()
+}
+
+/// Whether a tensor declares not even how many dimensions it has.
+pub(super) fn lacks_shape(value: &ValueInfoProto) -> bool {
+    match value.r#type.as_ref().and_then(|t| t.value.as_ref()) {
+        Some(Value::TensorType(tensor)) => tensor.shape.is_none(),
+        None => false,
+    }
 }
 
 /// The datatype of a tensor, where tract has it.

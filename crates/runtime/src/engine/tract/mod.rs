@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use oip_protocol::error::excerpt;
-use oip_protocol::{Datatype, Error, Result, Tensor, TensorMetadata};
+use oip_protocol::{Datatype, DeclaredShape, Error, Result, Tensor, TensorMetadata};
 use tract_onnx::data_resolver::FopenDataResolver;
 use tract_onnx::pb::{self, type_proto::Value};
 use tract_onnx::prelude::*;
@@ -123,15 +123,28 @@ fn load(file: &ModelFile) -> Result<TractModel, LoadError> {
         .ok_or_else(|| LoadError::Invalid("it has no graph with an output".to_owned()))?;
     declared::refuse_foreign_operators(graph)?;
     let inputs = declared::inputs(graph)?;
-    let outputs = declared::outputs(graph)?;
+    let mut outputs = declared::outputs(graph)?;
     let names = declared::dimension_names(graph, &inputs);
     let plan = prepare(&tract, &proto, graph, file).map_err(unsupported_or_invalid)?;
+    for (index, output) in outputs.iter_mut().enumerate() {
+        if graph.output.get(index).is_some_and(declared::lacks_shape) {
+            output.shape = inferred_shape(&plan, index)?;
+        }
+    }
     Ok(TractModel {
         plan,
         inputs,
         outputs,
         names,
     })
+}
+
+/// The shape of an output that declares none, as tract has inferred it.
+fn inferred_shape(plan: &TypedRunnableModel, index: usize) -> Result<DeclaredShape, LoadError> {
+    let fact = plan.model().output_fact(index);
+    let fact = fact.map_err(|error| LoadError::Invalid(format!("tract: {error:#}")))?;
+    let dims = fact.shape.iter().map(|dim| dim.to_i64().unwrap_or(-1));
+    Ok(DeclaredShape::new(dims.collect::<Vec<i64>>()))
 }
 
 fn prepare(
@@ -226,4 +239,4 @@ pub(super) const INSTALL: &str =
     "install ONNX Runtime (`pip install onnxruntime`) and start the server again";
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

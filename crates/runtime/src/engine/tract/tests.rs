@@ -3,7 +3,7 @@ use oip_protocol::{Datatype, ErrorKind, Shape};
 use super::*;
 use crate::engine::{run_fenced, warm_up};
 
-fn file(name: &str) -> ModelFile {
+pub(crate) fn file(name: &str) -> ModelFile {
     let models = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/models");
     let path = std::path::Path::new(models).join(format!("{name}.onnx"));
     ModelFile {
@@ -23,16 +23,16 @@ fn refusal(name: &str) -> String {
     }
 }
 
-fn run(model: &Arc<dyn Model>, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
+pub(crate) fn run(model: &Arc<dyn Model>, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
     run_fenced(&**model, inputs, &mut Laps::begin())
 }
 
-fn floats(name: &str, shape: impl Into<Shape>, values: &[f32]) -> Tensor {
+pub(crate) fn floats(name: &str, shape: impl Into<Shape>, values: &[f32]) -> Tensor {
     Tensor::from_vec(name, shape, values.to_vec()).unwrap()
 }
 
 /// What a model declares, as `name DATATYPE [shape]`.
-fn declared(tensors: &[TensorMetadata]) -> Vec<String> {
+pub(crate) fn declared(tensors: &[TensorMetadata]) -> Vec<String> {
     let shown = |t: &TensorMetadata| format!("{} {} {}", t.name, t.datatype, t.shape);
     tensors.iter().map(shown).collect()
 }
