@@ -12,17 +12,18 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// A running server that is ended whatever happens.
 struct Running {
     child: Child,
-    /// What it said up to and with the address of the REST door.
+    /// What it said, up to and with the line that was waited for.
     said: String,
     rest: SocketAddr,
 }
 
 impl Running {
     fn start(arguments: &[&str]) -> Self {
-        Self::start_in(arguments, &[])
+        Self::start_in(arguments, &[], "REST  ")
     }
 
-    fn start_in(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+    /// Starts and waits for a line that contains `until`.
+    fn start_in(arguments: &[&str], environment: &[(&str, &str)], until: &str) -> Self {
         let mut command = oip(&["serve", "--auth-enabled", "false"]);
         command
             .args(arguments)
@@ -31,17 +32,21 @@ impl Running {
             .stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut said = String::new();
-        let rest = loop {
-            let line = lines.next().expect("it ended without listening").unwrap();
+        let (mut said, mut rest) = (String::new(), None);
+        loop {
+            let line = lines.next().expect("it ended too early").unwrap();
             said.push_str(&line);
             said.push('\n');
             if let Some((_, address)) = line.split_once("REST  http://") {
-                break address.parse().unwrap();
+                rest = address.parse().ok();
             }
-        };
+            if line.contains(until) {
+                break;
+            }
+        }
         // Somebody has to read the rest, or the server would wait for a reader.
         std::thread::spawn(move || lines.for_each(drop));
+        let rest = rest.expect("the address of the REST door");
         Self { child, said, rest }
     }
 
@@ -136,7 +141,7 @@ fn a_watched_file_changes_what_can_change_and_says_what_needs_a_restart() {
     let write = |text: &str| std::fs::write(folder.path().join("oip.properties"), text).unwrap();
     write("reload=true\npoll_interval=20ms\nlog_level=info\n");
     let base = folder.path().to_str().unwrap();
-    let mut server = Running::start_in(&["--port", "0"], &[("KRAUSENING_BASE", base)]);
+    let mut server = Running::start_in(&["--port", "0"], &[("KRAUSENING_BASE", base)], "REST  ");
     let mut lines = BufReader::new(server.child.stderr.take().unwrap()).lines();
     write("reload=true\npoll_interval=20ms\nlog_level=debug\nin_flight=7\n");
     for (text, key) in [
@@ -149,4 +154,59 @@ fn a_watched_file_changes_what_can_change_and_says_what_needs_a_restart() {
         });
         assert!(said, "{text}");
     }
+}
+
+/// The models that the repository brings along.
+const MODELS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/models");
+
+#[test]
+fn the_start_says_what_is_served_and_how_to_try_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let put = |name: &str, version: &str| {
+        let to = folder.path().join(name).join(version);
+        std::fs::create_dir_all(&to).unwrap();
+        to.join("model.onnx")
+    };
+    let iris = format!("{MODELS}/iris/1/model.onnx");
+    std::fs::copy(&iris, put("flowers", "4")).unwrap();
+    std::fs::write(put("broken", "1"), "no model").unwrap();
+    let path = folder.path().to_str().unwrap();
+    let arguments = [path, "--port", "0", "--onnxruntime-library", "off"];
+    let server = Running::start_in(&arguments, &[], "curl");
+    let line = |name: &str| {
+        let found = server.said.lines().find(|line| line.contains(name));
+        found
+            .unwrap_or_else(|| panic!("{}", server.said))
+            .to_owned()
+    };
+    let flowers = line("flowers");
+    for part in ["4", "tract", "READY"] {
+        assert!(flowers.contains(part), "{flowers}");
+    }
+    assert!(line("broken").contains("UNAVAILABLE: "), "{}", server.said);
+    let url = format!("http://{}/v2/models/flowers/infer", server.rest);
+    assert!(line("curl").contains(&url), "{}", server.said);
+    assert!(line("curl").contains(r#""shape":[1,4]"#), "{}", server.said);
+}
+
+#[test]
+fn the_start_offers_the_sample_request_beside_a_model() {
+    let server = Running::start_in(&[MODELS, "--port", "0"], &[], "curl");
+    assert!(
+        server.said.contains("digits/sample-request.json"),
+        "{}",
+        server.said
+    );
+}
+
+#[test]
+fn one_model_of_a_repository_is_served_by_its_name() {
+    let arguments = [MODELS, "--port", "0", "--model-name", "iris"];
+    let server = Running::start_in(&arguments, &[], "curl");
+    assert!(
+        server.said.contains("/models/iris/infer"),
+        "{}",
+        server.said
+    );
+    assert!(!server.said.contains("digits"), "{}", server.said);
 }

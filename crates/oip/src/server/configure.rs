@@ -1,6 +1,6 @@
 //! A server as the configuration describes it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use oip_core::models::Handled;
@@ -15,14 +15,13 @@ use crate::door::DoorOptions;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// The repository is not there or cannot be read.
-    #[error("model_repository {}: {reason}", .path.display())]
-    Repository {
-        /// The folder that was named.
-        path: PathBuf,
-        /// Why not.
-        reason: String,
-    },
+    /// The repository is not there or cannot be read, or the engine that was named cannot be used.
+    #[cfg(feature = "runtime")]
+    #[error(transparent)]
+    Repository(#[from] oip_runtime::OpenError),
+    /// There is a repository, and nothing that could run its models.
+    #[error("model_repository {} cannot be served: this build has no engine (feature 'runtime')", .0.display())]
+    NoRuntime(std::path::PathBuf),
 }
 
 impl Server {
@@ -63,10 +62,7 @@ impl Server {
 
 fn models(settings: &Settings) -> Result<Arc<dyn Models>, StartError> {
     match &settings.model_repository {
-        Some(folder) => {
-            check_folder(folder)?;
-            repository(folder, settings)
-        }
+        Some(folder) => repository(folder, settings),
         None => {
             let names = settings.model_name.clone();
             Ok(Arc::new(Handled::new(DefaultModelHandler, names)))
@@ -74,26 +70,46 @@ fn models(settings: &Settings) -> Result<Arc<dyn Models>, StartError> {
     }
 }
 
-fn check_folder(folder: &Path) -> Result<(), StartError> {
-    let refuse = |reason: String| StartError::Repository {
-        path: folder.to_owned(),
-        reason,
+#[cfg(feature = "runtime")]
+fn repository(folder: &Path, settings: &Settings) -> Result<Arc<dyn Models>, StartError> {
+    use oip_runtime::{ModelControl, Repository, RepositoryOptions};
+
+    let mut options = RepositoryOptions::new(folder);
+    options.single_model = settings.model_name.first().cloned();
+    options.control = match settings.model_control {
+        crate::config::ModelControl::Explicit => ModelControl::Explicit,
+        crate::config::ModelControl::None => ModelControl::None,
+        crate::config::ModelControl::Poll => ModelControl::Poll,
     };
-    match std::fs::metadata(folder) {
-        Ok(found) if found.is_dir() => Ok(()),
-        Ok(_) => Err(refuse("it is not a folder".to_owned())),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            Err(refuse("it does not exist".to_owned()))
-        }
-        Err(error) => Err(refuse(format!("it cannot be read: {error}"))),
+    options.onnxruntime = onnxruntime(settings);
+    options.threads = settings.threads;
+    options.concurrency = settings.model_concurrency;
+    options.queue = settings.model_queue;
+    options.poll_interval = settings.poll_interval;
+    Ok(Repository::open(options)?)
+}
+
+#[cfg(feature = "runtime")]
+fn onnxruntime(settings: &Settings) -> oip_runtime::OnnxRuntime {
+    use oip_runtime::{OnnxRuntime, Surroundings};
+
+    let around = &settings.surroundings;
+    match &settings.onnxruntime_library {
+        Some(word) if word.as_os_str() == "off" => OnnxRuntime::Off,
+        Some(library) => OnnxRuntime::Library(library.clone()),
+        None => OnnxRuntime::Find(Surroundings {
+            virtual_env: around.virtual_env.clone(),
+            conda_prefix: around.conda_prefix.clone(),
+            path: around.path.clone(),
+            home: around.home.clone(),
+            program_folder: around.program_folder.clone(),
+        }),
     }
 }
 
+#[cfg(not(feature = "runtime"))]
 fn repository(folder: &Path, _: &Settings) -> Result<Arc<dyn Models>, StartError> {
-    Err(StartError::Repository {
-        path: folder.to_owned(),
-        reason: "this build has no engine for models".to_owned(),
-    })
+    Err(StartError::NoRuntime(folder.to_owned()))
 }
 
 fn limits(settings: &Settings) -> Limits {
