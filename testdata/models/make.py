@@ -123,6 +123,36 @@ def shapes():
     )
 
 
+def output_without_shape():
+    """What older exporters write: an output that says its element type and nothing more."""
+    save(
+        "no_output_shape",
+        [node("Neg", "x", "y")],
+        [tensor("x", FP32, "batch", 4)],
+        [helper.make_tensor_value_info("y", FP32, None)],
+        valid=False,
+    )
+
+
+def external_data():
+    """Weights in a file of their own beside the model, `external_data.weights`."""
+    weights = np.array([1, 2, 3, 4], dtype=np.float32)
+    (HERE / "external_data.weights").write_bytes(weights.tobytes())
+    outside = helper.make_tensor("w", FP32, [4], weights.tobytes(), raw=True)
+    outside.ClearField("raw_data")
+    outside.data_location = TensorProto.EXTERNAL
+    outside.external_data.add(key="location", value="external_data.weights")
+    outside.external_data.add(key="length", value=str(weights.nbytes))
+    save(
+        "external_data",
+        [node("Add", "x w", "y")],
+        [tensor("x", FP32, "batch", 4)],
+        [tensor("y", FP32, "batch", 4)],
+        [outside],
+        valid=False,
+    )
+
+
 def run_time():
     save(
         "gather",
@@ -207,7 +237,7 @@ def broken():
 
 
 if __name__ == "__main__":
-    for group in (datatypes, shapes, run_time, lacking, broken):
+    for group in (datatypes, shapes, output_without_shape, external_data, run_time, lacking, broken):
         group()
     files = sorted(HERE.glob("*.onnx"))
     print(f"{len(files)} models, {sum(file.stat().st_size for file in files):,} bytes")

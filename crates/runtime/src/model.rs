@@ -6,8 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use oip_protocol::error::excerpt;
-use oip_protocol::{Error, Result, Tensor, TensorMetadata};
+use oip_protocol::{Result, Tensor, TensorMetadata};
 
 /// A model that is loaded and can run.
 ///
@@ -25,8 +24,8 @@ pub trait Model: Send + Sync + 'static {
     /// output, in the model's order, and notes in `laps` how long the parts took.
     ///
     /// # Errors
-    /// [`Error::does_not_fit`] for values that this model or engine cannot take,
-    /// [`Error::handler_failed`] for any other failure.
+    /// [`Error::does_not_fit`](oip_protocol::Error::does_not_fit) for values that this model or engine cannot take,
+    /// [`Error::handler_failed`](oip_protocol::Error::handler_failed) for any other failure.
     fn run(&self, inputs: &[Tensor], laps: &mut Laps) -> Result<Vec<Tensor>>;
 }
 
@@ -131,20 +130,6 @@ impl Laps {
         self.last = now;
         took
     }
-}
-
-/// The tensor of an input that a model declares.
-///
-/// # Errors
-/// `DoesNotFit` when it is missing, which the pipeline finds first.
-#[cfg(any(feature = "onnxruntime", feature = "tract"))]
-pub(crate) fn input_of<'a>(inputs: &'a [Tensor], declared: &TensorMetadata) -> Result<&'a Tensor> {
-    inputs
-        .iter()
-        .find(|tensor| tensor.name() == declared.name)
-        .ok_or_else(|| {
-            Error::does_not_fit(format!("input '{}' is missing", excerpt(&declared.name)))
-        })
 }
 
 /// The message of a panic.

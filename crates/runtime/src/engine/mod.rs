@@ -111,3 +111,20 @@ pub(crate) fn run_fenced(
         ))),
     }
 }
+
+/// The tensor of an input that a model declares.
+///
+/// # Errors
+/// `DoesNotFit` when it is missing, which the pipeline finds first.
+#[cfg(any(feature = "onnxruntime", feature = "tract"))]
+fn input_of<'a>(inputs: &'a [Tensor], declared: &TensorMetadata) -> Result<&'a Tensor> {
+    inputs
+        .iter()
+        .find(|tensor| tensor.name() == declared.name)
+        .ok_or_else(|| {
+            Error::does_not_fit(format!(
+                "input '{}' is missing",
+                oip_protocol::error::excerpt(&declared.name)
+            ))
+        })
+}

@@ -22,8 +22,8 @@ use ort::value::{DynValue, Outlet, ValueType};
 
 pub(super) use environment::find;
 
-use super::{EXPORT_TENSORS, Share, run_fenced, zeros};
-use crate::model::{Engine, Laps, LoadError, Model, ModelFile, input_of};
+use super::{EXPORT_TENSORS, Share, input_of, run_fenced, zeros};
+use crate::model::{Engine, Laps, LoadError, Model, ModelFile};
 
 /// Loads ONNX models with ONNX Runtime.
 pub struct OnnxRuntimeEngine {

@@ -134,6 +134,21 @@ fn an_overridable_initializer_is_no_input_and_a_scalar_stays_one() {
 }
 
 #[test]
+fn an_output_without_a_shape_is_declared_with_the_rank_it_has() {
+    let Some(engine) = engine(1) else { return };
+    let model = engine.load(&file("no_output_shape")).unwrap();
+    assert_eq!(model.outputs()[0].shape.rank(), 2);
+}
+
+#[test]
+fn weights_that_lie_beside_the_model_are_read() {
+    let Some(engine) = engine(1) else { return };
+    let model = engine.load(&file("external_data")).unwrap();
+    let answer = run(&model, &[floats("x", [1, 4], &[0.; 4])]).unwrap();
+    assert_eq!(answer, [floats("y", [1, 4], &[1., 2., 3., 4.])]);
+}
+
+#[test]
 fn many_threads_run_one_model_side_by_side() {
     let Some(engine) = engine(1) else { return };
     let model = engine.load(&file("add_sub")).unwrap();

@@ -16,7 +16,8 @@ use tract_onnx::tract_core::ops::cast::cast;
 use tract_onnx::tract_hir::infer::{Factoid, InferenceModelExt};
 use tract_onnx::{Onnx, tensor::translate_inference_fact};
 
-use crate::model::{Engine, Laps, LoadError, Model, ModelFile, input_of, panic_message};
+use super::input_of;
+use crate::model::{Engine, Laps, LoadError, Model, ModelFile, panic_message};
 
 /// Loads ONNX models with tract.
 #[derive(Debug, Clone, Copy, Default)]

@@ -252,3 +252,22 @@ fn one_named_dimension_in_two_sizes_is_the_callers_fault() {
         "input 'unused': dimension 0 ('batch') is 1, but it is 2 in input 'x'"
     );
 }
+
+#[test]
+fn an_output_without_a_shape_is_declared_as_tract_infers_it() {
+    let model = load("no_output_shape");
+    assert_eq!(declared(model.outputs()), ["y FP32 [-1,4]"]);
+    let answer = run(&model, &[floats("x", [1, 4], &[1.; 4])]).unwrap();
+    assert_eq!(answer, [floats("y", [1, 4], &[-1.; 4])]);
+}
+
+#[test]
+fn weights_that_lie_beside_the_model_are_read() {
+    let model = load("external_data");
+    let answer = run(&model, &[floats("x", [1, 4], &[0.; 4])]).unwrap();
+    assert_eq!(answer, [floats("y", [1, 4], &[1., 2., 3., 4.])]);
+
+    let mut elsewhere = file("external_data");
+    elsewhere.path = "no/such/folder/model.onnx".into();
+    assert!(Tract.load(&elsewhere).is_err());
+}
