@@ -36,6 +36,31 @@ pub enum Action {
 }
 
 impl Action {
+    /// Every action, in the order of their declaration.
+    pub const ALL: [Self; 15] = [
+        Self::Infer,
+        Self::Metadata,
+        Self::Ready,
+        Self::Live,
+        Self::ServerMetadata,
+        Self::Load,
+        Self::Unload,
+        Self::Index,
+        Self::Statistics,
+        Self::Config,
+        Self::Logging,
+        Self::Trace,
+        Self::Metrics,
+        Self::Openapi,
+        Self::Reflection,
+    ];
+
+    /// The action of a name, as [`name`](Self::name) gives it.
+    #[must_use]
+    pub fn by_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|action| action.name() == name)
+    }
+
     /// The name in policies, such as `"server_metadata"`.
     #[must_use]
     pub const fn name(self) -> &'static str {

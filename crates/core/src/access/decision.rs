@@ -83,13 +83,39 @@ pub enum Decision {
     Fault {
         /// What went wrong, for the log.
         cause: String,
+        /// Whether the decision point could not be reached at all (no connection, no answer in
+        /// time, a gateway's 5xx), as against an answer that is none. A circuit breaker counts
+        /// the first kind only: a caller must not be able to open it with an odd question.
+        unreachable: bool,
     },
+}
+
+impl Decision {
+    /// Whether the caller may.
+    #[must_use]
+    pub fn is_permit(&self) -> bool {
+        matches!(self, Self::Permit { .. })
+    }
+
+    /// The reason or the cause.
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        match self {
+            Self::Permit { reason } | Self::Deny { reason } => reason,
+            Self::Fault { cause, .. } => cause,
+        }
+    }
 }
 
 /// Decides who may do what.
 pub trait PolicyDecisionPoint: Send + Sync + 'static {
     /// May they? Called once per request as soon as the model's name is known.
     fn decide<'a>(&'a self, question: &'a Question<'a>) -> BoxFuture<'a, Decision>;
+
+    /// The name in the audit and in messages, such as `"xacml"`.
+    fn name(&self) -> &'static str {
+        "custom"
+    }
 
     /// Whether an anonymous caller could be permitted an action at all. `true` is always safe.
     fn may_permit_anonymous(&self, action: Action) -> bool {

@@ -174,7 +174,7 @@ impl Access {
             match policy.decide(&question).await {
                 Decision::Permit { .. } => {}
                 Decision::Deny { reason } => return Err(refusal(caller, A::ACTION, &reason)),
-                Decision::Fault { cause } => {
+                Decision::Fault { cause, .. } => {
                     return Err(
                         Error::unavailable("the policy decision point does not answer")
                             .caused_by(cause),

@@ -26,6 +26,7 @@ impl PolicyDecisionPoint for Doorman {
                 },
                 "carol" => Decision::Fault {
                     cause: "connection refused".into(),
+                    unreachable: true,
                 },
                 _ => Decision::Deny {
                     reason: "rule 7".into(),
@@ -81,4 +82,12 @@ fn credentials_do_not_show_in_debug() {
         ..Credentials::default()
     };
     assert!(!format!("{credentials:?}").contains("secret"));
+}
+
+#[test]
+fn every_action_is_found_by_its_name() {
+    for action in Action::ALL {
+        assert_eq!(Action::by_name(action.name()), Some(action));
+    }
+    assert_eq!(Action::by_name("Infer"), None);
 }
