@@ -1,9 +1,11 @@
 //! Who is asking and what they may do: the folder an auditor reads.
 //!
-//! [`Authentication`] is who: bearer tokens, API keys, client certificates.
+//! [`Authentication`] is who: bearer tokens, API keys, client certificates. [`pdp`] is what they may
+//! do, and [`audit`] writes it down.
 #![forbid(unsafe_code)]
 
 mod apikey;
+pub mod audit;
 mod authentication;
 mod bearer;
 mod build;
@@ -11,6 +13,8 @@ mod clock;
 mod config;
 pub mod http;
 mod jwt;
+mod moment;
+pub mod pdp;
 mod rejection;
 mod secret;
 #[cfg(test)]

@@ -1,0 +1,127 @@
+//! What stands in a line.
+
+use std::time::Duration;
+
+use oip_core::access::{Decision, Question};
+use serde::Serialize;
+
+use crate::moment::Moment;
+use crate::pdp::remote::plain;
+
+/// The longest text of a field, in characters; what is longer ends in `...`.
+const LONGEST: usize = 512;
+
+/// One decision, as the audit writes it down. It never holds a credential: the claims of a token
+/// are left out, and so is the query of a path.
+#[derive(Debug, Clone, Serialize)]
+pub struct Entry {
+    /// When, in UTC.
+    pub time: String,
+    /// Who: the subject's id, or `Anonymous`.
+    pub subject: String,
+    /// The action, such as `infer`.
+    pub action: String,
+    /// The model, where it concerns one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// The model's version, where the caller named one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// From where.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ip: Option<String>,
+    /// The path of the URL or of the gRPC method.
+    pub path: String,
+    /// `permit`, `deny` or `fault`.
+    pub decision: &'static str,
+    /// `false` in shadow mode: the decision had no effect.
+    pub enforced: bool,
+    /// Why.
+    pub reason: String,
+    /// Which decision point.
+    pub pdp: &'static str,
+    /// How long the decision took, in microseconds.
+    pub latency_us: u64,
+    /// The request's `X-Request-Id`, where it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+}
+
+impl Entry {
+    /// The entry of a decision that took effect.
+    #[must_use]
+    pub fn of(
+        question: &Question<'_>,
+        decision: &Decision,
+        pdp: &'static str,
+        took: Duration,
+    ) -> Self {
+        let caller = question.caller;
+        let model = question.model;
+        let path = caller.path().split(['?', '#']).next().unwrap_or_default();
+        Self {
+            time: Moment::now().rfc3339(),
+            subject: short(caller.id()),
+            action: question.action.name().to_owned(),
+            model: model.map(|model| short(&model.name)),
+            version: model.and_then(|model| model.version.as_deref()).map(short),
+            ip: caller.peer().map(|ip| plain(ip).to_string()),
+            path: short(path),
+            decision: match decision {
+                Decision::Permit { .. } => "permit",
+                Decision::Deny { .. } => "deny",
+                Decision::Fault { .. } => "fault",
+            },
+            enforced: true,
+            reason: short(decision.reason()),
+            pdp,
+            latency_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+            request_id: caller.header("x-request-id").map(short),
+        }
+    }
+
+    /// The line of lines that were lost.
+    pub(super) fn lost(count: u64) -> Self {
+        Self {
+            time: Moment::now().rfc3339(),
+            subject: String::new(),
+            action: "audit".to_owned(),
+            model: None,
+            version: None,
+            ip: None,
+            path: String::new(),
+            decision: "lost",
+            enforced: false,
+            reason: format!("{count} decisions before this line were not written down"),
+            pdp: "audit",
+            latency_us: 0,
+            request_id: None,
+        }
+    }
+
+    /// The line with its number, up to the code: one JSON object without its closing brace.
+    /// Nothing but printable ASCII stands in it, whatever the fields hold: no line breaks, no
+    /// terminal codes, no letters that look like others.
+    pub(super) fn body(&self, seq: u64) -> Result<String, serde_json::Error> {
+        let json = serde_json::to_string(self)?;
+        let mut body = format!("{{\"seq\":{seq},");
+        for c in json.trim_start_matches('{').trim_end_matches('}').chars() {
+            if (' '..='~').contains(&c) {
+                body.push(c);
+            } else {
+                let mut units = [0; 2];
+                for unit in c.encode_utf16(&mut units) {
+                    body.push_str(&format!("\\u{unit:04x}"));
+                }
+            }
+        }
+        Ok(body)
+    }
+}
+
+fn short(text: &str) -> String {
+    match text.char_indices().nth(LONGEST) {
+        None => text.to_owned(),
+        Some((end, _)) => format!("{}...", text.get(..end).unwrap_or_default()),
+    }
+}

@@ -1,0 +1,105 @@
+//! The file of an audit: opened for this process alone, appended to line by line.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
+
+use super::AuditError;
+use super::chain::{Chain, Head, Sealed};
+
+/// How far back the last line is looked for. No line is longer: every field is bounded.
+const TAIL: u64 = 64 << 10;
+
+#[derive(Debug)]
+pub(super) struct AuditFile {
+    path: PathBuf,
+    file: File,
+    /// Where the last whole line ends.
+    end: u64,
+    /// Whether bytes that are no whole line stand after it.
+    torn: bool,
+}
+
+impl AuditFile {
+    /// Opens a file and finds the head of its chain.
+    pub(super) fn open(path: &Path, chain: &Chain) -> Result<(Self, Head), AuditError> {
+        let wrong = |fault: String| AuditError::File {
+            path: path.to_owned(),
+            fault,
+        };
+        let mut options = OpenOptions::new();
+        options.create(true).read(true).append(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let mut file = options
+            .open(path)
+            .map_err(|error| wrong(error.to_string()))?;
+        file.try_lock()
+            .map_err(|_| wrong("another process keeps its audit in it".to_owned()))?;
+        let (head, end, torn) = last(&mut file, chain).map_err(wrong)?;
+        let opened = Self {
+            path: path.to_owned(),
+            file,
+            end,
+            torn,
+        };
+        Ok((opened, head))
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Appends one line. When that fails, what part of it was written is taken back.
+    pub(super) fn append(&mut self, line: &str) -> io::Result<()> {
+        let before = if self.torn { "\n" } else { "" };
+        let whole = format!("{before}{line}\n");
+        match self.file.write_all(whole.as_bytes()) {
+            Ok(()) => {
+                self.end += whole.len() as u64;
+                self.torn = false;
+                Ok(())
+            }
+            Err(error) => {
+                // What was torn before this process began stays: it is evidence.
+                if !self.torn && self.file.set_len(self.end).is_err() {
+                    self.torn = true;
+                }
+                Err(error)
+            }
+        }
+    }
+}
+
+/// The head of the chain in a file, where the file ends, and whether its last line is torn.
+fn last(file: &mut File, chain: &Chain) -> Result<(Head, u64, bool), String> {
+    let read = |error: io::Error| error.to_string();
+    let end = file.seek(SeekFrom::End(0)).map_err(read)?;
+    let from = end.saturating_sub(TAIL);
+    file.seek(SeekFrom::Start(from)).map_err(read)?;
+    let mut tail = Vec::new();
+    // A device can have more to read than it says.
+    let mut bounded = file.take(end - from);
+    bounded.read_to_end(&mut tail).map_err(read)?;
+    let torn = tail.last().is_some_and(|byte| *byte != b'\n');
+    let tail = String::from_utf8_lossy(&tail);
+    let Some(sealed) = tail.lines().rev().find_map(Sealed::parse) else {
+        if end == 0 {
+            return Ok((chain.start(), end, torn));
+        }
+        return Err("it does not end in lines of an audit; name another file".to_owned());
+    };
+    if sealed.member != chain.member() {
+        return Err(format!(
+            "its lines end in {:?} and would go on with {:?}: a chain is kept with the same key \
+             from its beginning; name another file",
+            sealed.member,
+            chain.member()
+        ));
+    }
+    let head = Head {
+        count: sealed.seq,
+        code: sealed.code,
+    };
+    Ok((head, end, torn))
+}

@@ -1,0 +1,222 @@
+//! The audit: one line of JSON for every decision, numbered and chained.
+//!
+//! Lines are made by the thread that decides and written by a thread of the log's own, so no
+//! async thread waits for a disk. Each line ends in a code over itself and the code before it
+//! ([`verify()`]): with a key nobody who lacks it can change, drop or reorder a line unseen;
+//! without one the chain finds accidents only, as anyone can compute it anew.
+//!
+//! What no chain can show is that its end was cut off. For that the [`Head`], the number and the
+//! code of the last line, goes to the server's log at intervals and at the end.
+
+mod chain;
+mod entry;
+mod file;
+mod verify;
+mod writer;
+
+use std::path::PathBuf;
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::sync::oneshot;
+
+pub use chain::{AuditKey, Head};
+pub use entry::Entry;
+pub use verify::{Finding, Report, verify};
+use writer::{Message, Writer};
+
+/// What becomes of a request whose line cannot be written (`audit_failure`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AuditFailure {
+    /// It waits for its line in the file, and is refused when that fails. The server's log is
+    /// not waited for: it cannot say whether it was written.
+    #[default]
+    Refuse,
+    /// It goes on at once. Lines that were lost are counted, and the count is written as a line
+    /// of its own as soon as one can be.
+    Continue,
+}
+
+/// Where the lines go.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum AuditTarget {
+    /// To the server's log, target `oip::audit`; the chain begins anew with each start.
+    #[default]
+    Log,
+    /// To the end of a file; the chain goes on from its last line.
+    File(PathBuf),
+}
+
+/// How to keep an audit.
+#[derive(Debug)]
+pub struct AuditOptions {
+    /// Where the lines go.
+    pub target: AuditTarget,
+    /// The key of the chain (`audit_key_file`).
+    pub key: Option<AuditKey>,
+    /// What becomes of a request whose line cannot be written.
+    pub failure: AuditFailure,
+    /// How often the head is logged, where there are new lines.
+    pub head_interval: Duration,
+    /// How many lines may wait to be written.
+    pub queue: usize,
+}
+
+impl Default for AuditOptions {
+    /// To the log, without a key, refuse, the head each minute, 4,096 lines waiting.
+    fn default() -> Self {
+        Self {
+            target: AuditTarget::default(),
+            key: None,
+            failure: AuditFailure::default(),
+            head_interval: Duration::from_secs(60),
+            queue: 4096,
+        }
+    }
+}
+
+/// Why there is no audit, or no line.
+#[derive(Debug, Error)]
+pub enum AuditError {
+    /// The file cannot be used.
+    #[error("audit file {path}: {fault}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        fault: String,
+    },
+    /// The key cannot be used.
+    #[error("audit key file {path}: {fault}")]
+    Key {
+        /// The key's file.
+        path: PathBuf,
+        /// Why not.
+        fault: String,
+    },
+    /// A line could not be written.
+    #[error("writing failed: {0}")]
+    Write(String),
+    /// Too many lines are waiting.
+    #[error("more than {0} lines are waiting to be written")]
+    QueueFull(usize),
+    /// The log was closed, or its thread has died.
+    #[error("the audit log is closed")]
+    Closed,
+}
+
+/// An audit that is being kept. Clones write to the same.
+#[derive(Debug, Clone)]
+pub struct AuditLog(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    sender: Mutex<Option<SyncSender<Message>>>,
+    thread: Mutex<Option<JoinHandle<Head>>>,
+    failure: AuditFailure,
+    /// Whether a line can fail once it is sent.
+    waits: bool,
+    queue: usize,
+    lost: Arc<std::sync::atomic::AtomicU64>,
+}
+
+impl AuditLog {
+    /// Opens the target, finds the end of its chain and starts the writing thread.
+    ///
+    /// # Errors
+    /// [`AuditError::File`] when the file cannot be written, is kept by another process, or was
+    /// begun with a key where there is none now (or the other way round).
+    pub fn open(options: AuditOptions) -> Result<Self, AuditError> {
+        let queue = options.queue.max(1);
+        let failure = options.failure;
+        let waits = matches!(options.target, AuditTarget::File(_));
+        let lost = Arc::default();
+        let writer = Writer::open(options, Arc::clone(&lost))?;
+        let (sender, receiver) = sync_channel(queue);
+        let thread = std::thread::Builder::new()
+            .name("oip-audit".to_owned())
+            .spawn(move || writer.run(&receiver))
+            .map_err(|error| AuditError::Write(error.to_string()))?;
+        Ok(Self(Arc::new(Inner {
+            sender: Mutex::new(Some(sender)),
+            thread: Mutex::new(Some(thread)),
+            failure,
+            waits,
+            queue,
+            lost,
+        })))
+    }
+
+    /// Writes a line. With [`AuditFailure::Continue`] it neither waits nor fails.
+    ///
+    /// # Errors
+    /// [`AuditError`] with [`AuditFailure::Refuse`]; the request must be refused then.
+    pub async fn write(&self, entry: Entry) -> Result<(), AuditError> {
+        match self.0.failure {
+            AuditFailure::Continue => {
+                if self.0.send(Message { entry, done: None }).is_err() {
+                    self.0.count_lost();
+                }
+                Ok(())
+            }
+            AuditFailure::Refuse if !self.0.waits => self.0.send(Message { entry, done: None }),
+            AuditFailure::Refuse => {
+                let (done, written) = oneshot::channel();
+                self.0.send(Message {
+                    entry,
+                    done: Some(done),
+                })?;
+                let written = written.await.map_err(|_| AuditError::Closed)?;
+                written.map_err(AuditError::Write)
+            }
+        }
+    }
+
+    /// Writes what is waiting, logs the head and ends the thread; `None` when that was done
+    /// before. Blocks until then: call it at the end, off the async threads.
+    pub fn close(&self) -> Option<Head> {
+        self.0.close()
+    }
+}
+
+impl Inner {
+    fn send(&self, message: Message) -> Result<(), AuditError> {
+        let sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner);
+        let sender = sender.as_ref().ok_or(AuditError::Closed)?;
+        sender.try_send(message).map_err(|error| match error {
+            TrySendError::Full(_) => AuditError::QueueFull(self.queue),
+            TrySendError::Disconnected(_) => AuditError::Closed,
+        })
+    }
+
+    fn count_lost(&self) {
+        self.lost.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    fn close(&self) -> Option<Head> {
+        let sender = self
+            .sender
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        drop(sender);
+        let thread = self
+            .thread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        thread?.join().ok()
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+#[cfg(test)]
+mod tests;

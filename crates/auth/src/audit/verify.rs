@@ -1,0 +1,214 @@
+//! Whether a chain is whole: what `oip audit verify` finds.
+
+use std::fmt;
+use std::io::{self, BufRead, Read as _};
+
+use super::chain::{AuditKey, Chain, Head, Sealed};
+
+/// The longest line that is read as one; more is no line of an audit.
+const LONGEST: u64 = 64 << 10;
+
+/// The most findings that are kept; more are only counted.
+const MOST: usize = 1000;
+
+/// One thing that is wrong. Lines of the file count from 1.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Finding {
+    /// Not a line of an audit, or one that was torn by a crash.
+    NotALine {
+        /// Which line of the file.
+        line: u64,
+    },
+    /// The line, or the one before it, is not what was written; or the key is another.
+    Changed {
+        /// Which line of the file.
+        line: u64,
+        /// Its number in the chain.
+        seq: u64,
+    },
+    /// Lines are missing before this one.
+    Missing {
+        /// Which line of the file.
+        line: u64,
+        /// The first number that is missing.
+        from: u64,
+        /// The last number that is missing.
+        to: u64,
+    },
+    /// A line whose number has been before: moved, or written twice.
+    OutOfOrder {
+        /// Which line of the file.
+        line: u64,
+        /// Its number in the chain.
+        seq: u64,
+    },
+    /// The line was sealed another way: without a key where there is one, or the other way round.
+    OtherSeal {
+        /// Which line of the file.
+        line: u64,
+        /// Its number in the chain.
+        seq: u64,
+    },
+    /// The file ends before the head that the log knows.
+    CutOff {
+        /// The last number in the file.
+        last: u64,
+        /// The number that the head gives.
+        head: u64,
+    },
+    /// The line that the head names has another code: the chain was written anew.
+    OtherHead {
+        /// The number that the head gives.
+        head: u64,
+    },
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotALine { line } => {
+                write!(f, "line {line} is no line of an audit, or a torn one")
+            }
+            Self::Changed { line, seq } => {
+                write!(f, "line {line} (number {seq}) is not what was written")
+            }
+            Self::Missing { line, from, to } if from == to => {
+                write!(f, "number {from} is missing before line {line}")
+            }
+            Self::Missing { line, from, to } => {
+                write!(f, "numbers {from} to {to} are missing before line {line}")
+            }
+            Self::OutOfOrder { line, seq } => {
+                write!(f, "line {line} (number {seq}) is out of order")
+            }
+            Self::OtherSeal { line, seq } => {
+                write!(
+                    f,
+                    "line {line} (number {seq}) is sealed another way: with a key where none was given, or without"
+                )
+            }
+            Self::CutOff { last, head } => {
+                write!(f, "the file ends at number {last}; the head says {head}")
+            }
+            Self::OtherHead { head } => {
+                write!(
+                    f,
+                    "number {head} is not the line that the head names: the chain was written anew"
+                )
+            }
+        }
+    }
+}
+
+/// What a chain is worth.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// How many lines of an audit were read.
+    pub lines: u64,
+    /// How far the chain goes.
+    pub head: Head,
+    /// Whether a key was given. Without one the chain shows accidents only: whoever can write the
+    /// file can compute it anew.
+    pub keyed: bool,
+    /// What is wrong, in the order of the file; the first thousand.
+    pub findings: Vec<Finding>,
+    /// How many things are wrong.
+    pub found: u64,
+}
+
+impl Report {
+    /// Whether nothing is wrong.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.found == 0
+    }
+
+    fn add(&mut self, finding: Finding) {
+        self.found += 1;
+        if self.findings.len() < MOST {
+            self.findings.push(finding);
+        }
+    }
+}
+
+/// Reads an audit from its beginning and holds every line against the chain.
+///
+/// Without a head from the server's log, lines that were cut off at the end cannot be seen.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn verify(
+    mut audit: impl BufRead,
+    key: Option<AuditKey>,
+    head: Option<Head>,
+) -> io::Result<Report> {
+    let keyed = key.is_some();
+    let chain = Chain::new(key);
+    let mut report = Report {
+        lines: 0,
+        head: chain.start(),
+        keyed,
+        findings: Vec::new(),
+        found: 0,
+    };
+    let mut named = (head.map(|head| head.count) == Some(0)).then_some(report.head.code);
+    let mut bytes = Vec::new();
+    for line in 1.. {
+        bytes.clear();
+        if audit.by_ref().take(LONGEST).read_until(b'\n', &mut bytes)? == 0 {
+            break;
+        }
+        let whole = bytes.strip_suffix(b"\n");
+        let parsed = whole.and_then(|text| std::str::from_utf8(text).ok());
+        let Some(sealed) = parsed.and_then(Sealed::parse) else {
+            report.add(Finding::NotALine { line });
+            continue;
+        };
+        hold(&mut report, &chain, line, &sealed);
+        if head.is_some_and(|head| head.count == sealed.seq) {
+            named = Some(sealed.code);
+        }
+    }
+    if let Some(head) = head {
+        match named {
+            Some(code) if code == head.code => {}
+            Some(_) => report.add(Finding::OtherHead { head: head.count }),
+            None => {
+                let last = report.head.count;
+                report.add(Finding::CutOff {
+                    last,
+                    head: head.count,
+                });
+            }
+        }
+    }
+    Ok(report)
+}
+
+/// Holds one line against the chain so far.
+fn hold(report: &mut Report, chain: &Chain, line: u64, sealed: &Sealed<'_>) {
+    let seq = sealed.seq;
+    report.lines += 1;
+    if sealed.member != chain.member() {
+        report.add(Finding::OtherSeal { line, seq });
+    }
+    let next = report.head.count.saturating_add(1);
+    if seq < next {
+        // The chain goes on after the line that was in its place.
+        report.add(Finding::OutOfOrder { line, seq });
+        return;
+    }
+    if seq > next {
+        report.add(Finding::Missing {
+            line,
+            from: next,
+            to: seq - 1,
+        });
+    } else if chain.code(&report.head.code, sealed.body) != sealed.code {
+        report.add(Finding::Changed { line, seq });
+    }
+    report.head = Head {
+        count: seq,
+        code: sealed.code,
+    };
+}
