@@ -1,14 +1,54 @@
-//! Seam for the gRPC door.
+//! The gRPC door.
+//!
+//! | room | what happens there |
+//! |---|---|
+//! | `authenticate` | before a message is read: deadline, origin, who is asking, is there such a method |
+//! | `message` | reads messages, never more than the limit and nothing set aside on a caller's word |
+//! | `codec` | looks over a message, then decodes it |
+//! | `service` | every call: authorize, ask the pipeline, encode |
+//! | `stream` | inferences over one stream |
+//! | `health`, `reflection` | `grpc.health.v1`, and reflection in two versions |
+//! | `respond` | errors as statuses, by the one table |
+//!
+//! The generated stubs are served without tonic's own server, which enforces `grpc-timeout` by
+//! itself and answers it with the wrong code.
+
+mod authenticate;
+mod codec;
+mod health;
+mod message;
+mod methods;
+mod reflection;
+mod respond;
+mod service;
+mod stream;
+
+/// Stubs of the service. The messages are in [`oip_protocol::proto::generated`].
+#[allow(missing_docs, unreachable_pub, clippy::all)]
+#[rustfmt::skip]
+pub mod generated;
+/// The client of the service, for any transport that is a tower service.
+#[cfg(feature = "client")]
+#[allow(missing_docs, unreachable_pub, clippy::all)]
+#[rustfmt::skip]
+pub mod generated_client;
+
 use std::sync::Arc;
 
 use axum::Router;
 
 use crate::door::{Door, Origins};
 
+/// Descriptors of the service's messages and calls, for reflection.
+pub const DESCRIPTOR: &[u8] = include_bytes!("descriptor.bin");
+
+/// The messages of the service.
 pub use oip_protocol::proto::generated as messages;
 
 /// The gRPC routes.
 pub fn routes(door: Arc<Door>, origins: Arc<Origins>) -> Router {
-    let _ = (door, origins);
-    Router::new()
+    Router::new().fallback_service(authenticate::Gate::new(door, origins))
 }
+
+#[cfg(test)]
+mod tests;

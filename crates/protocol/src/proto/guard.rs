@@ -7,10 +7,13 @@
 use std::fmt::Display;
 
 use super::generated::{
-    LogSettingsRequest, ModelConfigRequest, ModelInferRequest, ModelInferResponse,
-    ModelMetadataRequest, ModelReadyRequest, ModelStatisticsRequest, RepositoryIndexRequest,
-    RepositoryModelLoadRequest, RepositoryModelUnloadRequest, ServerLiveRequest,
-    ServerMetadataRequest, ServerReadyRequest, TraceSettingRequest,
+    CudaSharedMemoryRegisterRequest, CudaSharedMemoryStatusRequest,
+    CudaSharedMemoryUnregisterRequest, LogSettingsRequest, ModelConfigRequest, ModelInferRequest,
+    ModelInferResponse, ModelMetadataRequest, ModelReadyRequest, ModelStatisticsRequest,
+    RepositoryIndexRequest, RepositoryModelLoadRequest, RepositoryModelUnloadRequest,
+    ServerLiveRequest, ServerMetadataRequest, ServerReadyRequest,
+    SystemSharedMemoryRegisterRequest, SystemSharedMemoryStatusRequest,
+    SystemSharedMemoryUnregisterRequest, TraceSettingRequest,
 };
 use crate::{DecodeError, DecodeLimits};
 
@@ -133,6 +136,12 @@ guarded! {
     ModelConfigRequest {}
     ModelStatisticsRequest {}
     RepositoryIndexRequest {}
+    SystemSharedMemoryStatusRequest {}
+    SystemSharedMemoryRegisterRequest {}
+    SystemSharedMemoryUnregisterRequest {}
+    CudaSharedMemoryStatusRequest {}
+    CudaSharedMemoryRegisterRequest {}
+    CudaSharedMemoryUnregisterRequest {}
 }
 
 /// Looks over an encoded message and refuses one that would decode into more than the limits

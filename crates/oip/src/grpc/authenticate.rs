@@ -1,0 +1,168 @@
+//! What is decided from the head of a call, before its message is read.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::body::Body as RequestBody;
+use http::header::CONTENT_TYPE;
+use http::request::Parts;
+use http::{HeaderMap, Method as HttpMethod, Request, Response, Uri};
+use oip_core::access::actions;
+use oip_core::{Action, BoxFuture, Caller, execute};
+use oip_protocol::{Error, Result};
+use tokio::time::Instant;
+use tonic::body::Body;
+use tonic::service::Routes;
+use tower::Service;
+
+use super::generated::grpc_inference_service_server::GrpcInferenceServiceServer;
+use super::message::Messages;
+use super::methods::{self, Method};
+use super::service::InferenceService;
+use super::{codec, health, reflection, respond};
+use crate::door::{self, Door, Origins};
+
+/// When the caller no longer waits, left for the calls behind.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Deadline(pub(super) Option<Instant>);
+
+/// The door's entrance: who is asking, is there such a method, is there still time.
+#[derive(Clone)]
+pub(super) struct Gate(Arc<Inner>);
+
+struct Inner {
+    door: Arc<Door>,
+    origins: Arc<Origins>,
+    inference: GrpcInferenceServiceServer<InferenceService>,
+    others: Routes,
+}
+
+impl Gate {
+    pub(super) fn new(door: Arc<Door>, origins: Arc<Origins>) -> Self {
+        let others = Routes::new(health::service(&door));
+        Self(Arc::new(Inner {
+            inference: InferenceService::server(&door),
+            others: reflection::add_to(others).prepare(),
+            door,
+            origins,
+        }))
+    }
+}
+
+impl Service<Request<RequestBody>> for Gate {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<RequestBody>) -> Self::Future {
+        let inner = Arc::clone(&self.0);
+        Box::pin(async move {
+            Ok(match inner.answer(request).await {
+                Ok(response) => response,
+                Err(error) => respond::refusal(&error),
+            })
+        })
+    }
+}
+
+impl Inner {
+    /// The whole call within its deadline, the reading of its message included.
+    async fn answer(&self, request: Request<RequestBody>) -> Result<Response<Body>> {
+        if *request.method() != HttpMethod::POST || !is_grpc(request.headers()) {
+            door::refuse_foreign_origin(request.headers(), &self.origins)?;
+            return Ok(respond::not_grpc(request.method()));
+        }
+        let deadline = door::deadline(request.headers())?;
+        execute::until(deadline, async {
+            let (mut parts, body) = request.into_parts();
+            let method = self.admit(&mut parts).await?;
+            parts.extensions.insert(Deadline(deadline));
+            let body = Messages::new(body, self.door.options.body_limit);
+            Ok(self
+                .dispatch(method, Request::from_parts(parts, body))
+                .await)
+        })
+        .await
+    }
+
+    /// Lets a call in, or refuses it; leaves the caller behind for what comes after.
+    async fn admit(&self, parts: &mut Parts) -> Result<Method> {
+        door::refuse_foreign_origin(&parts.headers, &self.origins)?;
+        rename(parts)?;
+        let method = methods::find(parts.uri.path());
+        let open = !self.door.options.probes_by_policy;
+        if let (true, Ok(Method::Probe(_) | Method::Health)) = (open, &method) {
+            // Decided here alone, so that a probe never fails with somebody else.
+            return method;
+        }
+        let dataplane = &self.door.dataplane;
+        let arrival = door::arrival(parts, &self.door.options);
+        let caller = dataplane.authenticate(arrival).await?;
+        let method = method?;
+        match method {
+            Method::Absent(extension) => return Err(methods::absent(extension)),
+            Method::Call(action) => self.refuse_anonymous(&caller, action)?,
+            Method::Probe(Action::Live) => {
+                dataplane.authorize::<actions::Live>(&caller).await?;
+            }
+            Method::Probe(_) | Method::Health => {
+                dataplane.authorize::<actions::Ready>(&caller).await?;
+            }
+            Method::Reflection => {
+                dataplane.authorize::<actions::Reflection>(&caller).await?;
+            }
+        }
+        parts.extensions.insert(caller);
+        Ok(method)
+    }
+
+    /// Refuses a stranger before its message is read, where no policy could let it pass.
+    fn refuse_anonymous(&self, caller: &Caller, action: Action) -> Result<()> {
+        if caller.subject().is_some() || self.door.dataplane.may_permit_anonymous(action) {
+            return Ok(());
+        }
+        Err(Error::unauthenticated("this needs authentication"))
+    }
+
+    async fn dispatch(&self, method: Method, request: Request<Messages>) -> Response<Body> {
+        let door = Arc::clone(&self.door);
+        let response = match method {
+            Method::Health | Method::Reflection => self.others.clone().call(request).await,
+            _ => {
+                let mut inference = self.inference.clone();
+                let call = inference.call(request);
+                codec::DOOR.scope(door, call).await
+            }
+        };
+        match response {
+            Ok(response) => respond::translated(response),
+            Err(never) => match never {},
+        }
+    }
+}
+
+/// Gives the path its canonical name.
+fn rename(parts: &mut Parts) -> Result<()> {
+    let path = methods::canonical(parts.uri.path());
+    if path == parts.uri.path() {
+        return Ok(());
+    }
+    parts.uri = Uri::try_from(path.as_ref())
+        .map_err(|_| Error::malformed("the path of the call is no path"))?;
+    Ok(())
+}
+
+/// Whether a request carries protobuf messages as gRPC frames them.
+fn is_grpc(headers: &HeaderMap) -> bool {
+    let Some(Ok(value)) = headers.get(CONTENT_TYPE).map(|value| value.to_str()) else {
+        return false;
+    };
+    let essence = value.split(';').next().unwrap_or(value).trim();
+    let kinds = ["application/grpc", "application/grpc+proto"];
+    kinds.iter().any(|kind| essence.eq_ignore_ascii_case(kind))
+}

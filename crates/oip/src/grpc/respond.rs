@@ -1,0 +1,105 @@
+//! Errors as gRPC statuses.
+
+use http::header::{ALLOW, CONTENT_TYPE};
+use http::{HeaderValue, Method, Response, StatusCode};
+use oip_protocol::Error;
+use tonic::body::Body;
+use tonic::metadata::MetadataValue;
+use tonic::{Code, Status};
+
+/// An error as a status, by the one table of outcomes.
+pub(super) fn status(error: &Error) -> Status {
+    let code = Code::from_i32(error.kind().grpc_code());
+    let mut status = Status::new(code, error.message());
+    if let Some(seconds) = error.retry_after_seconds() {
+        let metadata = status.metadata_mut();
+        metadata.insert("retry-after", MetadataValue::from(seconds));
+    }
+    status
+}
+
+/// An error as a whole response.
+pub(super) fn refusal(error: &Error) -> Response<Body> {
+    status(error).into_http()
+}
+
+/// The table's codes where tonic chose others: a message over the limit, and one that does not
+/// decompress.
+pub(super) fn by_the_table(status: Status) -> Status {
+    let code = match status.code() {
+        Code::OutOfRange => Code::ResourceExhausted,
+        Code::Internal if status.message().starts_with("Error decompressing") => {
+            Code::InvalidArgument
+        }
+        _ => return status,
+    };
+    Status::new(code, status.message())
+}
+
+/// A response as it is, but for a failure whose code is not the table's.
+pub(super) fn translated(mut response: Response<Body>) -> Response<Body> {
+    match response.extensions_mut().remove::<Status>() {
+        Some(status) => by_the_table(status).into_http(),
+        None => response,
+    }
+}
+
+/// The answer to what is no gRPC request, in the form of the other door.
+pub(super) fn not_grpc(method: &Method) -> Response<Body> {
+    let (status, sentence) = match *method {
+        Method::POST => (
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "this port speaks gRPC: the content type must be application/grpc",
+        ),
+        _ => (
+            StatusCode::METHOD_NOT_ALLOWED,
+            "this port speaks gRPC: its method is POST",
+        ),
+    };
+    let body = serde_json::json!({ "error": sentence }).to_string();
+    let mut response = Response::new(Body::new(axum::body::Body::from(body)));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if status == StatusCode::METHOD_NOT_ALLOWED {
+        headers.insert(ALLOW, HeaderValue::from_static("POST"));
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use oip_protocol::ErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn every_kind_of_error_has_the_tables_code_and_its_message_survives() {
+        // Control characters, a per cent sign and more than ASCII.
+        let sentence = "tensor 'x\u{7}': 100 % größer\nals 数";
+        for kind in ErrorKind::ALL {
+            let response = refusal(&Error::new(kind, sentence));
+            assert_eq!(response.status(), StatusCode::OK);
+            assert_eq!(response.headers()[CONTENT_TYPE], "application/grpc");
+            let read = Status::from_header_map(response.headers()).unwrap();
+            assert_eq!(read.code() as i32, kind.grpc_code(), "{kind:?}");
+            assert_eq!(read.message(), sentence);
+        }
+    }
+
+    #[test]
+    fn a_caller_is_told_when_to_come_back() {
+        let status = status(&Error::unavailable("draining").retry_after(7));
+        assert_eq!(status.metadata().get("retry-after").unwrap(), "7");
+    }
+
+    #[test]
+    fn tonics_own_code_for_a_long_message_is_translated() {
+        let response = Status::out_of_range("too long").into_http();
+        let read = Status::from_header_map(translated(response).headers()).unwrap();
+        assert_eq!(read.code(), Code::ResourceExhausted);
+        let other = by_the_table(Status::internal("Error decompressing: bad, while …"));
+        assert_eq!(other.code(), Code::InvalidArgument);
+        assert_eq!(by_the_table(Status::internal("x")).code(), Code::Internal);
+    }
+}

@@ -1,0 +1,352 @@
+//! Every call of the inference service: authorize, ask the pipeline, encode.
+
+use std::sync::Arc;
+
+use oip_core::{Caller, Dataplane};
+use oip_protocol::error::excerpt;
+use oip_protocol::proto::generated as pb;
+use oip_protocol::proto::{self, decode_model_ref};
+use oip_protocol::{Error, ErrorKind, Result};
+use tokio::time::Instant;
+use tonic::codec::CompressionEncoding;
+use tonic::{Request, Response, Status};
+
+use super::authenticate::Deadline;
+use super::generated::grpc_inference_service_server::{
+    GrpcInferenceService, GrpcInferenceServiceServer,
+};
+use super::stream::{Answers, answers};
+use super::{methods, respond};
+use crate::door::Door;
+
+/// The inference service of one server.
+#[derive(Clone)]
+pub(super) struct InferenceService {
+    pub(super) door: Arc<Door>,
+}
+
+impl InferenceService {
+    /// The stub around the service, with its limits.
+    pub(super) fn server(door: &Arc<Door>) -> GrpcInferenceServiceServer<Self> {
+        let door = Arc::clone(door);
+        let limit = door.options.body_limit;
+        GrpcInferenceServiceServer::new(Self { door })
+            .max_decoding_message_size(limit)
+            .accept_compressed(CompressionEncoding::Gzip)
+            .send_compressed(CompressionEncoding::Gzip)
+    }
+
+    fn dataplane(&self) -> &Dataplane {
+        &self.door.dataplane
+    }
+
+    /// One inference. Who may not is told so before anything else of the message is looked at.
+    pub(super) async fn infer(
+        &self,
+        caller: &Caller,
+        message: pb::ModelInferRequest,
+        deadline: Option<Instant>,
+    ) -> Result<pb::ModelInferResponse> {
+        let (name, version) = (message.model_name.clone(), message.model_version.clone());
+        let model = decode_model_ref(name, version)?;
+        let permit = self.dataplane().authorize_model(caller, model).await?;
+        let decoded = proto::decode_request(message, &self.door.options.decode);
+        let (_, request, form) = decoded?;
+        let response = self.dataplane().infer(permit, request, deadline).await?;
+        Ok(proto::encode_response(response, form))
+    }
+
+    async fn is_ready(&self, caller: &Caller, message: pb::ModelReadyRequest) -> Result<bool> {
+        let model = decode_model_ref(message.name, message.version)?;
+        let permit = self.dataplane().authorize_model(caller, model).await?;
+        match self.dataplane().model_ready(permit).await {
+            Ok(ready) => Ok(ready),
+            // Not ready is an answer, whatever keeps it from being so.
+            Err(error) => match error.kind() {
+                ErrorKind::NotFound | ErrorKind::Unavailable => Ok(false),
+                _ => Err(error),
+            },
+        }
+    }
+
+    async fn metadata(
+        &self,
+        caller: &Caller,
+        message: pb::ModelMetadataRequest,
+    ) -> Result<pb::ModelMetadataResponse> {
+        let model = decode_model_ref(message.name, message.version)?;
+        let permit = self.dataplane().authorize_model(caller, model).await?;
+        let metadata = self.dataplane().model_metadata(permit).await?;
+        Ok(proto::encode_model_metadata(metadata))
+    }
+
+    async fn config(
+        &self,
+        caller: &Caller,
+        message: pb::ModelConfigRequest,
+    ) -> Result<pb::ModelConfigResponse> {
+        let model = decode_model_ref(message.name, message.version)?;
+        let permit = self.dataplane().authorize_model(caller, model).await?;
+        let config = self.dataplane().model_config(permit).await?;
+        Ok(proto::encode_model_config(config))
+    }
+
+    async fn statistics(
+        &self,
+        caller: &Caller,
+        message: pb::ModelStatisticsRequest,
+    ) -> Result<pb::ModelStatisticsResponse> {
+        let dataplane = self.dataplane();
+        let permit = match (message.name.is_empty(), message.version.is_empty()) {
+            (true, true) => dataplane.authorize(caller).await?,
+            _ => {
+                let model = decode_model_ref(message.name, message.version)?;
+                dataplane.authorize_model(caller, model).await?
+            }
+        };
+        let statistics = dataplane.statistics(permit).await?;
+        Ok(proto::encode_statistics(statistics))
+    }
+
+    async fn index(
+        &self,
+        caller: &Caller,
+        message: pb::RepositoryIndexRequest,
+    ) -> Result<pb::RepositoryIndexResponse> {
+        let permit = self.dataplane().authorize(caller).await?;
+        let entries = self.dataplane().repository_index(permit, message.ready);
+        Ok(proto::encode_repository_index(entries.await?))
+    }
+
+    async fn load(
+        &self,
+        caller: &Caller,
+        message: pb::RepositoryModelLoadRequest,
+    ) -> Result<pb::RepositoryModelLoadResponse> {
+        let model = decode_model_ref(message.model_name, String::new())?;
+        let permit = self.dataplane().authorize_model(caller, model).await?;
+        if let Some(name) = message.parameters.keys().min() {
+            return Err(Error::malformed(match name.as_str() {
+                "config" => "models are not configured through a load; the parameter 'config' is \
+                             not taken"
+                    .to_owned(),
+                file if file.starts_with("file:") => "models are not uploaded through a load; \
+                                                      the parameters 'file:…' are not taken"
+                    .to_owned(),
+                other => unknown_parameter(other),
+            }));
+        }
+        self.dataplane().load(permit).await?;
+        Ok(pb::RepositoryModelLoadResponse {})
+    }
+
+    async fn unload(
+        &self,
+        caller: &Caller,
+        message: pb::RepositoryModelUnloadRequest,
+    ) -> Result<pb::RepositoryModelUnloadResponse> {
+        let model = decode_model_ref(message.model_name, String::new())?;
+        let permit = self.dataplane().authorize_model(caller, model).await?;
+        // Nothing depends on a model here.
+        let mut names = message.parameters.keys();
+        if let Some(name) = names.find(|name| *name != "unload_dependents") {
+            return Err(Error::malformed(unknown_parameter(name)));
+        }
+        self.dataplane().unload(permit).await?;
+        Ok(pb::RepositoryModelUnloadResponse {})
+    }
+}
+
+fn unknown_parameter(name: &str) -> String {
+    format!("the parameter '{}' is not known here", excerpt(name))
+}
+
+/// The caller of a request that came through the gate, its message and its deadline.
+///
+/// # Errors
+/// `INTERNAL` for one that did not come through: closed, not open.
+fn arrived<T>(request: Request<T>) -> Result<(Caller, T, Option<Instant>), Status> {
+    let extensions = request.extensions();
+    let deadline = extensions.get::<Deadline>().and_then(|deadline| deadline.0);
+    let Some(caller) = extensions.get::<Caller>().cloned() else {
+        tracing::error!("a call came in without a caller");
+        return Err(Status::internal("nobody has asked who is calling"));
+    };
+    Ok((caller, request.into_inner(), deadline))
+}
+
+/// What became of a call, as an answer or a status.
+fn answer<T>(result: Result<T>) -> Answer<T> {
+    match result {
+        Ok(message) => Ok(Response::new(message)),
+        Err(error) => Err(respond::status(&error)),
+    }
+}
+
+fn absent<T>(extension: &str) -> Answer<T> {
+    Err(respond::status(&methods::absent(extension)))
+}
+
+type Answer<T> = Result<Response<T>, Status>;
+
+#[tonic::async_trait]
+impl GrpcInferenceService for InferenceService {
+    async fn server_live(
+        &self,
+        _: Request<pb::ServerLiveRequest>,
+    ) -> Answer<pb::ServerLiveResponse> {
+        let live = self.dataplane().live();
+        answer(Ok(pb::ServerLiveResponse { live }))
+    }
+
+    async fn server_ready(
+        &self,
+        _: Request<pb::ServerReadyRequest>,
+    ) -> Answer<pb::ServerReadyResponse> {
+        let ready = self.dataplane().ready().await;
+        answer(Ok(pb::ServerReadyResponse { ready }))
+    }
+
+    async fn model_ready(
+        &self,
+        request: Request<pb::ModelReadyRequest>,
+    ) -> Answer<pb::ModelReadyResponse> {
+        let (caller, message, _) = arrived(request)?;
+        let ready = self.is_ready(&caller, message).await;
+        answer(ready.map(|ready| pb::ModelReadyResponse { ready }))
+    }
+
+    async fn server_metadata(
+        &self,
+        request: Request<pb::ServerMetadataRequest>,
+    ) -> Answer<pb::ServerMetadataResponse> {
+        let (caller, ..) = arrived(request)?;
+        let metadata = async {
+            let permit = self.dataplane().authorize(&caller).await?;
+            self.dataplane().server_metadata(permit).await
+        };
+        answer(metadata.await.map(proto::encode_server_metadata))
+    }
+
+    async fn model_metadata(
+        &self,
+        request: Request<pb::ModelMetadataRequest>,
+    ) -> Answer<pb::ModelMetadataResponse> {
+        let (caller, message, _) = arrived(request)?;
+        answer(self.metadata(&caller, message).await)
+    }
+
+    async fn model_infer(
+        &self,
+        request: Request<pb::ModelInferRequest>,
+    ) -> Answer<pb::ModelInferResponse> {
+        let (caller, message, deadline) = arrived(request)?;
+        answer(self.infer(&caller, message, deadline).await)
+    }
+
+    type ModelStreamInferStream = Answers;
+
+    async fn model_stream_infer(
+        &self,
+        request: Request<tonic::Streaming<pb::ModelInferRequest>>,
+    ) -> Answer<Answers> {
+        let (caller, requests, deadline) = arrived(request)?;
+        answer(Ok(answers(self.clone(), caller, requests, deadline)))
+    }
+
+    async fn model_config(
+        &self,
+        request: Request<pb::ModelConfigRequest>,
+    ) -> Answer<pb::ModelConfigResponse> {
+        let (caller, message, _) = arrived(request)?;
+        answer(self.config(&caller, message).await)
+    }
+
+    async fn model_statistics(
+        &self,
+        request: Request<pb::ModelStatisticsRequest>,
+    ) -> Answer<pb::ModelStatisticsResponse> {
+        let (caller, message, _) = arrived(request)?;
+        answer(self.statistics(&caller, message).await)
+    }
+
+    async fn repository_index(
+        &self,
+        request: Request<pb::RepositoryIndexRequest>,
+    ) -> Answer<pb::RepositoryIndexResponse> {
+        let (caller, message, _) = arrived(request)?;
+        answer(self.index(&caller, message).await)
+    }
+
+    async fn repository_model_load(
+        &self,
+        request: Request<pb::RepositoryModelLoadRequest>,
+    ) -> Answer<pb::RepositoryModelLoadResponse> {
+        let (caller, message, _) = arrived(request)?;
+        answer(self.load(&caller, message).await)
+    }
+
+    async fn repository_model_unload(
+        &self,
+        request: Request<pb::RepositoryModelUnloadRequest>,
+    ) -> Answer<pb::RepositoryModelUnloadResponse> {
+        let (caller, message, _) = arrived(request)?;
+        answer(self.unload(&caller, message).await)
+    }
+
+    async fn system_shared_memory_status(
+        &self,
+        _: Request<pb::SystemSharedMemoryStatusRequest>,
+    ) -> Answer<pb::SystemSharedMemoryStatusResponse> {
+        absent("system_shared_memory")
+    }
+
+    async fn system_shared_memory_register(
+        &self,
+        _: Request<pb::SystemSharedMemoryRegisterRequest>,
+    ) -> Answer<pb::SystemSharedMemoryRegisterResponse> {
+        absent("system_shared_memory")
+    }
+
+    async fn system_shared_memory_unregister(
+        &self,
+        _: Request<pb::SystemSharedMemoryUnregisterRequest>,
+    ) -> Answer<pb::SystemSharedMemoryUnregisterResponse> {
+        absent("system_shared_memory")
+    }
+
+    async fn cuda_shared_memory_status(
+        &self,
+        _: Request<pb::CudaSharedMemoryStatusRequest>,
+    ) -> Answer<pb::CudaSharedMemoryStatusResponse> {
+        absent("cuda_shared_memory")
+    }
+
+    async fn cuda_shared_memory_register(
+        &self,
+        _: Request<pb::CudaSharedMemoryRegisterRequest>,
+    ) -> Answer<pb::CudaSharedMemoryRegisterResponse> {
+        absent("cuda_shared_memory")
+    }
+
+    async fn cuda_shared_memory_unregister(
+        &self,
+        _: Request<pb::CudaSharedMemoryUnregisterRequest>,
+    ) -> Answer<pb::CudaSharedMemoryUnregisterResponse> {
+        absent("cuda_shared_memory")
+    }
+
+    async fn trace_setting(
+        &self,
+        _: Request<pb::TraceSettingRequest>,
+    ) -> Answer<pb::TraceSettingResponse> {
+        absent("trace")
+    }
+
+    async fn log_settings(
+        &self,
+        _: Request<pb::LogSettingsRequest>,
+    ) -> Answer<pb::LogSettingsResponse> {
+        absent("logging")
+    }
+}

@@ -1,0 +1,102 @@
+//! Inferences over one stream: each request is answered, in order.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::stream;
+use oip_core::dataplane::Phase;
+use oip_core::{Caller, execute};
+use oip_protocol::Error;
+use oip_protocol::proto::generated::{
+    ModelInferRequest, ModelInferResponse, ModelStreamInferResponse,
+};
+use tokio::time::Instant;
+use tonic::codegen::tokio_stream::Stream;
+use tonic::{Status, Streaming};
+
+use super::service::InferenceService;
+use super::{codec, respond};
+
+/// How often a stream that waits for its caller looks whether the server stops.
+const EVERY: Duration = Duration::from_millis(500);
+
+/// The answers of one stream.
+pub(super) type Answers =
+    Pin<Box<dyn Stream<Item = Result<ModelStreamInferResponse, Status>> + Send>>;
+
+/// Answers the requests of a stream one after the other. What is wrong with one of them stands
+/// in its own answer; the stream ends when the caller ends it, when what comes is no message, at
+/// the deadline, and, between two requests, when the server stops.
+pub(super) fn answers(
+    service: InferenceService,
+    caller: Caller,
+    requests: Streaming<ModelInferRequest>,
+    deadline: Option<Instant>,
+) -> Answers {
+    let talk = Talk {
+        service,
+        caller,
+        requests,
+        deadline,
+    };
+    Box::pin(stream::unfold(Some(talk), async |talk| {
+        let mut talk = talk?;
+        match talk.next().await {
+            Ok(Some(answer)) => Some((Ok(answer), Some(talk))),
+            Ok(None) => None,
+            Err(status) => Some((Err(status), None)),
+        }
+    }))
+}
+
+struct Talk {
+    service: InferenceService,
+    caller: Caller,
+    requests: Streaming<ModelInferRequest>,
+    deadline: Option<Instant>,
+}
+
+impl Talk {
+    /// The answer to the next request; none when there is no further one.
+    async fn next(&mut self) -> Result<Option<ModelStreamInferResponse>, Status> {
+        let deadline = self.deadline;
+        // The outer failure is the deadline's, the inner one a status already.
+        let request = execute::until(deadline, async { Ok(self.request().await) }).await;
+        let Some(request) = request.map_err(|error| respond::status(&error))?? else {
+            return Ok(None);
+        };
+        let (id, model_name) = (request.id.clone(), request.model_name.clone());
+        match self.service.infer(&self.caller, request, deadline).await {
+            Ok(response) => Ok(Some(ModelStreamInferResponse {
+                error_message: String::new(),
+                infer_response: Some(response),
+            })),
+            Err(error) => Ok(Some(ModelStreamInferResponse {
+                error_message: error.message().to_owned(),
+                infer_response: Some(ModelInferResponse {
+                    id,
+                    model_name,
+                    ..ModelInferResponse::default()
+                }),
+            })),
+        }
+    }
+
+    async fn request(&mut self) -> Result<Option<ModelInferRequest>, Status> {
+        let door = Arc::clone(&self.service.door);
+        let dataplane = Arc::clone(&door.dataplane);
+        let message = codec::DOOR.scope(door, self.requests.message());
+        tokio::pin!(message);
+        loop {
+            match tokio::time::timeout(EVERY, &mut message).await {
+                Ok(request) => return request.map_err(respond::by_the_table),
+                Err(_) if dataplane.phase() == Phase::Draining => {
+                    let error = Error::unavailable("the server is shutting down");
+                    return Err(respond::status(&error));
+                }
+                Err(_) => {}
+            }
+        }
+    }
+}
