@@ -7,7 +7,6 @@
 use std::time::Duration;
 
 use axum::body::Body;
-use http::Version;
 use http::header::EXPECT;
 use http_body::Body as _;
 use http_body_util::BodyExt;
@@ -20,10 +19,8 @@ const BEYOND_LIMIT: usize = 16 << 20;
 
 /// Reads what is left of a body in the background.
 pub(super) fn drain(arrived: Arrived) {
-    // HTTP/2 resets the stream without losing the answer; and a client that waits for
-    // `100 Continue` must not be told to go on.
-    let reset = arrived.parts.version == Version::HTTP_2;
-    if arrived.body.is_end_stream() || reset || arrived.parts.headers.contains_key(EXPECT) {
+    // A client that waits for `100 Continue` must not be told to go on.
+    if arrived.body.is_end_stream() || arrived.parts.headers.contains_key(EXPECT) {
         return;
     }
     let most = arrived

@@ -10,8 +10,9 @@ use oip_protocol::error::excerpt;
 use oip_protocol::{Error, ModelRef, Result};
 use percent_encoding::percent_decode_str;
 
+use super::openapi::operations::{self, Operation};
 use super::respond::Reply;
-use super::{Arrived, config, health, infer, metadata, repository, statistics};
+use super::{Arrived, config, docs_ui, health, infer, metadata, openapi, repository, statistics};
 
 /// What answers a route.
 type Call = for<'a> fn(&'a mut Arrived) -> BoxFuture<'a, Result<Reply>>;
@@ -22,43 +23,72 @@ pub(super) struct Route {
     /// The path, with `{model_name}` and `{model_version}` where those stand.
     pub(super) path: &'static str,
     /// What a caller must be permitted; `None` for what is decided here or open.
-    #[allow(dead_code)]
     pub(super) action: Option<Action>,
     pub(super) call: Call,
+    /// Its description; `None` for what belongs to the page of another.
+    pub(super) operation: Option<&'static Operation>,
 }
 
-/// A row: method, path, action, and the function that answers.
-macro_rules! route {
-    ($method:ident $path:literal, $action:expr, $call:path) => {
-        Route {
+/// The table. A line is: method, path, action, the function that answers, its description.
+macro_rules! routes {
+    ($($method:ident $path:literal $action:expr, $call:path, $operation:expr;)*) => {
+        &[$(Route {
             method: Method::$method,
             path: $path,
             action: $action,
             call: |arrived| Box::pin($call(arrived)),
-        }
+            operation: $operation,
+        }),*]
     };
 }
 
 /// Every route. A path may stand once for each method; the first row that fits answers.
-pub(super) static ROUTES: &[Route] = &[
-    route!(POST "/v2/models/{model_name}/infer", Some(Action::Infer), infer::infer),
-    route!(POST "/v2/models/{model_name}/versions/{model_version}/infer", Some(Action::Infer), infer::infer),
-    route!(GET "/v2", Some(Action::ServerMetadata), metadata::server),
-    route!(GET "/v2/health/live", None, health::live),
-    route!(GET "/v2/health/ready", None, health::ready),
-    route!(GET "/v2/models/stats", Some(Action::Statistics), statistics::statistics),
-    route!(GET "/v2/models/{model_name}", Some(Action::Metadata), metadata::model),
-    route!(GET "/v2/models/{model_name}/versions/{model_version}", Some(Action::Metadata), metadata::model),
-    route!(GET "/v2/models/{model_name}/ready", Some(Action::Ready), health::model),
-    route!(GET "/v2/models/{model_name}/versions/{model_version}/ready", Some(Action::Ready), health::model),
-    route!(GET "/v2/models/{model_name}/config", Some(Action::Config), config::config),
-    route!(GET "/v2/models/{model_name}/versions/{model_version}/config", Some(Action::Config), config::config),
-    route!(GET "/v2/models/{model_name}/stats", Some(Action::Statistics), statistics::statistics),
-    route!(GET "/v2/models/{model_name}/versions/{model_version}/stats", Some(Action::Statistics), statistics::statistics),
-    route!(POST "/v2/repository/index", Some(Action::Index), repository::index),
-    route!(POST "/v2/repository/models/{model_name}/load", Some(Action::Load), repository::load),
-    route!(POST "/v2/repository/models/{model_name}/unload", Some(Action::Unload), repository::unload),
-];
+#[rustfmt::skip]
+pub(super) static ROUTES: &[Route] = routes! {
+    POST "/v2/models/{model_name}/infer"
+        Some(Action::Infer), infer::infer, Some(&operations::INFER);
+    POST "/v2/models/{model_name}/versions/{model_version}/infer"
+        Some(Action::Infer), infer::infer, Some(&operations::INFER);
+    GET "/v2"
+        Some(Action::ServerMetadata), metadata::server, Some(&operations::SERVER);
+    GET "/v2/health/live"
+        None, health::live, Some(&operations::LIVE);
+    GET "/v2/health/ready"
+        None, health::ready, Some(&operations::READY);
+    // Before the next: a model of this name has its metadata under its version only.
+    GET "/v2/models/stats"
+        Some(Action::Statistics), statistics::statistics, Some(&operations::STATISTICS);
+    GET "/v2/models/{model_name}"
+        Some(Action::Metadata), metadata::model, Some(&operations::MODEL);
+    GET "/v2/models/{model_name}/versions/{model_version}"
+        Some(Action::Metadata), metadata::model, Some(&operations::MODEL);
+    GET "/v2/models/{model_name}/ready"
+        Some(Action::Ready), health::model, Some(&operations::MODEL_READY);
+    GET "/v2/models/{model_name}/versions/{model_version}/ready"
+        Some(Action::Ready), health::model, Some(&operations::MODEL_READY);
+    GET "/v2/models/{model_name}/config"
+        Some(Action::Config), config::config, Some(&operations::CONFIG);
+    GET "/v2/models/{model_name}/versions/{model_version}/config"
+        Some(Action::Config), config::config, Some(&operations::CONFIG);
+    GET "/v2/models/{model_name}/stats"
+        Some(Action::Statistics), statistics::statistics, Some(&operations::STATISTICS);
+    GET "/v2/models/{model_name}/versions/{model_version}/stats"
+        Some(Action::Statistics), statistics::statistics, Some(&operations::STATISTICS);
+    POST "/v2/repository/index"
+        Some(Action::Index), repository::index, Some(&operations::INDEX);
+    POST "/v2/repository/models/{model_name}/load"
+        Some(Action::Load), repository::load, Some(&operations::LOAD);
+    POST "/v2/repository/models/{model_name}/unload"
+        Some(Action::Unload), repository::unload, Some(&operations::UNLOAD);
+    GET "/openapi.json"
+        Some(Action::Openapi), openapi::openapi, Some(&operations::OPENAPI);
+    GET "/docs"
+        None, docs_ui::page, Some(&operations::DOCS);
+    GET "/docs/page.css" None, docs_ui::page_style, None;
+    GET "/docs/init.js" None, docs_ui::init, None;
+    GET "/docs/swagger-ui.css" None, docs_ui::style, None;
+    GET "/docs/swagger-ui-bundle.js" None, docs_ui::script, None;
+};
 
 /// What a method and a path find.
 pub(super) enum Found {

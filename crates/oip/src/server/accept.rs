@@ -126,11 +126,12 @@ impl Accepting {
 
 fn builder(limits: &ConnectionLimits) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
+    // Without pipeline_flush: with it an answer is held back while anything stands unread behind
+    // its request, and is lost when that can never be read (a malformed chunk).
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(limits.header_timeout)
-        .pipeline_flush(true);
+        .header_read_timeout(limits.header_timeout);
     let head = u32::try_from(limits.header_bytes).unwrap_or(u32::MAX);
     builder
         .http2()

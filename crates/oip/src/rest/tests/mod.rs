@@ -15,8 +15,10 @@ use tower::ServiceExt;
 use super::*;
 use crate::DoorOptions;
 
+mod docs;
 mod failures;
 mod gates;
+mod sockets;
 
 /// Answers with its inputs; a model's name makes it misbehave.
 struct Echo;

@@ -1,0 +1,139 @@
+//! The JSON objects of the extensions. Source: Triton's `extension_*.md`.
+
+use serde_json::{Map, Value, json};
+
+use super::schemas::{count, flag, list_of, named, object, reference, text};
+
+/// Names and schemas.
+pub(super) fn schemas() -> Map<String, Value> {
+    let mut schemas = Map::new();
+    schemas.extend(repository().into_iter().map(named));
+    schemas.extend(statistics().into_iter().map(named));
+    schemas.extend(configuration().into_iter().map(named));
+    schemas
+}
+
+fn repository() -> [(&'static str, Value); 5] {
+    let states = ["UNKNOWN", "READY", "UNAVAILABLE", "LOADING", "UNLOADING"];
+    [
+        (
+            "RepositoryIndexRequest",
+            object(&[("ready?", flag("Only models that are ready"))]),
+        ),
+        ("RepositoryIndex", list_of(reference("RepositoryEntry"))),
+        (
+            "RepositoryEntry",
+            object(&[
+                ("name", text("The model's name")),
+                ("version?", text("The version")),
+                ("state", json!({"type": "string", "enum": states})),
+                ("reason", text("Why it is in that state; may be empty")),
+            ]),
+        ),
+        (
+            "RepositoryLoadRequest",
+            object(&[("parameters?", reference("Parameters"))]),
+        ),
+        (
+            "RepositoryUnloadRequest",
+            object(&[("parameters?", reference("Parameters"))]),
+        ),
+    ]
+}
+
+fn statistics() -> [(&'static str, Value); 5] {
+    let duration = || reference("Duration");
+    let compute = || {
+        [
+            ("compute_input", duration()),
+            ("compute_infer", duration()),
+            ("compute_output", duration()),
+        ]
+    };
+    let inferences = [
+        ("success", duration()),
+        ("fail", duration()),
+        ("queue", duration()),
+    ];
+    let batch = [("batch_size", count("The size of the batch"))];
+    [
+        (
+            "Statistics",
+            object(&[("model_stats", list_of(reference("ModelStatistics")))]),
+        ),
+        (
+            "ModelStatistics",
+            object(&[
+                ("name", text("The model's name")),
+                ("version?", text("The version")),
+                (
+                    "last_inference",
+                    count("Milliseconds since the epoch; 0 when there was none"),
+                ),
+                (
+                    "inference_count",
+                    count("Inferences, each row of a batch counted"),
+                ),
+                ("execution_count", count("Executions of the model")),
+                ("inference_stats", reference("InferenceStatistics")),
+                ("batch_stats", list_of(reference("BatchStatistics"))),
+            ]),
+        ),
+        (
+            "InferenceStatistics",
+            object(&[&inferences[..], &compute()].concat()),
+        ),
+        (
+            "BatchStatistics",
+            object(&[&batch[..], &compute()].concat()),
+        ),
+        (
+            "Duration",
+            object(&[
+                ("count", count("How often")),
+                ("ns", count("How long together, in nanoseconds")),
+            ]),
+        ),
+    ]
+}
+
+fn configuration() -> [(&'static str, Value); 2] {
+    let dims = list_of(json!({"type": "integer", "format": "int64"}));
+    let tensors = list_of(reference("ConfiguredTensor"));
+    let group = object(&[("count", count("How many")), ("kind", text("On what"))]);
+    let parameter = object(&[("string_value", text("The value"))]);
+    let versions = list_of(count("A version"));
+    [
+        (
+            "ModelConfiguration",
+            object(&[
+                ("name", text("The model's name")),
+                ("platform", text("What kind of model it is")),
+                ("backend", text("The engine that runs it")),
+                (
+                    "version_policy?",
+                    object(&[("specific", object(&[("versions", versions)]))]),
+                ),
+                (
+                    "max_batch_size",
+                    count("Largest batch; 0 when requests are not batched"),
+                ),
+                ("input", tensors.clone()),
+                ("output", tensors),
+                ("instance_group?", list_of(group)),
+                (
+                    "parameters?",
+                    json!({"type": "object", "additionalProperties": parameter}),
+                ),
+            ]),
+        ),
+        (
+            "ConfiguredTensor",
+            object(&[
+                ("name", text("The tensor's name")),
+                ("data_type", text("Such as TYPE_FP32")),
+                ("dims", dims),
+            ]),
+        ),
+    ]
+}
