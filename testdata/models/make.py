@@ -33,7 +33,8 @@ DATATYPES = {
     "bytes": TensorProto.STRING,
 }
 
-FP32, INT32, INT64 = TensorProto.FLOAT, TensorProto.INT32, TensorProto.INT64
+FP32, BF16 = TensorProto.FLOAT, TensorProto.BFLOAT16
+INT32, INT64 = TensorProto.INT32, TensorProto.INT64
 ML, OWN = "ai.onnx.ml", "com.example"
 
 
@@ -50,11 +51,11 @@ def node(op, inputs, outputs, **attributes):
     return helper.make_node(op, inputs.split(), outputs.split(), **attributes)
 
 
-def save(name, nodes, inputs, outputs, constants=(), domain=None, valid=True):
+def save(name, nodes, inputs, outputs, constants=(), domain=None, valid=True, between=()):
     opsets = [helper.make_opsetid("", 17)]
     if domain:
         opsets.append(helper.make_opsetid(domain, 3 if domain == ML else 1))
-    graph = helper.make_graph(nodes, name, inputs, outputs, constants)
+    graph = helper.make_graph(nodes, name, inputs, outputs, constants, value_info=between)
     model = helper.make_model(graph, opset_imports=opsets, ir_version=8, producer_name="oip-testdata")
     if valid:
         onnx.checker.check_model(model, full_check=True)
@@ -121,6 +122,53 @@ def shapes():
         [tensor("x", FP32, "batch"), tensor("unused", FP32, "batch")],
         [tensor("x", FP32, "batch"), tensor("negated", FP32, "batch")],
     )
+
+
+def bfloats():
+    """Computing in BF16; its constants in each of the places where a file can keep them."""
+    # 1 + 2^-8 is no BF16; the two terms are: 1.0 raw, 2^-8 as 16-bit patterns in int32_data.
+    one = helper.make_tensor("one", BF16, [1], bytes([0x80, 0x3F]), raw=True)
+    save(
+        "add_bf16",
+        [
+            node("Constant", "", "tiny", value=patterns(0x3B80)),
+            node("Add", "x one", "more"),
+            node("Add", "more tiny", "y"),
+        ],
+        [tensor("x", BF16, "n")],
+        [tensor("y", BF16, "n")],
+        [one],
+    )
+    branches = {}
+    for branch, pattern in (("then", 0x3F80), ("else", 0xBF80)):
+        branches[f"{branch}_branch"] = helper.make_graph(
+            [
+                node("Constant", "", f"{branch}_term", value=patterns(pattern)),
+                node("Add", f"scaled {branch}_term", f"{branch}_y"),
+            ],
+            branch,
+            [],
+            [tensor(f"{branch}_y", BF16, "n")],
+        )
+    save(
+        "mixed_bf16",
+        [
+            node("Cast", "x", "narrow", to=BF16),
+            node("Constant", "", "factor", value=patterns(0x4020)),
+            node("Mul", "narrow factor", "scaled"),
+            node("If", "flag", "y", **branches),
+        ],
+        [tensor("x", FP32, "n"), tensor("flag", TensorProto.BOOL, 1)],
+        [tensor("y", BF16, "n")],
+        between=[tensor("scaled", BF16, "n")],
+    )
+
+
+def patterns(*bits):
+    """A BF16 constant that keeps its elements in int32_data."""
+    constant = TensorProto(data_type=BF16, dims=[len(bits)], name="value")
+    constant.int32_data.extend(bits)
+    return constant
 
 
 def output_without_shape():
@@ -237,7 +285,7 @@ def broken():
 
 
 if __name__ == "__main__":
-    for group in (datatypes, shapes, output_without_shape, external_data, run_time, lacking, broken):
+    for group in (datatypes, shapes, bfloats, output_without_shape, external_data, run_time, lacking, broken):
         group()
     files = sorted(HERE.glob("*.onnx"))
     print(f"{len(files)} models, {sum(file.stat().st_size for file in files):,} bytes")

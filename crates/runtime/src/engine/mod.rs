@@ -3,6 +3,8 @@
 
 #[cfg(feature = "onnxruntime")]
 pub mod onnxruntime;
+#[cfg(any(feature = "onnxruntime", feature = "tract"))]
+mod text;
 #[cfg(feature = "tract")]
 pub mod tract;
 

@@ -7,6 +7,8 @@ use oip_protocol::{Bytes, Datatype, Element, Error, Result, Shape, Tensor, Tenso
 use ort::session::SessionInputValue;
 use ort::value::{DynValue, Tensor as OrtTensor, TensorElementType, TensorRef, ValueType};
 
+use crate::engine::text;
+
 /// Runs an expression with `$element` as the Rust type of a datatype; the second for `BYTES` and
 /// whatever has none.
 macro_rules! with_element {
@@ -89,7 +91,7 @@ pub(super) fn align(tensor: &Tensor) -> Result<Tensor> {
 /// An aligned tensor as ONNX Runtime takes it, lent for the run.
 ///
 /// # Errors
-/// `DoesNotFit` for text that is not UTF-8 or holds a NUL, which ends a string to the library.
+/// `DoesNotFit` for a dimension that the library cannot count.
 pub(super) fn take_in(tensor: &Tensor) -> Result<SessionInputValue<'_>> {
     let dims = dims_of(tensor)?;
     with_element!(tensor.datatype(), T => {
@@ -106,14 +108,8 @@ pub(super) fn take_in(tensor: &Tensor) -> Result<SessionInputValue<'_>> {
 }
 
 fn take_in_text<'a>(tensor: &Tensor, dims: Vec<i64>) -> Result<SessionInputValue<'a>> {
-    let strings = tensor.strings()?;
-    if let Some(index) = strings.iter().position(|text| text.contains('\0')) {
-        return Err(Error::does_not_fit(format!(
-            "tensor '{}': BYTES element at index {index} holds a NUL, which ONNX Runtime cannot take",
-            excerpt(tensor.name())
-        )));
-    }
-    let strings: Vec<String> = strings.into_iter().map(str::to_owned).collect();
+    let elements = tensor.byte_strings()?;
+    let strings: Vec<String> = elements.map(|e| text::encode(e).into_owned()).collect();
     let value = OrtTensor::from_string_array((dims, strings.as_slice())).map_err(handler_failed)?;
     Ok(value.into())
 }
@@ -140,7 +136,8 @@ pub(super) fn hand_out(declared: &TensorMetadata, value: DynValue) -> Result<Ten
     let name = &declared.name;
     if datatype == Datatype::Bytes {
         let (_, strings) = value.try_extract_strings().map_err(handler_failed)?;
-        return Ok(Tensor::from_strings(name, shape, strings)?);
+        let elements = strings.iter().map(|string| text::decode(string));
+        return Ok(Tensor::from_strings(name, shape, elements)?);
     }
     let data = Bytes::from_owner(Lent { value, datatype });
     Ok(Tensor::new(name, datatype, shape, data)?)

@@ -194,6 +194,13 @@ fn refused(error: &ort::Error) -> LoadError {
             remedy: "export the model without it, or with a newer ONNX Runtime",
         };
     }
+    // On a processor it lacks most operators on BF16, among others.
+    if message.contains("Could not find an implementation for") {
+        return LoadError::Unsupported {
+            lacking: format!("ONNX Runtime lacks an operator for the datatype given it: {message}"),
+            remedy: "export the model with another datatype, or serve it with the embedded engine",
+        };
+    }
     LoadError::Invalid(format!("ONNX Runtime: {message}"))
 }
 

@@ -1,21 +1,33 @@
-//! Tensors of the protocol to and from tract's: one copy in, none out but for text.
+//! Tensors of the protocol to and from tract's: one copy in, none out but for text and
+//! `BF16`.
 
 use std::sync::Arc;
 
+use half::bf16;
 use oip_protocol::error::excerpt;
 use oip_protocol::{Bytes, Datatype, Error, Result, Shape, Tensor, TensorMetadata};
 use tract_onnx::prelude::{
     DatumType, IntoArcTensor, IntoTValue, TValue, Tensor as TractTensor, tract_ndarray::ArrayD,
 };
 
+use super::bfloat::{narrow, widen};
+use crate::engine::text;
+
 /// A tensor as tract takes it.
 ///
 /// # Errors
-/// `DoesNotFit` for text that is not UTF-8.
+/// `DoesNotFit` for a dimension that this machine cannot count.
 pub(super) fn take_in(tensor: &Tensor) -> Result<TValue> {
     let dims = dims_of(tensor)?;
+    if tensor.datatype() == Datatype::Bf16 {
+        let elements = tensor.to_slice::<bf16>()?;
+        let wide = elements.iter().copied().map(widen).collect();
+        let array = ArrayD::from_shape_vec(dims, wide).map_err(Error::handler_failed)?;
+        return Ok(TractTensor::from(array).into_tvalue());
+    }
     let Some(datum_type) = datum_type(tensor.datatype()) else {
-        let strings = tensor.strings()?.into_iter().map(str::to_owned).collect();
+        let elements = tensor.byte_strings()?;
+        let strings: Vec<String> = elements.map(|e| text::encode(e).into_owned()).collect();
         let array = ArrayD::from_shape_vec(dims, strings).map_err(Error::handler_failed)?;
         return Ok(TractTensor::from(array).into_tvalue());
     };
@@ -46,7 +58,8 @@ pub(super) fn hand_out(declared: &TensorMetadata, value: TValue) -> Result<Tenso
     if found == DatumType::String {
         let plain = tensor.try_as_plain_ram().map_err(Error::handler_failed)?;
         let strings = plain.as_slice::<String>().map_err(Error::handler_failed)?;
-        return Ok(Tensor::from_strings(name, shape, strings)?);
+        let elements = strings.iter().map(|string| text::decode(string));
+        return Ok(Tensor::from_strings(name, shape, elements)?);
     }
     if datum_type(declared.datatype) != Some(found.unquantized()) {
         return Err(Error::handler_failed(format!(
@@ -54,6 +67,12 @@ pub(super) fn hand_out(declared: &TensorMetadata, value: TValue) -> Result<Tenso
             excerpt(name),
             declared.datatype
         )));
+    }
+    if declared.datatype == Datatype::Bf16 {
+        let plain = tensor.try_as_plain_ram().map_err(Error::handler_failed)?;
+        let wide = plain.as_slice::<f32>().map_err(Error::handler_failed)?;
+        let elements = wide.iter().copied().map(narrow).collect::<Vec<bf16>>();
+        return Ok(Tensor::from_vec(name, shape, elements)?);
     }
     let data = match tensor.len() {
         0 => Bytes::new(),
@@ -79,8 +98,7 @@ impl AsRef<[u8]> for Lent {
     }
 }
 
-/// tract's word for a datatype; `None` for text, whose elements are no plain bytes, and for
-/// `BF16`, which no model that loads has.
+/// What tract computes a datatype in; `None` for text, whose elements are no plain bytes.
 fn datum_type(datatype: Datatype) -> Option<DatumType> {
     Some(match datatype {
         Datatype::Bool => DatumType::Bool,
@@ -93,7 +111,7 @@ fn datum_type(datatype: Datatype) -> Option<DatumType> {
         Datatype::Int32 => DatumType::I32,
         Datatype::Int64 => DatumType::I64,
         Datatype::Fp16 => DatumType::F16,
-        Datatype::Fp32 => DatumType::F32,
+        Datatype::Fp32 | Datatype::Bf16 => DatumType::F32,
         Datatype::Fp64 => DatumType::F64,
         _ => return None,
     })

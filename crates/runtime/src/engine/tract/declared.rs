@@ -107,7 +107,7 @@ pub(super) fn lacks_shape(value: &ValueInfoProto) -> bool {
     }
 }
 
-/// The datatype of a tensor, where tract has it.
+/// The datatype of a tensor, where tract has it or, as with `BF16`, is helped to it.
 pub(super) fn datatype_of(value: &ValueInfoProto) -> Option<Datatype> {
     let Some(Value::TensorType(tensor)) = value.r#type.as_ref()?.value.as_ref() else {
         return None;
@@ -123,6 +123,7 @@ pub(super) fn datatype_of(value: &ValueInfoProto) -> Option<Datatype> {
         DataType::Int32 => Datatype::Int32,
         DataType::Int64 => Datatype::Int64,
         DataType::Float16 => Datatype::Fp16,
+        DataType::Bfloat16 => Datatype::Bf16,
         DataType::Float => Datatype::Fp32,
         DataType::Double => Datatype::Fp64,
         DataType::String => Datatype::Bytes,

@@ -1,5 +1,7 @@
-//! The embedded engine: tract, pure Rust, always there. It runs each request on one thread.
+//! The embedded engine: tract, pure Rust, always there. It runs each request on one thread, and
+//! `BF16` in `FP32`.
 
+mod bfloat;
 mod convert;
 mod declared;
 
@@ -114,19 +116,19 @@ fn load(file: &ModelFile) -> Result<TractModel, LoadError> {
         provider: Arc::new(FopenDataResolver),
         ..tract_onnx::onnx()
     };
-    let proto = tract
+    let mut proto = tract
         .proto_model_for_read(&mut &file.bytes[..])
         .map_err(|error| LoadError::Invalid(error.to_string()))?;
-    let graph = proto
-        .graph
-        .as_ref()
-        .filter(|graph| !graph.output.is_empty())
-        .ok_or_else(|| LoadError::Invalid("it has no graph with an output".to_owned()))?;
+    let graph = graph_of(&proto)?;
     declared::refuse_foreign_operators(graph)?;
     let inputs = declared::inputs(graph)?;
     let mut outputs = declared::outputs(graph)?;
     let names = declared::dimension_names(graph, &inputs);
-    let plan = prepare(&tract, &proto, graph, file).map_err(unsupported_or_invalid)?;
+    let folder = file.path.parent().and_then(|folder| folder.to_str());
+    // Declared above as it is, computed from here on in FP32.
+    bfloat::widen_model(&tract, &mut proto, folder).map_err(unsupported_or_invalid)?;
+    let graph = graph_of(&proto)?;
+    let plan = prepare(&tract, &proto, graph, folder).map_err(unsupported_or_invalid)?;
     for (index, output) in outputs.iter_mut().enumerate() {
         if graph.output.get(index).is_some_and(declared::lacks_shape) {
             output.shape = inferred_shape(&plan, index)?;
@@ -138,6 +140,13 @@ fn load(file: &ModelFile) -> Result<TractModel, LoadError> {
         outputs,
         names,
     })
+}
+
+fn graph_of(proto: &pb::ModelProto) -> Result<&pb::GraphProto, LoadError> {
+    let graph = proto.graph.as_ref();
+    graph
+        .filter(|graph| !graph.output.is_empty())
+        .ok_or_else(|| LoadError::Invalid("it has no graph with an output".to_owned()))
 }
 
 /// The shape of an output that declares none, as tract has inferred it.
@@ -152,9 +161,8 @@ fn prepare(
     tract: &Onnx,
     proto: &pb::ModelProto,
     graph: &pb::GraphProto,
-    file: &ModelFile,
+    folder: Option<&str>,
 ) -> TractResult<Arc<TypedRunnableModel>> {
-    let folder = file.path.parent().and_then(|folder| folder.to_str());
     let parsed = tract.parse(proto, folder)?;
     if !parsed.unresolved_inputs.is_empty() {
         tract_onnx::tract_core::internal::bail!(
