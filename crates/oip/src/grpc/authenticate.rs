@@ -43,7 +43,7 @@ impl Gate {
         let others = Routes::new(health::service(&door));
         Self(Arc::new(Inner {
             inference: InferenceService::server(&door),
-            others: reflection::add_to(others).prepare(),
+            others: reflection::add_to(others, &door).prepare(),
             door,
             origins,
         }))

@@ -44,17 +44,17 @@ impl Readiness {
         }
     }
 
-    /// The next status that differs from the one told last.
-    async fn changed(&self, service: &str, told: Option<ServingStatus>) -> ServingStatus {
+    /// The next status that differs from the one told last; none when the server stops.
+    async fn changed(&self, service: &str, told: Option<ServingStatus>) -> Option<ServingStatus> {
         loop {
             let status = self.of(service).await;
             if told != Some(status) {
-                return status;
+                return Some(status);
+            }
+            if self.is_draining() {
+                return None;
             }
             tokio::time::sleep(EVERY).await;
-            if self.is_draining() {
-                return status;
-            }
         }
     }
 
@@ -101,12 +101,16 @@ type Watch = Option<(Readiness, String, Option<ServingStatus>)>;
 fn next(watch: Watch) -> BoxFuture<'static, Option<(Result<HealthCheckResponse, Status>, Watch)>> {
     Box::pin(async move {
         let (health, service, told) = watch?;
-        let status = health.changed(&service, told).await;
-        if told == Some(status) && health.is_draining() {
-            let status = respond::status(&Error::unavailable("the server is shutting down"));
-            return Some((Err(status), None));
+        match health.changed(&service, told).await {
+            Some(status) => {
+                let watch = Some((health, service, Some(status)));
+                Some((Ok(answer(status)), watch))
+            }
+            None => {
+                let error = Error::unavailable("the server is shutting down");
+                Some((Err(respond::status(&error)), None))
+            }
         }
-        Some((Ok(answer(status)), Some((health, service, Some(status)))))
     })
 }
 

@@ -7,7 +7,8 @@
 //! | `codec` | looks over a message, then decodes it |
 //! | `service` | every call: authorize, ask the pipeline, encode |
 //! | `stream` | inferences over one stream |
-//! | `health`, `reflection` | `grpc.health.v1`, and reflection in two versions |
+//! | `health` | `grpc.health.v1` |
+//! | `reflection`, `descriptors` | reflection in two versions |
 //! | `respond` | errors as statuses, by the one table |
 //!
 //! The generated stubs are served without tonic's own server, which enforces `grpc-timeout` by
@@ -15,6 +16,7 @@
 
 mod authenticate;
 mod codec;
+mod descriptors;
 mod health;
 mod message;
 mod methods;

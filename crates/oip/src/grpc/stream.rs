@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::stream;
 use oip_core::dataplane::Phase;
-use oip_core::{Caller, execute};
+use oip_core::{Caller, Dataplane, execute};
 use oip_protocol::Error;
 use oip_protocol::proto::generated::{
     ModelInferRequest, ModelInferResponse, ModelStreamInferResponse,
@@ -21,9 +21,11 @@ use super::{codec, respond};
 /// How often a stream that waits for its caller looks whether the server stops.
 const EVERY: Duration = Duration::from_millis(500);
 
-/// The answers of one stream.
-pub(super) type Answers =
-    Pin<Box<dyn Stream<Item = Result<ModelStreamInferResponse, Status>> + Send>>;
+/// A stream of answers.
+pub(super) type Boxed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// The answers of one stream of inferences.
+pub(super) type Answers = Boxed<ModelStreamInferResponse>;
 
 /// Answers the requests of a stream one after the other. What is wrong with one of them stands
 /// in its own answer; the stream ends when the caller ends it, when what comes is no message, at
@@ -86,17 +88,27 @@ impl Talk {
     async fn request(&mut self) -> Result<Option<ModelInferRequest>, Status> {
         let door = Arc::clone(&self.service.door);
         let dataplane = Arc::clone(&door.dataplane);
-        let message = codec::DOOR.scope(door, self.requests.message());
-        tokio::pin!(message);
-        loop {
-            match tokio::time::timeout(EVERY, &mut message).await {
-                Ok(request) => return request.map_err(respond::by_the_table),
-                Err(_) if dataplane.phase() == Phase::Draining => {
-                    let error = Error::unavailable("the server is shutting down");
-                    return Err(respond::status(&error));
-                }
-                Err(_) => {}
+        let message = next_message(&dataplane, &mut self.requests);
+        codec::DOOR.scope(door, message).await
+    }
+}
+
+/// The next message of a stream; none at its end. A stream that waits for its caller ends when
+/// the server stops, so that it does not hold that up.
+pub(super) async fn next_message<T>(
+    dataplane: &Dataplane,
+    messages: &mut Streaming<T>,
+) -> Result<Option<T>, Status> {
+    let message = messages.message();
+    tokio::pin!(message);
+    loop {
+        match tokio::time::timeout(EVERY, &mut message).await {
+            Ok(message) => return message.map_err(respond::by_the_table),
+            Err(_) if dataplane.phase() == Phase::Draining => {
+                let error = Error::unavailable("the server is shutting down");
+                return Err(respond::status(&error));
             }
+            Err(_) => {}
         }
     }
 }

@@ -176,6 +176,9 @@ fn silent() -> axum::body::Body {
     axum::body::Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>())
 }
 
+mod access;
+mod streams;
+
 #[tokio::test]
 async fn an_answer_has_the_form_of_its_request() {
     let mut client = GrpcInferenceServiceClient::new(open().await);
@@ -235,15 +238,6 @@ async fn what_is_no_grpc_is_refused_as_http() {
     let response = ask(&door, json).await;
     assert_eq!(response.status(), 415);
     assert_eq!(response.headers()["content-type"], "application/json");
-}
-
-#[tokio::test]
-async fn a_page_of_another_origin_is_refused() {
-    let mut request = post(&infer_path(), silent());
-    let origin = "http://evil.example".parse().unwrap();
-    request.headers_mut().insert("origin", origin);
-    let status = status(ask(&open().await, request).await).await;
-    assert_eq!(status.code(), Code::PermissionDenied);
 }
 
 #[tokio::test]
@@ -352,90 +346,6 @@ async fn a_deadline_that_runs_out_is_deadline_exceeded_in_the_model_and_in_the_m
 }
 
 #[tokio::test]
-async fn a_stranger_is_refused_before_the_message_is_read_and_the_policy_asked() {
-    let (door, asked) = guarded().await;
-    for method in [
-        "ModelInfer",
-        "ModelMetadata",
-        "RepositoryModelLoad",
-        "ModelStreamInfer",
-    ] {
-        let response = ask(&door, post(&format!("/{SERVICE}/{method}"), silent())).await;
-        assert_eq!(
-            status(response).await.code(),
-            Code::Unauthenticated,
-            "{method}"
-        );
-    }
-    let mut request = post(&infer_path(), silent());
-    request
-        .headers_mut()
-        .insert("authorization", "Bearer you".parse().unwrap());
-    let refused = status(ask(&door, request).await).await;
-    assert_eq!(refused.code(), Code::Unauthenticated);
-    assert_eq!(asked.load(Relaxed), 0);
-}
-
-#[tokio::test]
-async fn who_may_not_is_denied_whatever_the_message_says_of_the_tensors() {
-    let (door, _) = guarded().await;
-    let mut message = floats("secret", ContentsForm::Raw);
-    message.raw_input_contents.clear();
-    for (model, code) in [
-        ("secret", Code::PermissionDenied),
-        ("m", Code::InvalidArgument),
-    ] {
-        message.model_name = model.into();
-        let mut request = post(&infer_path(), framed(&message.encode_to_vec()));
-        request
-            .headers_mut()
-            .insert("authorization", "Bearer me".parse().unwrap());
-        assert_eq!(status(ask(&door, request).await).await.code(), code);
-    }
-}
-
-#[tokio::test]
-async fn probes_are_open_and_reflection_is_not() {
-    let (door, asked) = guarded().await;
-    for path in [
-        format!("/{SERVICE}/ServerLive"),
-        format!("/{SERVICE}/ServerReady"),
-        "/grpc.health.v1.Health/Check".to_owned(),
-    ] {
-        let response = ask(&door, post(&path, framed(b""))).await;
-        assert_eq!(status(response).await.code(), Code::Ok, "{path}");
-    }
-    assert_eq!(asked.load(Relaxed), 0);
-    for version in ["v1", "v1alpha"] {
-        let path = format!("/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo");
-        let response = ask(&door, post(&path, silent())).await;
-        assert_eq!(
-            status(response).await.code(),
-            Code::Unauthenticated,
-            "{path}"
-        );
-    }
-}
-
-#[tokio::test]
-async fn by_policy_probes_are_for_those_who_may() {
-    let access = Access::new(Arc::new(Strict::default()), Arc::new(Strict::default()));
-    let options = DoorOptions {
-        probes_by_policy: true,
-        ..DoorOptions::default()
-    };
-    let door = door_of(access, options).await;
-    let path = "/grpc.health.v1.Health/Check";
-    let response = ask(&door, post(path, framed(b""))).await;
-    assert_eq!(status(response).await.code(), Code::Unauthenticated);
-    let mut request = post(path, framed(b""));
-    request
-        .headers_mut()
-        .insert("authorization", "Bearer me".parse().unwrap());
-    assert_eq!(status(ask(&door, request).await).await.code(), Code::Ok);
-}
-
-#[tokio::test]
 async fn a_model_that_is_not_there_is_not_ready_and_not_found() {
     let mut client = GrpcInferenceServiceClient::new(open().await);
     let mut ready = async |name: &str| {
@@ -519,40 +429,4 @@ async fn a_full_queue_says_when_to_come_back() {
         .unwrap_err();
     assert_eq!(error.code(), Code::ResourceExhausted);
     assert_eq!(error.metadata().get("retry-after").unwrap(), "3");
-}
-
-#[tokio::test]
-async fn a_stream_answers_each_request_in_order_and_goes_on_after_a_failure() {
-    let mut client = GrpcInferenceServiceClient::new(open().await);
-    let mut bad = floats("m", ContentsForm::Raw);
-    bad.raw_input_contents.clear();
-    let requests = [
-        floats("m", ContentsForm::Typed),
-        bad,
-        floats("n", ContentsForm::Raw),
-    ];
-    let answers = client
-        .model_stream_infer(stream::iter(requests))
-        .await
-        .unwrap();
-    let answers: Vec<_> = answers.into_inner().collect().await;
-    let answers: Vec<_> = answers.into_iter().map(Result::unwrap).collect();
-    let messages: Vec<bool> = answers.iter().map(|a| a.error_message.is_empty()).collect();
-    assert_eq!(messages, [true, false, true]);
-    let responses: Vec<_> = answers
-        .iter()
-        .map(|a| a.infer_response.as_ref().unwrap())
-        .collect();
-    assert_eq!(responses[1].id, "7", "a failure carries its request's id");
-    assert_eq!(responses[2].model_name, "n");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_stream_ends_at_its_deadline() {
-    let mut client = GrpcInferenceServiceClient::new(open().await);
-    let mut request = tonic::Request::new(stream::pending());
-    request.set_timeout(Duration::from_millis(50));
-    let answers = client.model_stream_infer(request).await.unwrap();
-    let error = answers.into_inner().message().await.unwrap_err();
-    assert_eq!(error.code(), Code::DeadlineExceeded);
 }

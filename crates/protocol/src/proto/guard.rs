@@ -342,5 +342,4 @@ fn within(mut fault: DecodeError, outer: impl Display) -> DecodeError {
 }
 
 #[cfg(test)]
-#[path = "guard_tests.rs"]
 mod tests;
