@@ -1,0 +1,8 @@
+//! The doors over real sockets. One binary, as linking is what takes long.
+
+mod drain;
+mod errors;
+mod http;
+mod lab;
+mod limits;
+mod parity;
