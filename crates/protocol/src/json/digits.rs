@@ -3,8 +3,9 @@
 //!
 //! The floats are Schubfach's (Raffaello Giulietti, "The Schubfach way to render doubles"): three
 //! products with a power of ten tell which of the few candidates lies within the interval that
-//! rounds to the float. It works for any width of up to 24 bits, so `FP16` and `BF16` come out as
-//! short as they can be, and not as the `FP32` they would widen to.
+//! rounds to the float. `FP16` and `BF16` are written as the `FP32` of the same value: callers read
+//! them into wider floats, and fewer digits, though enough to come back, would be another number
+//! there (65504 would read as 65500).
 
 use std::hint::select_unpredictable;
 
@@ -27,44 +28,47 @@ struct Decimal {
     exponent: i32,
 }
 
-/// A float of up to 24 bits that is written as JSON.
+/// A float of up to 32 bits that is written as JSON.
 pub(super) trait ShortFloat: Copy {
     /// Its parts; `None` when it is not finite.
     fn parts(self) -> Option<Binary>;
 }
 
-macro_rules! short_floats {
-    ($($float:ty: $bits:ty, $fraction_bits:literal fraction bits, bias $bias:literal;)*) => {
-        $(impl ShortFloat for $float {
-            #[inline(always)]
-            fn parts(self) -> Option<Binary> {
-                const FRACTION: $bits = (1 << $fraction_bits) - 1;
-                const EXPONENT: $bits = <$bits>::MAX >> 1 >> $fraction_bits;
-                let bits = self.to_bits();
-                let fraction = bits & FRACTION;
-                let exponent = bits >> $fraction_bits & EXPONENT;
-                if exponent == EXPONENT {
-                    return None;
-                }
-                let negative = bits >> (<$bits>::BITS - 1) == 1;
-                let hidden: $bits = if exponent == 0 { 0 } else { FRACTION + 1 };
-                Some(Binary {
-                    negative,
-                    significand: u32::from(fraction | hidden),
-                    exponent: i32::try_from(exponent.max(1)).unwrap_or_default()
-                        - $bias
-                        - $fraction_bits,
-                    lower_is_closer: fraction == 0 && exponent > 1,
-                })
-            }
-        })*
-    };
+impl ShortFloat for f32 {
+    #[inline(always)]
+    fn parts(self) -> Option<Binary> {
+        const FRACTION_BITS: i32 = 23;
+        const FRACTION: u32 = (1 << FRACTION_BITS) - 1;
+        const EXPONENT: u32 = 0xff;
+        const BIAS: i32 = 127;
+        let bits = self.to_bits();
+        let fraction = bits & FRACTION;
+        let exponent = bits >> FRACTION_BITS & EXPONENT;
+        if exponent == EXPONENT {
+            return None;
+        }
+        let hidden = if exponent == 0 { 0 } else { FRACTION + 1 };
+        Some(Binary {
+            negative: bits >> 31 == 1,
+            significand: fraction | hidden,
+            exponent: i32::try_from(exponent.max(1)).unwrap_or_default() - BIAS - FRACTION_BITS,
+            lower_is_closer: fraction == 0 && exponent > 1,
+        })
+    }
 }
 
-short_floats! {
-    f32: u32, 23 fraction bits, bias 127;
-    f16: u16, 10 fraction bits, bias 15;
-    bf16: u16, 7 fraction bits, bias 127;
+impl ShortFloat for f16 {
+    #[inline(always)]
+    fn parts(self) -> Option<Binary> {
+        f32::from(self).parts()
+    }
+}
+
+impl ShortFloat for bf16 {
+    #[inline(always)]
+    fn parts(self) -> Option<Binary> {
+        f32::from(self).parts()
+    }
 }
 
 /// The least power of ten in [`POWERS`].
