@@ -2,6 +2,8 @@
 //!
 //! Write a [`ModelHandler`] and hand it to a [`Server`].
 mod blocking;
+#[cfg(feature = "client")]
+pub mod client;
 pub mod config;
 pub mod door;
 pub mod grpc;

@@ -76,6 +76,14 @@ impl Dataplane {
         Ok(loaded)
     }
 
+    /// What the metrics are made of: the statistics of every model that is ready or was asked.
+    ///
+    /// # Errors
+    /// None yet.
+    pub async fn metrics(&self, _permit: Permit<actions::Metrics>) -> Result<Vec<ModelStatistics>> {
+        Ok(self.with_loaded(self.statistics.read(None)).await)
+    }
+
     /// Adds a row of zeros for each model that is ready and was never asked.
     async fn with_loaded(&self, mut statistics: Vec<ModelStatistics>) -> Vec<ModelStatistics> {
         for entry in self.models.index().await.unwrap_or_default() {

@@ -25,8 +25,6 @@ struct Ready {
 struct ModelReady<'a> {
     name: &'a str,
     ready: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<String>,
 }
 
 /// Whether the server lives.
@@ -64,12 +62,13 @@ pub(super) async fn model(arrived: &mut Arrived) -> Result<Reply> {
     let Some(model) = &arrived.model else {
         return Err(Error::malformed("this needs the name of a model"));
     };
-    let body = ModelReady {
+    if !ready {
+        return Err(Error::unavailable(format!("{model} is not ready")));
+    }
+    Reply::json(&ModelReady {
         name: &model.name,
         ready,
-        error: (!ready).then(|| format!("{model} is not ready")),
-    };
-    answer(ready, &body)
+    })
 }
 
 fn answer(well: bool, body: &impl Serialize) -> Result<Reply> {

@@ -24,6 +24,7 @@ mod health;
 mod infer;
 mod linger;
 mod metadata;
+mod metrics;
 mod openapi;
 mod repository;
 mod respond;

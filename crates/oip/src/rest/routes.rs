@@ -12,7 +12,9 @@ use percent_encoding::percent_decode_str;
 
 use super::openapi::operations::{self, Operation};
 use super::respond::Reply;
-use super::{Arrived, config, docs_ui, health, infer, metadata, openapi, repository, statistics};
+use super::{
+    Arrived, config, docs_ui, health, infer, metadata, metrics, openapi, repository, statistics,
+};
 
 /// What answers a route.
 type Call = for<'a> fn(&'a mut Arrived) -> BoxFuture<'a, Result<Reply>>;
@@ -80,6 +82,8 @@ pub(super) static ROUTES: &[Route] = routes! {
         Some(Action::Load), repository::load, Some(&operations::LOAD);
     POST "/v2/repository/models/{model_name}/unload"
         Some(Action::Unload), repository::unload, Some(&operations::UNLOAD);
+    GET "/metrics"
+        Some(Action::Metrics), metrics::metrics, Some(&operations::METRICS);
     GET "/openapi.json"
         Some(Action::Openapi), openapi::openapi, Some(&operations::OPENAPI);
     GET "/docs"

@@ -12,7 +12,9 @@ async fn a_request_in_flight_is_answered_and_an_idle_connection_does_not_hold_th
     let server = lab::start().await;
     let address = server.rest_address();
     let mut idle = TcpStream::connect(address).await.unwrap();
-    idle.write_all(b"GET /v2/health/live HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    idle.write_all(b"GET /v2/health/live HTTP/1.1\r\nhost: x\r\n\r\n")
+        .await
+        .unwrap();
     let mut answer = [0; 16];
     idle.read_exact(&mut answer).await.unwrap();
     let silent = TcpStream::connect(address).await.unwrap();

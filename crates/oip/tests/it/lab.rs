@@ -21,7 +21,13 @@ impl ModelHandler for Lab {
         match call.model().name.as_str() {
             "free" => return Ok(InferResponse::new(request.inputs)),
             "panics" => panic!("as it was told to"),
-            "lies" => return Ok(InferResponse::new([Tensor::from_vec("y", [1], vec![1_u8])?])),
+            "lies" => {
+                return Ok(InferResponse::new([Tensor::from_vec(
+                    "y",
+                    [1],
+                    vec![1_u8],
+                )?]));
+            }
             "refuses" => return Err(Error::does_not_fit("x is too cold")),
             "slow" => tokio::time::sleep(Duration::from_millis(400)).await,
             "silent" => return Err(Error::not_implemented("not written yet")),

@@ -12,7 +12,9 @@ async fn hasty() -> TestServer {
     limits.header_timeout = Duration::from_millis(300);
     limits.header_bytes = 1000;
     limits.connections = 4;
-    TestServer::start(lab::server().connections(limits)).await.unwrap()
+    TestServer::start(lab::server().connections(limits))
+        .await
+        .unwrap()
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! One table of cases through both doors: equal outcome, equal tensors.
 
-use oip::grpc::client::GrpcInferenceServiceClient;
+use oip::grpc::generated_client::grpc_inference_service_client::GrpcInferenceServiceClient;
 use oip::testing::TestServer;
 use oip::{InferRequest, InferResponse, ModelRef, ParameterValue, RequestedOutput, Tensor};
 use oip_protocol::proto::{self, ContentsForm};
@@ -59,31 +59,112 @@ fn cases() -> Vec<Case> {
     let other = lab::x().with_name("w");
     use ErrorKind as K;
     vec![
-        case("a fitting request", "double", fits(), Ok(|response| {
-            doubled(response) && response.id.as_deref() == Some("42") && response.outputs.len() == 1
-        })),
-        case("an empty batch", "double", InferRequest::new([empty]).output("y"), Ok(|response| {
-            response.output("y").is_some_and(|y| y.shape().dims() == [0, 2])
-        })),
-        case("bytes as base64", "double", with(requested("text", "content_type", "base64")), Ok(|r| {
-            r.output("text").is_some_and(|text| text.strings() == Ok(vec!["/wA="]))
-        })),
-        case("the largest of a row", "double", with(requested("y", "classification", 1_i64)), Ok(|r| {
-            r.output("y").is_some_and(|y| y.strings() == Ok(vec!["2.000000:0"]))
-        })),
-        case("another datatype", "double", InferRequest::new([ints]), Err(K::DoesNotFit)),
-        case("another shape", "double", InferRequest::new([wide]), Err(K::DoesNotFit)),
-        case("another name", "double", InferRequest::new([other]), Err(K::DoesNotFit)),
-        case("an input twice", "double", InferRequest::new([lab::x(), lab::x()]), Err(K::DoesNotFit)),
-        case("an unknown output", "double", fits().output("q"), Err(K::DoesNotFit)),
-        case("an output twice", "double", fits().output("y"), Err(K::DoesNotFit)),
-        case("no classes", "double", with(requested("y", "classification", -1_i64)), Err(K::Malformed)),
+        case(
+            "a fitting request",
+            "double",
+            fits(),
+            Ok(|response| {
+                doubled(response)
+                    && response.id.as_deref() == Some("42")
+                    && response.outputs.len() == 1
+            }),
+        ),
+        case(
+            "an empty batch",
+            "double",
+            InferRequest::new([empty]).output("y"),
+            Ok(|response| {
+                response
+                    .output("y")
+                    .is_some_and(|y| y.shape().dims() == [0, 2])
+            }),
+        ),
+        case(
+            "bytes as base64",
+            "double",
+            with(requested("text", "content_type", "base64")),
+            Ok(|r| {
+                r.output("text")
+                    .is_some_and(|text| text.strings() == Ok(vec!["/wA="]))
+            }),
+        ),
+        case(
+            "the largest of a row",
+            "double",
+            with(requested("y", "classification", 1_i64)),
+            Ok(|r| {
+                r.output("y")
+                    .is_some_and(|y| y.strings() == Ok(vec!["2.000000:0"]))
+            }),
+        ),
+        case(
+            "another datatype",
+            "double",
+            InferRequest::new([ints]),
+            Err(K::DoesNotFit),
+        ),
+        case(
+            "another shape",
+            "double",
+            InferRequest::new([wide]),
+            Err(K::DoesNotFit),
+        ),
+        case(
+            "another name",
+            "double",
+            InferRequest::new([other]),
+            Err(K::DoesNotFit),
+        ),
+        case(
+            "an input twice",
+            "double",
+            InferRequest::new([lab::x(), lab::x()]),
+            Err(K::DoesNotFit),
+        ),
+        case(
+            "an unknown output",
+            "double",
+            fits().output("q"),
+            Err(K::DoesNotFit),
+        ),
+        case(
+            "an output twice",
+            "double",
+            fits().output("y"),
+            Err(K::DoesNotFit),
+        ),
+        case(
+            "no classes",
+            "double",
+            with(requested("y", "classification", -1_i64)),
+            Err(K::Malformed),
+        ),
         case("an unknown model", "nobody", fits(), Err(K::NotFound)),
-        case("a model that refuses", "refuses", fits(), Err(K::DoesNotFit)),
-        case("a model that panics", "panics", fits(), Err(K::HandlerFailed)),
+        case(
+            "a model that refuses",
+            "refuses",
+            fits(),
+            Err(K::DoesNotFit),
+        ),
+        case(
+            "a model that panics",
+            "panics",
+            fits(),
+            Err(K::HandlerFailed),
+        ),
         case("a model that lies", "lies", fits(), Err(K::HandlerFailed)),
-        case("a model without infer", "silent", fits(), Err(K::NotImplemented)),
-        case("a model whose load failed", "broken", fits(), Err(K::Unavailable)),
+        case(
+            "a model without infer",
+            "silent",
+            fits(),
+            Err(K::NotImplemented),
+        ),
+        case(
+            "a model whose load failed",
+            "broken",
+            fits(),
+            Err(K::Unavailable),
+        ),
     ]
 }
 
@@ -98,9 +179,14 @@ fn echoes() -> Vec<Case> {
                 None => Tensor::from_strings("t", [2], ["a", "é"]),
             };
             let request = InferRequest::new([tensor.expect("fits")]);
-            case(datatype.name(), "free", request, Ok(|response| {
-                response.outputs.len() == 1 && response.outputs[0].element_count() == 2
-            }))
+            case(
+                datatype.name(),
+                "free",
+                request,
+                Ok(|response| {
+                    response.outputs.len() == 1 && response.outputs[0].element_count() == 2
+                }),
+            )
         })
         .collect()
 }
@@ -137,7 +223,9 @@ async fn over_binary(server: &TestServer, case: &Case) -> (u16, Outcome) {
     let answer = http::request(server.rest_address(), "POST", &path, &headers, &body).await;
     let outcome = match answer.status {
         200 => {
-            let length = answer.header("inference-header-content-length").expect("a length");
+            let length = answer
+                .header("inference-header-content-length")
+                .expect("a length");
             let length = length.parse().expect("a number");
             let limits = DecodeLimits::default();
             let body = answer.body.clone().into();
@@ -201,7 +289,9 @@ async fn every_case_comes_to_the_same_through_every_door_and_form() {
 
 #[tokio::test]
 async fn one_port_serves_both_doors() {
-    let server = TestServer::start_on_one_port(lab::server()).await.expect("starts");
+    let server = TestServer::start_on_one_port(lab::server())
+        .await
+        .expect("starts");
     assert_eq!(server.rest_address(), server.grpc_address());
     let case = &cases()[0];
     assert_eq!(over_json(&server, case).await.0, 200);

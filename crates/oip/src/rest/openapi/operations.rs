@@ -151,7 +151,6 @@ pub(in crate::rest) const READY: Operation = Operation {
 /// Whether a model is ready.
 pub(in crate::rest) const MODEL_READY: Operation = Operation {
     failures: &[401, 403, 404, 503],
-    not_ready: Some("ModelReady"),
     ..reads(
         "modelReady",
         "health",
@@ -226,6 +225,18 @@ pub(in crate::rest) const CONFIG: Operation = Operation {
         json_of("ModelConfiguration", Some(examples::configuration)),
     )
 };
+
+/// The metrics.
+pub(in crate::rest) const METRICS: Operation = reads(
+    "metrics",
+    "extensions",
+    "What the statistics count, as Prometheus reads it",
+    Content {
+        media: "text/plain",
+        schema: "",
+        example: None,
+    },
+);
 
 /// This document.
 pub(in crate::rest) const OPENAPI: Operation = reads(

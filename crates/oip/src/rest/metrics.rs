@@ -1,0 +1,155 @@
+//! `/metrics`: what the statistics count, as Prometheus reads it.
+//!
+//! Source: Prometheus' text exposition format, version 0.0.4. Names and units are in
+//! `docs/metrics.md`.
+
+use std::fmt::Write as _;
+
+use bytes::Bytes;
+use http::HeaderValue;
+use oip_core::access::actions;
+use oip_protocol::{ModelStatistics, Result};
+
+use super::Arrived;
+use super::respond::Reply;
+
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+
+/// One metric: its name, its help, and its value for a model.
+struct Metric {
+    name: &'static str,
+    help: &'static str,
+    lines: &'static [Line],
+}
+
+/// One line of a metric: its further labels, and its value.
+struct Line {
+    labels: &'static str,
+    value: fn(&ModelStatistics) -> f64,
+}
+
+const fn line(labels: &'static str, value: fn(&ModelStatistics) -> f64) -> Line {
+    Line { labels, value }
+}
+
+fn count(count: u64) -> f64 {
+    count as f64
+}
+
+fn seconds(ns: u64) -> f64 {
+    ns as f64 / 1e9
+}
+
+const METRICS: [Metric; 4] = [
+    Metric {
+        name: "oip_inference_requests_total",
+        help: "Inference requests that were answered or failed.",
+        lines: &[
+            line(",outcome=\"success\"", |model| count(model.success.count)),
+            line(",outcome=\"failure\"", |model| count(model.fail.count)),
+        ],
+    },
+    Metric {
+        name: "oip_inferences_total",
+        help: "Inferences made: a request of batch size 8 counts 8.",
+        lines: &[line("", |model| count(model.inference_count))],
+    },
+    Metric {
+        name: "oip_executions_total",
+        help: "Executions of a model.",
+        lines: &[line("", |model| count(model.execution_count))],
+    },
+    Metric {
+        name: "oip_inference_seconds_total",
+        help: "Time spent on requests that were answered, by part; request is all of it.",
+        lines: &[
+            line(",part=\"request\"", |model| seconds(model.success.ns)),
+            line(",part=\"queue\"", |model| seconds(model.queue.ns)),
+            line(",part=\"compute_input\"", |model| {
+                seconds(model.compute_input.ns)
+            }),
+            line(",part=\"compute_infer\"", |model| {
+                seconds(model.compute_infer.ns)
+            }),
+            line(",part=\"compute_output\"", |model| {
+                seconds(model.compute_output.ns)
+            }),
+        ],
+    },
+];
+
+/// The metrics of every model that is ready or was asked.
+pub(super) async fn metrics(arrived: &mut Arrived) -> Result<Reply> {
+    let permit = arrived.permit::<actions::Metrics>().await?;
+    let dataplane = &arrived.rest.door.dataplane;
+    let text = write(&dataplane.metrics(permit).await?, dataplane.ready().await);
+    Ok(Reply::of(TEXT, vec![Bytes::from(text)]))
+}
+
+fn write(models: &[ModelStatistics], ready: bool) -> String {
+    let mut text = String::new();
+    let _ = writeln!(
+        text,
+        "# HELP oip_ready Whether the server is ready: 1 or 0."
+    );
+    let _ = writeln!(
+        text,
+        "# TYPE oip_ready gauge\noip_ready {}",
+        u8::from(ready)
+    );
+    for metric in METRICS {
+        let name = metric.name;
+        let _ = writeln!(text, "# HELP {name} {}\n# TYPE {name} counter", metric.help);
+        for model in models {
+            let (label, version) = (escape(&model.name), escape(&model.version));
+            for line in metric.lines {
+                let (labels, value) = (line.labels, (line.value)(model));
+                let _ = writeln!(
+                    text,
+                    "{name}{{model=\"{label}\",version=\"{version}\"{labels}}} {value}"
+                );
+            }
+        }
+    }
+    text
+}
+
+/// A label's value as the format writes it.
+fn escape(value: &str) -> String {
+    value
+        .replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_has_a_line_for_each_outcome_and_its_name_is_escaped() {
+        let mut model = ModelStatistics {
+            name: "a\"b\n".into(),
+            version: "1".into(),
+            ..ModelStatistics::default()
+        };
+        model.success.add(1_500_000_000);
+        let text = write(&[model], true);
+        let line =
+            "oip_inference_requests_total{model=\"a\\\"b\\n\",version=\"1\",outcome=\"success\"} 1";
+        assert!(text.contains(line), "{text}");
+        assert!(text.contains("part=\"request\"} 1.5\n") && text.contains("oip_ready 1\n"));
+    }
+
+    #[test]
+    fn every_metric_is_in_the_documentation() {
+        let page = include_str!("../../../../docs/metrics.md");
+        for metric in METRICS {
+            assert!(
+                page.contains(&format!("`{}`", metric.name)),
+                "{}",
+                metric.name
+            );
+        }
+    }
+}
