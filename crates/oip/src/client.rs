@@ -12,7 +12,8 @@ use crate::grpc::generated_client::grpc_inference_service_client::GrpcInferenceS
 
 /// Asks an Open Inference Protocol server over gRPC: this one or any other.
 ///
-/// Tensors travel raw. Cloning shares the connection.
+/// Tensors travel raw and are slices of the message as it came, so they may lie unaligned: read them
+/// by [`Tensor::to_slice`](crate::Tensor::to_slice). Cloning shares the connection.
 ///
 /// ```no_run
 /// use oip::client::Client;
@@ -22,7 +23,7 @@ use crate::grpc::generated_client::grpc_inference_service_client::GrpcInferenceS
 /// let client = Client::connect("http://localhost:8081").await?;
 /// let flower = Tensor::from_vec("input", [1, 4], vec![5.1_f32, 3.5, 1.4, 0.2])?;
 /// let answer = client.infer(ModelRef::new("iris"), InferRequest::new([flower])).await?;
-/// assert_eq!(answer.output("label").unwrap().as_slice::<i64>(), Some(&[0][..]));
+/// assert_eq!(answer.output("label").unwrap().to_slice::<i64>()?, &[0][..]);
 /// # Ok(())
 /// # }
 /// ```

@@ -16,8 +16,8 @@ async fn the_client_reads_answers_and_errors_as_they_were_meant() {
         .infer(ModelRef::new("double"), request.clone())
         .await
         .unwrap();
-    let doubled = answer.output("y").and_then(Tensor::as_slice::<f32>);
-    assert_eq!(doubled, Some(&[2.0, -1.0][..]));
+    let doubled = answer.output("y").map(Tensor::to_slice::<f32>).unwrap();
+    assert_eq!(doubled.unwrap(), &[2.0, -1.0][..]);
     let metadata = client.metadata(ModelRef::new("double")).await.unwrap();
     assert_eq!(metadata.inputs[0].name, "x");
     assert!(client.ready(ModelRef::new("double")).await.unwrap());
