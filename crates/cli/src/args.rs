@@ -52,10 +52,34 @@ fn help(option: &ConfigOption) -> String {
     help
 }
 
+/// Adds the flags of some options, by their keys.
+pub(crate) fn with_some_options(command: Command, keys: &[&str]) -> Command {
+    let options = OPTIONS.iter().filter(|option| keys.contains(&option.key));
+    options.fold(command, |command, option| {
+        command.arg(flag(option, &option.flag()))
+    })
+}
+
 /// The environment of this process, and the flags that were given.
 pub(crate) fn sources(matches: &ArgMatches) -> Sources {
+    let sources = flags(matches, OPTIONS.iter());
+    match matches.get_one::<String>(FOLDER) {
+        Some(folder) => sources.with_flag("model-repository", folder.clone()),
+        None => sources,
+    }
+}
+
+/// The environment of this process, and the flags of [`with_some_options`] that were given.
+pub(crate) fn some_sources(matches: &ArgMatches, keys: &[&str]) -> Sources {
+    flags(
+        matches,
+        OPTIONS.iter().filter(|option| keys.contains(&option.key)),
+    )
+}
+
+fn flags(matches: &ArgMatches, options: impl Iterator<Item = &'static ConfigOption>) -> Sources {
     let mut sources = Sources::process();
-    for option in OPTIONS {
+    for option in options {
         for spelling in option.flag_spellings() {
             let values = matches.get_many::<String>(&spelling);
             for value in values.into_iter().flatten() {
@@ -63,8 +87,5 @@ pub(crate) fn sources(matches: &ArgMatches) -> Sources {
             }
         }
     }
-    match matches.get_one::<String>(FOLDER) {
-        Some(folder) => sources.with_flag("model-repository", folder.clone()),
-        None => sources,
-    }
+    sources
 }

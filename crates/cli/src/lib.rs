@@ -1,9 +1,12 @@
 //! The command line of `oip`.
 
+mod apikey;
 mod args;
+mod audit;
 mod bench;
 mod config;
 mod exit;
+mod policy;
 mod serve;
 
 use std::ffi::OsString;
@@ -26,6 +29,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     match matches.subcommand() {
         Some(("serve", matches)) => serve::run(matches),
         Some(("config", matches)) => config::run(matches),
+        Some(("apikey", matches)) => apikey::run(matches),
+        Some(("policy", matches)) => policy::run(matches),
+        Some(("audit", matches)) => audit::run(matches),
         Some(("bench", matches)) => bench::run(matches),
         Some((bench::CHILD, matches)) => bench::run_child(matches),
         _ => Exit::Usage,
@@ -37,6 +43,7 @@ Examples:
   oip serve models --auth-enabled false     serve every model in the folder 'models'
   oip serve models --port 9000              REST and gRPC on one port
   oip config                                what is configured, and where it comes from
+  oip policy explain --as alice infer iris  whether alice may run iris, and why
   oip bench                                 how fast it is on this machine
 
 Exit codes: 0 done, 1 failed, 2 asked wrongly (flags, configuration).";
@@ -50,6 +57,9 @@ fn command() -> Command {
         .arg_required_else_help(true)
         .subcommand(serve::command())
         .subcommand(config::command())
+        .subcommand(apikey::command())
+        .subcommand(policy::command())
+        .subcommand(audit::command())
         .subcommand(bench::command())
         .subcommand(bench::child_command())
 }

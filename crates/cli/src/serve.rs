@@ -54,6 +54,9 @@ pub(crate) fn run(matches: &ArgMatches) -> Exit {
         tracing::warn!("{warning}");
     }
     announce::accepted_without_effect(&config);
+    if !settings.auth_enabled {
+        announce::unused_without_authentication(&config);
+    }
     let (server, models) = match Server::from_settings(&settings) {
         Ok(made) => made,
         Err(error) => return fail(Exit::Usage, error),

@@ -6,6 +6,8 @@ mod blocking;
 pub mod client;
 pub mod config;
 pub mod door;
+#[cfg(feature = "auth")]
+pub mod gates;
 pub mod grpc;
 pub mod logging;
 pub mod rest;
@@ -14,6 +16,9 @@ pub mod server;
 pub mod testing;
 
 pub use door::{Door, DoorOptions};
+/// Who is asking and what they may do.
+#[cfg(feature = "auth")]
+pub use oip_auth as auth;
 pub use oip_core::{
     Access, Call, Caller, Dataplane, DefaultModelHandler, ModelHandler, access, content, models,
 };

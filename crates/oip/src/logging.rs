@@ -36,9 +36,12 @@ pub fn init(level: LogLevel, format: LogFormat) -> Result<LogControl, TryInitErr
     Ok(LogControl(handle))
 }
 
-/// Below `info` only our own crates speak: those of the libraries would drown them.
+/// Below `info` only our own crates speak: those of the libraries would drown them. Audit lines
+/// that go to the log are no matter of level.
 fn filter(level: LogLevel) -> EnvFilter {
     EnvFilter::new(match level {
+        LogLevel::Error => "error,oip::audit=info",
+        LogLevel::Warn => "warn,oip::audit=info",
         LogLevel::Debug => "info,oip=debug",
         LogLevel::Trace => "info,oip=trace",
         level => level.as_str(),

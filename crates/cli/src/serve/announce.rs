@@ -73,8 +73,19 @@ pub(super) fn warn_of_open_doors(settings: &Settings) {
              (auth_enabled = false)"
         ),
     }
-    if settings.auth_secret.is_some() || settings.auth_secret_file.is_some() {
-        tracing::warn!("a key for tokens is configured and not used: authentication is off");
+}
+
+/// Says which options were given that change nothing, as nobody is asked who they are.
+pub(super) fn unused_without_authentication(config: &Config) {
+    let given = config.entries().iter().filter(|entry| {
+        let key = entry.option.key;
+        let gates = ["auth_", "pdp", "policy_", "audit_"];
+        let concerns_gates = gates.iter().any(|prefix| key.starts_with(prefix));
+        entry.is_given() && concerns_gates && key != "auth_enabled"
+    });
+    let given: Vec<&str> = given.map(|entry| entry.option.key).collect();
+    if !given.is_empty() {
+        tracing::warn!("not used, as authentication is off: {}", given.join(", "));
     }
 }
 

@@ -1,13 +1,18 @@
 //! The built binary, from outside.
 
+mod access;
 mod architecture;
 mod bench;
 mod config;
 mod help;
 mod refusals;
+mod running;
 mod serving;
 
 use std::process::{Command, Output, Stdio};
+
+/// The models that the repository brings along.
+const MODELS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/models");
 
 /// The binary with these arguments and no settings of whoever runs the tests.
 fn oip(arguments: &[&str]) -> Command {

@@ -1,88 +1,10 @@
 //! Starts that succeed, and what they say.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
-use std::process::Child;
-use std::time::{Duration, Instant};
+use std::net::TcpStream;
 
+use super::running::{PATIENCE, Running};
 use super::*;
-
-const PATIENCE: Duration = Duration::from_secs(20);
-
-/// A running server that is ended whatever happens.
-struct Running {
-    child: Child,
-    /// What it said, up to and with the line that was waited for.
-    said: String,
-    rest: SocketAddr,
-}
-
-impl Running {
-    fn start(arguments: &[&str]) -> Self {
-        Self::start_in(arguments, &[], "REST  ")
-    }
-
-    /// Starts and waits for a line that contains `until`.
-    fn start_in(arguments: &[&str], environment: &[(&str, &str)], until: &str) -> Self {
-        let mut command = oip(&["serve", "--auth-enabled", "false"]);
-        command
-            .args(arguments)
-            .envs(environment.iter().copied())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let (mut said, mut rest) = (String::new(), None);
-        loop {
-            let line = lines.next().expect("it ended too early").unwrap();
-            said.push_str(&line);
-            said.push('\n');
-            if let Some((_, address)) = line.split_once("REST  http://") {
-                rest = address.parse().ok();
-            }
-            if line.contains(until) {
-                break;
-            }
-        }
-        // Somebody has to read the rest, or the server would wait for a reader.
-        std::thread::spawn(move || lines.for_each(drop));
-        let rest = rest.expect("the address of the REST door");
-        Self { child, said, rest }
-    }
-
-    fn signal(&self, signal: &str) {
-        let id = self.child.id().to_string();
-        let status = Command::new("kill").args([signal, &id]).status().unwrap();
-        assert!(status.success());
-    }
-
-    /// Waits for the end; returns the exit code and what was logged.
-    fn wait(mut self) -> (Option<i32>, String) {
-        let end = Instant::now() + PATIENCE;
-        let status = loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                break status;
-            }
-            assert!(Instant::now() < end, "it does not stop");
-            std::thread::sleep(Duration::from_millis(10));
-        };
-        let mut log = String::new();
-        self.child
-            .stderr
-            .take()
-            .unwrap()
-            .read_to_string(&mut log)
-            .unwrap();
-        (status.code(), log)
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 #[test]
 fn a_server_says_where_it_listens_and_ends_with_0_on_sigterm_and_sigint() {
@@ -155,9 +77,6 @@ fn a_watched_file_changes_what_can_change_and_says_what_needs_a_restart() {
         assert!(said, "{text}");
     }
 }
-
-/// The models that the repository brings along.
-const MODELS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/models");
 
 #[test]
 fn the_start_says_what_is_served_and_how_to_try_it() {

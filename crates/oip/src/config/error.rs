@@ -65,19 +65,11 @@ pub enum ConfigError {
     /// Authentication is on and there is nothing to authenticate with.
     #[error(
         "auth_enabled is true ({origin}) and there is no key to check callers with: set auth_secret \
-         (--auth-secret, OIP_AUTH_SECRET) or auth_secret_file, or switch authentication off with \
-         auth_enabled = false (--auth-enabled false), which lets everyone do everything"
+         (OIP_AUTH_SECRET), auth_secret_file, auth_key_file, auth_jwks_file, auth_jwks_url, \
+         auth_issuer or auth_api_keys_file, or switch authentication off with auth_enabled = false \
+         (--auth-enabled false), which lets everyone do everything"
     )]
     NoKey {
-        /// Where `auth_enabled` came from.
-        origin: Origin,
-    },
-    /// Authentication is on, and this version has none.
-    #[error(
-        "auth_enabled is true ({origin}) and this version cannot authenticate yet; it does not start \
-         open to everyone either: auth_enabled = false (--auth-enabled false) does that on purpose"
-    )]
-    NoAuthentication {
         /// Where `auth_enabled` came from.
         origin: Origin,
     },

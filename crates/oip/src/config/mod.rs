@@ -11,12 +11,17 @@
 //! Command line > environment > `oip.properties` > default. At one level our name is stronger
 //! than the original's.
 
+#[macro_use]
+mod words;
+
+mod access;
 mod encrypted;
 mod error;
 mod expand;
 mod nearest;
 mod options;
 mod properties;
+mod reader;
 #[cfg(test)]
 mod reference;
 mod secret;
@@ -28,6 +33,7 @@ mod watch;
 
 use std::path::{Path, PathBuf};
 
+pub use access::{AccessSettings, PdpKind};
 pub use error::ConfigError;
 pub use options::{ConfigOption, Group, OPTIONS, Standing, option};
 pub use secret::Secret;
@@ -140,6 +146,14 @@ impl Config {
     /// that this version does not implement.
     pub fn settings(&self) -> Result<Settings, ConfigError> {
         Settings::new(self)
+    }
+
+    /// The part of them that says who may come in and who decides, whether or not there is a key.
+    ///
+    /// # Errors
+    /// [`ConfigError`]: options that do not go together.
+    pub fn access(&self) -> Result<AccessSettings, ConfigError> {
+        AccessSettings::new(self)
     }
 }
 

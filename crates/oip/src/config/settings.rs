@@ -1,17 +1,18 @@
 //! The typed settings of one server.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use oip_protocol::json::NonFinite;
 
+use super::Config;
+use super::access::AccessSettings;
 use super::error::ConfigError;
 use super::options::Standing;
-use super::secret::Secret;
+use super::reader::Reader;
 use super::source::Surroundings;
-use super::value::Value;
-use super::{Config, Entry};
+use crate::door::Network;
 
 /// Where the doors listen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,27 +48,6 @@ impl Listen {
             Self::One(address) | Self::RestOnly(address) => !address.ip().is_loopback(),
         }
     }
-}
-
-/// A set of words that an option takes, as a type.
-macro_rules! words {
-    ($(#[$doc:meta])* $name:ident { $($(#[$each:meta])* $variant:ident = $word:literal,)+ }) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub enum $name { $($(#[$each])* $variant,)+ }
-
-        impl $name {
-            /// The word for it.
-            #[must_use]
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $word,)+ }
-            }
-
-            fn of(word: &str) -> Option<Self> {
-                match word { $($word => Some(Self::$variant),)+ _ => None }
-            }
-        }
-    };
 }
 
 words! {
@@ -151,12 +131,11 @@ pub struct Settings {
     pub log_level: LogLevel,
     pub log_format: LogFormat,
     pub auth_enabled: bool,
-    pub auth_secret: Option<Secret>,
-    pub auth_secret_file: Option<PathBuf>,
-    pub auth_algorithm: String,
-    pub pdp_url: Option<String>,
+    /// In force where `auth_enabled` is true.
+    pub access: AccessSettings,
     /// Whether probes are decided by the policy (`probe_access = policy`).
     pub probes_by_policy: bool,
+    pub trusted_proxies: Vec<Network>,
 }
 
 impl Settings {
@@ -193,25 +172,20 @@ impl Settings {
             log_level: log_level(config),
             log_format: read.word("log_format", LogFormat::of),
             auth_enabled: read.bool("auth_enabled"),
-            auth_secret: read.secret("auth_secret"),
-            auth_secret_file: read.path("auth_secret_file"),
-            auth_algorithm: read.text("auth_algorithm").unwrap_or_default(),
-            pdp_url: read.text("pdp_url"),
+            access: config.access()?,
             probes_by_policy: read.text("probe_access").as_deref() == Some("policy"),
+            trusted_proxies: networks(&read)?,
         };
         settings.check_authentication(&read)?;
         Ok(settings)
     }
 
     fn check_authentication(&self, read: &Reader<'_>) -> Result<(), ConfigError> {
-        if !self.auth_enabled {
-            return Ok(());
-        }
-        let origin = read.entry("auth_enabled").origin.clone();
-        let has_key = self.auth_secret.is_some() || self.auth_secret_file.is_some();
-        match has_key {
-            false => Err(ConfigError::NoKey { origin }),
-            true => Err(ConfigError::NoAuthentication { origin }),
+        match self.auth_enabled && !self.access.has_key() {
+            true => Err(ConfigError::NoKey {
+                origin: read.entry("auth_enabled").origin.clone(),
+            }),
+            false => Ok(()),
         }
     }
 }
@@ -327,77 +301,14 @@ fn header_names(read: &Reader<'_>) -> Result<Vec<String>, ConfigError> {
     }
 }
 
-/// Takes values out of a configuration by the key and the kind of their option. A test reads
-/// every key, so a wrong one here does not get past it.
-struct Reader<'a>(&'a Config);
-
-impl Reader<'_> {
-    fn entry(&self, key: &str) -> &Entry {
-        let mut entries = self.0.entries.iter();
-        match entries.find(|entry| entry.option.key == key) {
-            Some(entry) => entry,
-            None => unreachable!("the table has no option {key}"),
-        }
-    }
-
-    fn bool(&self, key: &str) -> bool {
-        matches!(self.entry(key).value, Value::Bool(true))
-    }
-
-    fn number(&self, key: &str) -> usize {
-        match self.entry(key).value {
-            Value::Number(number) => usize::try_from(number).unwrap_or(usize::MAX),
-            _ => 0,
-        }
-    }
-
-    fn port(&self, key: &str) -> u16 {
-        u16::try_from(self.number(key)).unwrap_or(0)
-    }
-
-    fn duration(&self, key: &str) -> Duration {
-        match self.entry(key).value {
-            Value::Duration(duration) => duration,
-            _ => Duration::ZERO,
-        }
-    }
-
-    fn address(&self, key: &str) -> IpAddr {
-        match self.entry(key).value {
-            Value::Address(address) => address,
-            _ => IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
-        }
-    }
-
-    fn text(&self, key: &str) -> Option<String> {
-        match &self.entry(key).value {
-            Value::Text(text) => Some(text.clone()),
-            _ => None,
-        }
-    }
-
-    fn path(&self, key: &str) -> Option<PathBuf> {
-        self.text(key).map(PathBuf::from)
-    }
-
-    fn list(&self, key: &str) -> Vec<String> {
-        match &self.entry(key).value {
-            Value::List(items) => items.clone(),
-            _ => Vec::new(),
-        }
-    }
-
-    fn secret(&self, key: &str) -> Option<Secret> {
-        match &self.entry(key).value {
-            Value::Secret(secret) => Some(secret.clone()),
-            _ => None,
-        }
-    }
-
-    fn word<T>(&self, key: &str, of: impl Fn(&str) -> Option<T>) -> T {
-        match self.text(key).as_deref().and_then(of) {
-            Some(word) => word,
-            None => unreachable!("the words of {key} are those of its kind"),
-        }
-    }
+fn networks(read: &Reader<'_>) -> Result<Vec<Network>, ConfigError> {
+    let networks = read.list("trusted_proxies").into_iter().map(|text| {
+        text.parse().map_err(|()| ConfigError::Value {
+            key: "trusted_proxies",
+            shown: format!("'{}'", super::excerpt(&text)),
+            origin: read.entry("trusted_proxies").origin.clone(),
+            allowed: "IP addresses and networks such as 10.0.0.0/8, separated by commas".to_owned(),
+        })
+    });
+    networks.collect()
 }

@@ -5,11 +5,11 @@
 
 use super::options::ConfigOption;
 use super::options::Group::{
-    Addresses, Compatibility, Limits, Logging, Models, Requests, Security, Stopping,
+    Addresses, Compatibility, Limits, Logging, Models, Requests, Stopping,
 };
-use super::value::Kind::{
-    Bool, Choice, Count, Duration, Host, HttpUrl, List, Path, Port, Size, Text,
-};
+use super::value::Kind::{Bool, Choice, Count, Duration, Host, List, Path, Port, Size, Text};
+
+mod security;
 
 const fn new(
     group: super::options::Group,
@@ -26,8 +26,29 @@ const ANY: super::value::Kind = Count { least: 0 };
 /// A whole number of which there must be one.
 const SOME: super::value::Kind = Count { least: 1 };
 
-/// Every option, by group.
-pub static OPTIONS: &[ConfigOption] = &[
+/// Every option.
+pub static OPTIONS: &[ConfigOption] =
+    &together::<{ GENERAL.len() + security::SECURITY.len() }>(GENERAL, security::SECURITY);
+
+/// Two tables as one.
+const fn together<const N: usize>(
+    first: &[ConfigOption],
+    second: &[ConfigOption],
+) -> [ConfigOption; N] {
+    let mut all = [first[0]; N];
+    let mut n = 0;
+    while n < N {
+        all[n] = match n < first.len() {
+            true => first[n],
+            false => second[n - first.len()],
+        };
+        n += 1;
+    }
+    all
+}
+
+/// All that is not about security.
+const GENERAL: &[ConfigOption] = &[
     new(
         Addresses,
         "rest_host",
@@ -279,200 +300,6 @@ pub static OPTIONS: &[ConfigOption] = &[
         "text",
         "Form of a log line.",
     ),
-    new(
-        Security,
-        "auth_enabled",
-        Bool,
-        "true",
-        "Whether callers are authenticated and authorized. Without a key the server refuses to \
-         start.",
-    )
-    .also(&["AUTH_ENABLED"], &[], &[]),
-    new(
-        Security,
-        "auth_secret",
-        Text,
-        "",
-        "The shared secret (HS*) or PEM public key (RS*, PS*, ES*, EdDSA) of bearer tokens. Rather \
-         in the environment or a file than on the command line, which other users can read.",
-    )
-    .also(&["AUTH_SECRET"], &[], &[])
-    .secret(),
-    new(
-        Security,
-        "auth_secret_file",
-        Path,
-        "",
-        "File that holds the secret, taken literally but for one line break at its end.",
-    ),
-    new(
-        Security,
-        "auth_algorithm",
-        Text,
-        "HS256",
-        "The only algorithms whose tokens are accepted, separated by commas.",
-    )
-    .also(&["AUTH_ALGORITHM"], &[], &[]),
-    new(
-        Security,
-        "probe_access",
-        Choice(&["open", "policy"]),
-        "open",
-        "Whether live, ready and grpc.health.v1 are open or decided by the policy.",
-    ),
-    new(
-        Security,
-        "pdp_url",
-        HttpUrl,
-        "",
-        "Address of a remote policy decision point.",
-    ),
-    new(
-        Security,
-        "auth_key_file",
-        Path,
-        "",
-        "File of the public key, in PEM.",
-    )
-    .pending(),
-    new(
-        Security,
-        "auth_jwks_url",
-        HttpUrl,
-        "",
-        "Address of a JSON Web Key Set.",
-    )
-    .pending(),
-    new(
-        Security,
-        "auth_jwks_file",
-        Path,
-        "",
-        "File of a JSON Web Key Set.",
-    )
-    .pending(),
-    new(
-        Security,
-        "auth_issuer",
-        Text,
-        "",
-        "The `iss` that tokens must have.",
-    )
-    .pending(),
-    new(
-        Security,
-        "auth_audience",
-        List,
-        "",
-        "The `aud` that tokens must have.",
-    )
-    .pending(),
-    new(
-        Security,
-        "auth_subject_claim",
-        Text,
-        "sub",
-        "The claim that names the caller.",
-    )
-    .pending(),
-    new(
-        Security,
-        "auth_roles_claim",
-        Text,
-        "roles",
-        "The claim that lists the caller's roles.",
-    )
-    .pending(),
-    new(
-        Security,
-        "auth_api_keys_file",
-        Path,
-        "",
-        "File of hashed API keys.",
-    )
-    .pending(),
-    new(
-        Security,
-        "pdp",
-        Choice(&["embedded", "xacml", "authzen", "opa"]),
-        "",
-        "Who decides what a caller may do.",
-    )
-    .pending(),
-    new(
-        Security,
-        "pdp_timeout",
-        Duration,
-        "5s",
-        "Longest that a decision may take.",
-    )
-    .pending(),
-    new(
-        Security,
-        "pdp_cache_ttl",
-        Duration,
-        "0s",
-        "How long a decision is remembered.",
-    )
-    .pending(),
-    new(Security, "policy_file", Path, "", "File of Cedar policies.").pending(),
-    new(
-        Security,
-        "policy_mode",
-        Choice(&["enforce", "shadow"]),
-        "enforce",
-        "Whether a refusal refuses, or is only logged.",
-    )
-    .pending(),
-    new(
-        Security,
-        "trusted_proxies",
-        List,
-        "",
-        "Addresses whose Forwarded headers are believed.",
-    )
-    .pending(),
-    new(Security, "audit_file", Path, "", "File of audit lines.").pending(),
-    new(
-        Security,
-        "audit_key_file",
-        Path,
-        "",
-        "File of the key that chains audit lines.",
-    )
-    .pending(),
-    new(
-        Security,
-        "audit_failure",
-        Choice(&["refuse", "continue"]),
-        "refuse",
-        "What happens to a call whose audit line cannot be written.",
-    )
-    .pending(),
-    new(
-        Security,
-        "tls_cert",
-        Path,
-        "",
-        "File of the certificate chain, in PEM.",
-    )
-    .pending(),
-    new(
-        Security,
-        "tls_key",
-        Path,
-        "",
-        "File of the certificate's key, in PEM.",
-    )
-    .pending(),
-    new(
-        Security,
-        "tls_client_ca",
-        Path,
-        "",
-        "File of the authorities whose client certificates are accepted.",
-    )
-    .pending(),
     new(
         Compatibility,
         "grpc_workers",

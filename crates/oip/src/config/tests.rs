@@ -4,7 +4,7 @@ fn closed() -> Sources {
     Sources::default()
 }
 
-/// Authentication off, as settings cannot be had with it on yet.
+/// Authentication off, so that settings can be had without a key.
 fn open() -> Sources {
     Sources::default().with_flag("auth-enabled", "false")
 }

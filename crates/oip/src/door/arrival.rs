@@ -10,13 +10,14 @@ use super::{DoorOptions, Peer};
 #[must_use]
 pub fn arrival(parts: &Parts, options: &DoorOptions) -> Arrival {
     let headers = &parts.headers;
+    let peer = parts.extensions.get::<Peer>().map(|peer| peer.0.ip());
     Arrival {
         credentials: Credentials {
             authorization: values(headers, &http::header::AUTHORIZATION),
             api_key: values(headers, &HeaderName::from_static("x-api-key")),
             client_certificate: None,
         },
-        peer: parts.extensions.get::<Peer>().map(|peer| peer.0.ip()),
+        peer: peer.and_then(|peer| super::caller(peer, headers, &options.trusted_proxies)),
         path: parts.uri.path().to_owned(),
         headers: forwarded(headers, &options.forward_headers),
     }

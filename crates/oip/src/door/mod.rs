@@ -4,6 +4,7 @@
 mod arrival;
 mod deadline;
 mod origin;
+mod proxies;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use oip_protocol::json::NonFinite;
 pub use arrival::arrival;
 pub use deadline::{TIMEOUT_HEADER, deadline};
 pub use origin::{Origins, refuse_foreign_origin};
+pub use proxies::{Network, caller};
 
 /// The caller's address, which the accept loop leaves in a request's extensions.
 #[derive(Debug, Clone, Copy)]
@@ -47,6 +49,8 @@ pub struct DoorOptions {
     /// Whether probes (live, ready, `grpc.health.v1`) are decided by the policy; false, they are
     /// open.
     pub probes_by_policy: bool,
+    /// Proxies whose `X-Forwarded-For` and `Forwarded` headers are believed; none.
+    pub trusted_proxies: Vec<Network>,
 }
 
 impl Default for DoorOptions {
@@ -59,6 +63,7 @@ impl Default for DoorOptions {
             non_finite: NonFinite::Null,
             docs: true,
             probes_by_policy: false,
+            trusted_proxies: Vec::new(),
         }
     }
 }

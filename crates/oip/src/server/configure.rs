@@ -22,13 +22,25 @@ pub enum StartError {
     /// There is a repository, and nothing that could run its models.
     #[error("model_repository {} cannot be served: this build has no engine (feature 'runtime')", .0.display())]
     NoRuntime(std::path::PathBuf),
+    /// Keys, policies or the audit are wrong.
+    #[cfg(feature = "auth")]
+    #[error(transparent)]
+    Gates(#[from] crate::gates::GateError),
+    /// Authentication is on, and this build has none.
+    #[cfg(not(feature = "auth"))]
+    #[error(
+        "auth_enabled is true and this build cannot authenticate (feature 'auth'); auth_enabled = \
+         false lets everyone do everything, on purpose"
+    )]
+    NoAuthentication,
 }
 
 impl Server {
     /// Applies the settings that concern any server: addresses, limits, doors, shutdown, and the
     /// gates where authentication is switched off. Models stay those of this server.
     ///
-    /// Where authentication is on, nobody may come in until [`access`](Self::access) says who.
+    /// Where authentication is on, the server does not start until [`access`](Self::access) or
+    /// `gates` says who may come in.
     #[must_use]
     pub fn configure(self, settings: &Settings) -> Self {
         let server = match settings.listen {
@@ -56,7 +68,25 @@ impl Server {
     pub fn from_settings(settings: &Settings) -> Result<(Self, Arc<dyn Models>), StartError> {
         let models = models(settings)?;
         let server = Self::of_models(Arc::clone(&models)).configure(settings);
+        let server = match settings.auth_enabled {
+            true => server.guarded(settings)?,
+            false => server,
+        };
         Ok((server, models))
+    }
+
+    #[cfg(feature = "auth")]
+    fn guarded(self, settings: &Settings) -> Result<Self, StartError> {
+        let gates = crate::gates::Gates::new(settings)?;
+        for warning in gates.warnings() {
+            tracing::warn!("{warning}");
+        }
+        Ok(self.gates(gates))
+    }
+
+    #[cfg(not(feature = "auth"))]
+    fn guarded(self, _: &Settings) -> Result<Self, StartError> {
+        Err(StartError::NoAuthentication)
     }
 }
 
@@ -132,6 +162,7 @@ fn options(settings: &Settings) -> DoorOptions {
         non_finite: settings.json_non_finite,
         docs: settings.docs,
         probes_by_policy: settings.probes_by_policy,
+        trusted_proxies: settings.trusted_proxies.clone(),
     }
 }
 

@@ -3,6 +3,7 @@
 mod accept;
 mod configure;
 mod drain;
+mod keeping;
 mod signals;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -22,6 +23,7 @@ pub use signals::stop_signal;
 
 use crate::door::{Door, DoorOptions, Origins};
 use crate::{grpc, rest};
+use keeping::Keeping;
 
 /// Port of the REST door where none is given.
 pub const REST_PORT: u16 = 8082;
@@ -48,6 +50,10 @@ pub enum ServerError {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// The audit cannot be kept.
+    #[cfg(feature = "auth")]
+    #[error(transparent)]
+    Gates(#[from] crate::gates::GateError),
 }
 
 /// A server to be: its models, its gates, its doors and their limits.
@@ -73,6 +79,8 @@ pub struct Server {
     models: Box<dyn FnOnce(Vec<String>) -> Arc<dyn Models> + Send>,
     names: Vec<String>,
     access: Option<Access>,
+    #[cfg(feature = "auth")]
+    gates: Option<crate::gates::Gates>,
     limits: Limits,
     options: DoorOptions,
     connections: ConnectionLimits,
@@ -110,6 +118,8 @@ impl Server {
             models,
             names: Vec::new(),
             access: None,
+            #[cfg(feature = "auth")]
+            gates: None,
             limits: Limits::default(),
             options: DoorOptions::default(),
             connections: ConnectionLimits::default(),
@@ -134,6 +144,14 @@ impl Server {
     #[must_use]
     pub fn access(mut self, access: Access) -> Self {
         self.access = Some(access);
+        self
+    }
+
+    /// Who may come in, and what they may do, as the configuration describes it.
+    #[cfg(feature = "auth")]
+    #[must_use]
+    pub fn gates(mut self, gates: crate::gates::Gates) -> Self {
+        self.gates = Some(gates);
         self
     }
 
@@ -213,7 +231,8 @@ impl Server {
     }
 
     /// The pipeline and the door settings that this builder describes.
-    fn door(&mut self) -> Result<Arc<Door>, ServerError> {
+    fn door(&mut self) -> Result<(Arc<Door>, Keeping), ServerError> {
+        let keeping = self.open_gates()?;
         let access = self.access.take().ok_or(ServerError::NoAccess)?;
         let nothing: Box<dyn FnOnce(Vec<String>) -> Arc<dyn Models> + Send> =
             Box::new(|names| Arc::new(Handled::new(oip_core::DefaultModelHandler, names)));
@@ -224,10 +243,26 @@ impl Server {
         let dataplane = codecs
             .into_iter()
             .fold(dataplane, |dataplane, add| add(dataplane));
-        Ok(Arc::new(Door {
+        let door = Arc::new(Door {
             dataplane: Arc::new(dataplane),
             options: self.options.clone(),
-        }))
+        });
+        Ok((door, keeping))
+    }
+
+    #[cfg(feature = "auth")]
+    fn open_gates(&mut self) -> Result<Keeping, ServerError> {
+        let Some(gates) = self.gates.take() else {
+            return Ok(Keeping::default());
+        };
+        let (access, keeper) = gates.open()?;
+        self.access = Some(access);
+        Ok(Keeping::of(keeper))
+    }
+
+    #[cfg(not(feature = "auth"))]
+    fn open_gates(&mut self) -> Result<Keeping, ServerError> {
+        Ok(Keeping::default())
     }
 
     /// The REST routes, to be mounted in an axum application of your own, and the pipeline
@@ -237,7 +272,8 @@ impl Server {
     /// # Errors
     /// [`ServerError::NoAccess`] when nothing says who may come in.
     pub fn into_router(mut self) -> Result<(Router, Arc<Dataplane>), ServerError> {
-        let door = self.door()?;
+        let (door, keeping) = self.door()?;
+        keeping.start();
         let dataplane = Arc::clone(&door.dataplane);
         let origins = Arc::new(Origins::same_host(&self.options.cors_origins));
         Ok((rest::routes(door, origins), dataplane))
@@ -248,7 +284,7 @@ impl Server {
     /// # Errors
     /// [`ServerError`]: an address cannot be listened on, or nothing says who may come in.
     pub async fn bind(mut self) -> Result<BoundServer, ServerError> {
-        let door = self.door()?;
+        let (door, keeping) = self.door()?;
         let mut listeners = Vec::new();
         for (address, kind) in self.doors.listen() {
             let listener = TcpListener::bind(address).await;
@@ -261,6 +297,7 @@ impl Server {
         }
         Ok(BoundServer {
             door,
+            keeping,
             listeners,
             connections: self.connections,
             delay: self.delay,
@@ -317,6 +354,7 @@ impl Doors {
 /// A server whose doors are bound.
 pub struct BoundServer {
     door: Arc<Door>,
+    keeping: Keeping,
     listeners: Vec<(TcpListener, Kind)>,
     connections: ConnectionLimits,
     delay: Duration,
@@ -363,6 +401,7 @@ impl BoundServer {
         let origins = Arc::new(Origins::new(&own, &options.cors_origins, "http"));
         let rest = rest::router(Arc::clone(&self.door), Arc::clone(&origins));
         let grpc = grpc::routes(Arc::clone(&self.door), origins);
+        self.keeping.start();
         let drain = drain::Drain::new();
         let accepting = accept::Accepting::new(self.connections, drain.clone());
         for (listener, kind) in self.listeners {
@@ -380,6 +419,7 @@ impl BoundServer {
             0 => tracing::info!("stopped: everything in flight was answered"),
             cut => tracing::warn!(connections = cut, "stopped: the grace ran out"),
         }
+        self.keeping.close().await;
         cut
     }
 }

@@ -75,7 +75,7 @@ fn the_syntax_is_that_of_java_properties() {
     assert_eq!(shown(&sources, "forward_headers").0, "a,b");
     assert_eq!(shown(&sources, "in_flight").0, "3");
     let config = Config::resolve(&sources).unwrap();
-    let secret = config.settings().unwrap().auth_secret.unwrap();
+    let secret = config.settings().unwrap().access.auth_secret.unwrap();
     assert_eq!(secret.expose(), "\u{fc}=\\ ");
 }
 
@@ -129,7 +129,7 @@ fn an_encrypted_value_is_decrypted() {
     let (_layers, sources) = Layers::one(&format!("auth_secret=ENC({SECRET})\n"));
     let sources = sources.with_variable("KRAUSENING_PASSWORD", "pw");
     let settings = Config::resolve(&sources).unwrap().settings().unwrap();
-    assert_eq!(settings.auth_secret.unwrap().expose(), "s3cret");
+    assert_eq!(settings.access.auth_secret.unwrap().expose(), "s3cret");
 }
 
 #[test]

@@ -34,16 +34,51 @@ fn authentication_without_a_key_refuses_to_start_and_says_the_two_ways_out() {
 }
 
 #[test]
-fn a_key_does_not_open_a_server_that_cannot_authenticate() {
-    let message = refusal(&closed().with_variable("AUTH_SECRET", "secret"));
-    assert!(message.contains("cannot authenticate yet"), "{message}");
+fn every_kind_of_key_is_a_way_in() {
+    for key in [
+        "auth_secret",
+        "auth_secret_file",
+        "auth_key_file",
+        "auth_jwks_file",
+        "auth_issuer",
+        "auth_api_keys_file",
+    ] {
+        let sources = closed().with_flag(key.replace('_', "-"), "x");
+        let settings = Config::resolve(&sources).unwrap().settings();
+        assert!(settings.unwrap().access.has_key(), "{key}");
+    }
+    let url = closed().with_flag("auth-jwks-url", "https://id.example/keys");
+    assert!(Config::resolve(&url).unwrap().settings().is_ok());
 }
 
 #[test]
 fn an_option_without_effect_refuses_to_start_rather_than_being_passed_over() {
-    for flag in ["tls-cert", "audit-file", "policy-file"] {
+    for flag in ["tls-cert", "tls-key", "tls-client-ca"] {
         let message = refusal(&open().with_flag(flag, "file.pem"));
         assert!(message.contains(&format!("--{flag}")), "{message}");
+    }
+}
+
+#[test]
+fn who_decides_follows_from_what_is_given_and_is_never_two() {
+    let pdp = |flags: &[(&str, &str)]| {
+        let sources = flags.iter().fold(open(), |sources, (flag, value)| {
+            sources.with_flag(*flag, *value)
+        });
+        let config = Config::resolve(&sources).unwrap();
+        config.access().map(|access| access.pdp)
+    };
+    let url = ("pdp-url", "http://localhost:8080/pdp");
+    assert_eq!(pdp(&[]).unwrap(), PdpKind::Embedded);
+    assert_eq!(pdp(&[("policy-file", "p")]).unwrap(), PdpKind::Embedded);
+    assert_eq!(pdp(&[url]).unwrap(), PdpKind::Xacml);
+    assert_eq!(pdp(&[url, ("pdp", "opa")]).unwrap(), PdpKind::Opa);
+    for wrong in [
+        &[("pdp", "xacml")][..],
+        &[url, ("policy-file", "p")],
+        &[("pdp-timeout", "0s")],
+    ] {
+        assert!(pdp(wrong).is_err(), "{wrong:?}");
     }
 }
 
@@ -79,7 +114,7 @@ fn a_secret_that_holds_a_dollar_sign_is_taken_literally_from_the_environment() {
         .with_variable("AUTH_SECRET", "pa$HOME$$x")
         .with_variable("HOME", "/root");
     let settings = Config::resolve(&sources).unwrap().settings().unwrap();
-    assert_eq!(settings.auth_secret.unwrap().expose(), "pa$HOME$$x");
+    assert_eq!(settings.access.auth_secret.unwrap().expose(), "pa$HOME$$x");
 }
 
 #[test]
@@ -95,7 +130,7 @@ fn a_secret_in_a_file_that_was_expanded_is_warned_about_without_being_shown() {
         .with_variable("HOME", "/root");
     let config = Config::resolve(&sources).unwrap();
     let settings = config.settings().unwrap();
-    assert_eq!(settings.auth_secret.unwrap().expose(), "pa/root$$x");
+    assert_eq!(settings.access.auth_secret.unwrap().expose(), "pa/root$$x");
     let [warning] = config.warnings() else {
         panic!("{:?}", config.warnings())
     };

@@ -12,7 +12,9 @@ fn every_default_makes_sense_and_every_word_has_a_type() {
                 .iter()
                 .filter(|_| option.standing == Standing::Honoured)
             {
-                let sources = open().with_flag(option.flag(), *word);
+                let sources = open()
+                    .with_flag(option.flag(), *word)
+                    .with_flag("pdp-url", "https://pdp.example");
                 assert!(
                     Config::resolve(&sources).unwrap().settings().is_ok(),
                     "{word}"
@@ -72,4 +74,6 @@ fn sizes_times_and_lists_reach_the_settings() {
     assert_eq!(settings.threads, Some(3));
     let message = refusal(&open().with_flag("forward-headers", "not a header"));
     assert!(message.contains("forward_headers"), "{message}");
+    let message = refusal(&open().with_flag("trusted-proxies", "10.0.0.0/8,proxy"));
+    assert!(message.contains("'proxy'"), "{message}");
 }

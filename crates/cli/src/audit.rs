@@ -1,0 +1,85 @@
+//! `oip audit`: whether an audit is whole.
+
+use std::fs::File;
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+
+use clap::{Arg, ArgMatches, Command, value_parser};
+use oip::auth::audit::{AuditKey, Head, Report, verify};
+
+use crate::exit::{Exit, fail};
+
+pub(crate) fn command() -> Command {
+    let file = Arg::new("file")
+        .value_name("FILE")
+        .required(true)
+        .value_parser(value_parser!(PathBuf))
+        .help("The audit, as audit_file names it");
+    let key = Arg::new("key-file")
+        .long("key-file")
+        .value_name("FILE")
+        .value_parser(value_parser!(PathBuf))
+        .help("The key of its chain, as audit_key_file names it");
+    let head = Arg::new("head")
+        .long("head")
+        .value_name("COUNT:HASH")
+        .value_parser(|text: &str| text.parse::<Head>())
+        .help("A head from the server's log: finds lines that were cut off at the end");
+    let verify = Command::new("verify")
+        .about("Find lines that were changed, dropped or moved; exit code 1 when there are any")
+        .arg(file)
+        .arg(key)
+        .arg(head);
+    Command::new("audit")
+        .about("Look over an audit")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(verify)
+}
+
+pub(crate) fn run(matches: &ArgMatches) -> Exit {
+    let Some(("verify", matches)) = matches.subcommand() else {
+        return Exit::Usage;
+    };
+    let key = matches.get_one::<PathBuf>("key-file");
+    let key = match key.map(|path| AuditKey::from_file(path)).transpose() {
+        Ok(key) => key,
+        Err(error) => return fail(Exit::Usage, error),
+    };
+    let head = matches.get_one::<Head>("head").copied();
+    let path = matches
+        .get_one::<PathBuf>("file")
+        .map_or(Path::new(""), |path| path);
+    let report = File::open(path).and_then(|file| verify(BufReader::new(file), key, head));
+    match report {
+        Ok(report) => say(&report, head.is_some()),
+        Err(error) => fail(Exit::Usage, format!("{}: {error}", path.display())),
+    }
+}
+
+fn say(report: &Report, with_head: bool) -> Exit {
+    for finding in &report.findings {
+        println!("{finding}");
+    }
+    let unsaid = report.found.saturating_sub(report.findings.len() as u64);
+    if unsaid > 0 {
+        println!("and {unsaid} more");
+    }
+    println!("{} lines, head {}", report.lines, report.head);
+    if !report.keyed {
+        eprintln!("note: without a key (--key-file) accidents alone can be found");
+    }
+    if !with_head {
+        eprintln!("note: without a head from the log (--head) a cut end cannot be found");
+    }
+    match report.is_whole() {
+        true => {
+            println!("the audit is whole");
+            Exit::Success
+        }
+        false => fail(
+            Exit::Failed,
+            format!("the audit is not whole: {} findings", report.found),
+        ),
+    }
+}

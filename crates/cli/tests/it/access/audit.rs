@@ -1,0 +1,122 @@
+//! What is written down, and what is not.
+
+use serde_json::Value;
+
+use super::*;
+
+/// What `oip audit verify` says, and its exit code.
+fn verify(arguments: &[&str]) -> (Option<i32>, String) {
+    let output = output(oip(&["audit", "verify"]).args(arguments));
+    (output.status.code(), stdout(&output) + &stderr(&output))
+}
+
+#[test]
+fn every_decision_has_a_line_and_a_changed_file_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, key) = (folder.path().join("audit"), folder.path().join("key"));
+    std::fs::write(&key, "0123456789abcdef0123456789abcdef").unwrap();
+    let (path, key) = (file.to_str().unwrap(), key.to_str().unwrap());
+    let server = guarded(&["--audit-file", path, "--audit-key-file", key]);
+    let alice = bearer("alice", &["user"]);
+    for door in Door::BOTH {
+        door.ask(&server, &Ask::metadata("iris"), &[&alice]);
+        door.ask(&server, &Ask::load("iris"), &[&alice]);
+        // Neither a decision: no credential that holds, and an open probe.
+        door.ask(&server, &Ask::Index, &["Bearer x"]);
+        door.ask(&server, &Ask::Live, &[]);
+    }
+    server.signal("-TERM");
+    let (code, log) = server.wait();
+    assert_eq!(code, Some(0), "{log}");
+    let lines = std::fs::read_to_string(&file).unwrap();
+    let lines: Vec<Value> = lines
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let said = |line: &Value| {
+        let text = |member: &str| line[member].as_str().unwrap().to_owned();
+        [
+            text("subject"),
+            text("action"),
+            text("model"),
+            text("decision"),
+        ]
+        .join(" ")
+    };
+    let expected = ["alice metadata iris permit", "alice load iris deny"].repeat(2);
+    assert_eq!(lines.iter().map(said).collect::<Vec<_>>(), expected);
+
+    let head = log
+        .lines()
+        .rev()
+        .find_map(|line| Some(line.split_once("head=")?.1));
+    let head = head
+        .unwrap_or_else(|| panic!("{log}"))
+        .split(' ')
+        .next()
+        .unwrap();
+    let whole = verify(&[path, "--key-file", key, "--head", head]);
+    assert_eq!(whole.0, Some(0), "{}", whole.1);
+    assert!(whole.1.contains("4 lines"), "{}", whole.1);
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replacen("alice", "mallory", 1)).unwrap();
+    assert_eq!(verify(&[path, "--key-file", key]).0, Some(1));
+    let cut: Vec<&str> = text.lines().take(3).collect();
+    std::fs::write(&file, cut.join("\n") + "\n").unwrap();
+    assert_eq!(verify(&[path, "--key-file", key]).0, Some(0));
+    assert_eq!(
+        verify(&[path, "--key-file", key, "--head", head]).0,
+        Some(1)
+    );
+}
+
+#[test]
+fn a_token_is_in_no_log_and_in_no_audit() {
+    let server = guarded(&["--log-level", "trace"]);
+    let (good, bad) = (bearer("alice", &["user"]), "Bearer not-a-token-but-secret");
+    for door in Door::BOTH {
+        for shown in [good.as_str(), bad] {
+            door.ask(&server, &Ask::metadata("iris"), &[shown]);
+        }
+    }
+    server.signal("-TERM");
+    let (_, log) = server.wait();
+    assert!(
+        log.contains(r#""subject":"alice""#),
+        "the audit goes to the log: {log}"
+    );
+    assert!(log.contains("does not hold"), "{log}");
+    let (head, signature) = good.rsplit_once('.').unwrap();
+    for part in [
+        head.split('.').nth(1).unwrap(),
+        signature,
+        "not-a-token",
+        SECRET,
+    ] {
+        assert!(!log.contains(part), "{part}: {log}");
+    }
+}
+
+#[test]
+fn a_caller_behind_a_proxy_is_believed_only_where_the_proxy_is_trusted() {
+    for (trusted, expected) in [("127.0.0.1", "192.0.2.7"), ("192.0.2.0/24", "127.0.0.1")] {
+        let server = guarded(&["--trusted-proxies", trusted]);
+        let alice = bearer("alice", &["user"]);
+        let more = "X-Forwarded-For: 10.0.0.1, 192.0.2.7\r\n";
+        both_doors::rest(&server, "GET", "/v2/models/iris", &[&alice], more);
+        server.signal("-TERM");
+        let (_, log) = server.wait();
+        assert!(
+            log.contains(&format!(r#""ip":"{expected}""#)),
+            "{trusted}: {log}"
+        );
+    }
+}
+
+#[test]
+fn an_audit_file_that_cannot_be_written_refuses_to_start() {
+    let mut command = oip(&["serve", "--port", "0", "--audit-file", "/does/not/exist"]);
+    let output = output(command.env("OIP_AUTH_SECRET", SECRET));
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("/does/not/exist"));
+}

@@ -1,0 +1,160 @@
+//! The settings of who may come in, what they may do, and what is written down of it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::Config;
+use super::error::ConfigError;
+use super::reader::Reader;
+use super::secret::Secret;
+
+words! {
+    /// Who decides what a caller may do.
+    PdpKind {
+        /// Policies in this process.
+        Embedded = "embedded",
+        /// A XACML 3.0 decision point.
+        Xacml = "xacml",
+        /// An OpenID AuthZEN decision point.
+        Authzen = "authzen",
+        /// Open Policy Agent.
+        Opa = "opa",
+    }
+}
+
+/// Who may come in, what they may do, and what is written down of it. Each field is the option
+/// of its name.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+#[expect(
+    missing_docs,
+    reason = "each field is described in the table of options"
+)]
+pub struct AccessSettings {
+    pub auth_secret: Option<Secret>,
+    pub auth_secret_file: Option<PathBuf>,
+    pub auth_key_file: Option<PathBuf>,
+    pub auth_jwks_file: Option<PathBuf>,
+    pub auth_jwks_url: Option<String>,
+    pub auth_algorithm: Vec<String>,
+    pub auth_issuer: Option<String>,
+    pub auth_audience: Vec<String>,
+    pub auth_subject_claim: String,
+    pub auth_roles_claim: String,
+    pub auth_require_exp: bool,
+    pub auth_leeway: Duration,
+    pub auth_max_token_bytes: usize,
+    pub auth_token_cache: usize,
+    pub auth_jwks_refresh: Duration,
+    pub auth_jwks_stale: Duration,
+    pub auth_jwks_timeout: Duration,
+    pub auth_jwks_ca_file: Option<PathBuf>,
+    pub auth_jwks_token_file: Option<PathBuf>,
+    pub auth_api_keys_file: Option<PathBuf>,
+    /// `pdp`, or what follows from `pdp_url` where that is not given.
+    pub pdp: PdpKind,
+    /// Always there where `pdp` is remote.
+    pub pdp_url: Option<String>,
+    pub pdp_timeout: Duration,
+    pub pdp_cache_ttl: Duration,
+    pub policy_file: Option<PathBuf>,
+    /// Whether refusals are only logged (`policy_mode = shadow`).
+    pub policy_shadow: bool,
+    pub audit_file: Option<PathBuf>,
+    pub audit_key_file: Option<PathBuf>,
+    /// Whether calls go on whose line cannot be written (`audit_failure = continue`).
+    pub audit_lossy: bool,
+}
+
+impl AccessSettings {
+    pub(super) fn new(config: &Config) -> Result<Self, ConfigError> {
+        let read = Reader(config);
+        Ok(Self {
+            auth_secret: read.secret("auth_secret"),
+            auth_secret_file: read.path("auth_secret_file"),
+            auth_key_file: read.path("auth_key_file"),
+            auth_jwks_file: read.path("auth_jwks_file"),
+            auth_jwks_url: read.text("auth_jwks_url"),
+            auth_algorithm: words_of(read.text("auth_algorithm")),
+            auth_issuer: read.text("auth_issuer"),
+            auth_audience: read.list("auth_audience"),
+            auth_subject_claim: read.text("auth_subject_claim").unwrap_or_default(),
+            auth_roles_claim: read.text("auth_roles_claim").unwrap_or_default(),
+            auth_require_exp: read.bool("auth_require_exp"),
+            auth_leeway: read.duration("auth_leeway"),
+            auth_max_token_bytes: read.number("auth_max_token_bytes"),
+            auth_token_cache: read.number("auth_token_cache"),
+            auth_jwks_refresh: read.duration("auth_jwks_refresh"),
+            auth_jwks_stale: read.duration("auth_jwks_stale"),
+            auth_jwks_timeout: some_time(&read, "auth_jwks_timeout")?,
+            auth_jwks_ca_file: read.path("auth_jwks_ca_file"),
+            auth_jwks_token_file: read.path("auth_jwks_token_file"),
+            auth_api_keys_file: read.path("auth_api_keys_file"),
+            pdp: pdp(&read)?,
+            pdp_url: read.text("pdp_url"),
+            pdp_timeout: some_time(&read, "pdp_timeout")?,
+            pdp_cache_ttl: read.duration("pdp_cache_ttl"),
+            policy_file: read.path("policy_file"),
+            policy_shadow: read.text("policy_mode").as_deref() == Some("shadow"),
+            audit_file: read.path("audit_file"),
+            audit_key_file: read.path("audit_key_file"),
+            audit_lossy: read.text("audit_failure").as_deref() == Some("continue"),
+        })
+    }
+
+    /// Whether there is anything to check a caller with.
+    #[must_use]
+    pub fn has_key(&self) -> bool {
+        let secret = self.auth_secret.as_ref();
+        secret.is_some_and(|secret| !secret.expose().trim().is_empty())
+            || self.auth_secret_file.is_some()
+            || self.auth_key_file.is_some()
+            || self.auth_jwks_file.is_some()
+            || self.auth_jwks_url.is_some()
+            || self.auth_issuer.is_some()
+            || self.auth_api_keys_file.is_some()
+    }
+}
+
+fn words_of(text: Option<String>) -> Vec<String> {
+    let text = text.unwrap_or_default();
+    text.split(',').map(|word| word.trim().to_owned()).collect()
+}
+
+/// A time within which nothing can be done would refuse everybody.
+fn some_time(read: &Reader<'_>, key: &'static str) -> Result<Duration, ConfigError> {
+    match read.duration(key) {
+        time if time.is_zero() => Err(ConfigError::Value {
+            key,
+            shown: format!("'{}'", read.entry(key).shown()),
+            origin: read.entry(key).origin.clone(),
+            allowed: "a time of more than 0s".to_owned(),
+        }),
+        time => Ok(time),
+    }
+}
+
+/// Who decides: never two at once, and never one that cannot be asked.
+fn pdp(read: &Reader<'_>) -> Result<PdpKind, ConfigError> {
+    let (url, file) = (read.entry("pdp_url"), read.entry("policy_file"));
+    if read.entry("pdp").is_given() {
+        let kind = read.word("pdp", PdpKind::of);
+        if kind != PdpKind::Embedded && !url.is_given() {
+            return Err(ConfigError::Conflict(format!(
+                "pdp is {} ({}) and pdp_url does not say where it is",
+                kind.as_str(),
+                read.entry("pdp").origin
+            )));
+        }
+        return Ok(kind);
+    }
+    match (url.is_given(), file.is_given()) {
+        (true, true) => Err(ConfigError::Conflict(format!(
+            "pdp_url ({}) and policy_file ({}) both say who decides: set pdp to embedded, xacml, \
+             authzen or opa",
+            url.origin, file.origin
+        ))),
+        (true, false) => Ok(PdpKind::Xacml),
+        (false, _) => Ok(PdpKind::Embedded),
+    }
+}
