@@ -132,6 +132,7 @@ fn builder(limits: &ConnectionLimits) -> auto::Builder<TokioExecutor> {
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout);
+    // Not `pipeline_flush`: with it hyper copies every answer's body into its own buffer.
     let head = u32::try_from(limits.header_bytes).unwrap_or(u32::MAX);
     builder
         .http2()
