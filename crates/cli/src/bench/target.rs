@@ -1,6 +1,7 @@
 //! Where a server is, and what it says of its model.
 
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::time::{Duration, Instant};
 
 use oip::grpc::messages::{ModelInferRequest, ModelInferResponse};
 use oip::grpc::messages::{ModelMetadataRequest, ModelMetadataResponse};
@@ -15,6 +16,8 @@ use super::{BenchError, http1, request};
 
 /// Largest answer that is read for the check; a model may return more than it was given.
 const MOST_ANSWER: usize = 1 << 30;
+/// How long a model may take to become ready.
+const LOADING: Duration = Duration::from_secs(30);
 
 /// One door of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,7 +110,12 @@ async fn rest_inputs(host: &Host, model: &str) -> Result<Option<Vec<Declared>>, 
         why,
     };
     let request = request::get(host, &request::model_path(model, ""));
-    let answer = once(host, &request).await?;
+    let mut answer = once(host, &request).await?;
+    let asked = Instant::now();
+    while answer.status == 503 && asked.elapsed() < LOADING {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        answer = once(host, &request).await?;
+    }
     if answer.status != 200 {
         return Err(refuse(answer.complaint()));
     }
