@@ -156,7 +156,10 @@ impl Line {
         };
         let state = match entry.reason.as_str() {
             "" => entry.state.name().to_owned(),
-            reason => format!("{}: {}", entry.state.name(), reason.escape_debug()),
+            reason => {
+                let plain = reason.replace(char::is_control, " ");
+                format!("{}: {plain}", entry.state.name())
+            }
         };
         Self {
             name: entry.name.clone(),

@@ -32,9 +32,14 @@ impl Dataplane {
         // is told to stop.
         let _cancel = call.cancelled().clone().drop_guard();
         let begun = Instant::now();
-        let model = self.models.resolve(call.model()).await?;
-        let result = execute::until(deadline, self.run(&*model, request, &call)).await;
-        self.account(&*model, &call, begun, &result);
+        let mut resolved = None;
+        let run = async {
+            let model = execute::fenced(self.models.resolve(call.model())).await?;
+            let model = resolved.insert(model);
+            self.run(&**model, request, &call).await
+        };
+        let result = execute::until(deadline, run).await;
+        self.account(resolved.as_deref(), &call, begun, &result);
         result
     }
 
@@ -60,11 +65,18 @@ impl Dataplane {
     /// Writes down what became of an inference: once, whatever happened.
     fn account(
         &self,
-        model: &dyn ResolvedModel,
+        model: Option<&dyn ResolvedModel>,
         call: &Call,
         begun: Instant,
         result: &Result<InferResponse>,
     ) {
+        // A name that led to no model has no statistics: callers must not make them grow.
+        let Some(model) = model else {
+            if let Err(error) = result {
+                log(call.model(), error);
+            }
+            return;
+        };
         let answered = ModelRef {
             name: call.model().name.clone(),
             version: model.version().map(str::to_owned),

@@ -165,3 +165,45 @@ async fn successes_and_failures_are_counted_apart() {
     assert_eq!((row.success.count, row.fail.count), (1, 1));
     assert_eq!(row.inference_count, 2, "two rows in the open dimension");
 }
+
+/// Its metadata fails in the way that its name says.
+struct BadMetadata;
+
+impl ModelHandler for BadMetadata {
+    async fn model_metadata(&self, model: &ModelRef) -> Result<ModelMetadata> {
+        match model.name.as_str() {
+            "panics" => panic!("oh"),
+            _ => std::future::pending().await,
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn metadata_that_panics_or_hangs_costs_its_own_request_only() {
+    let dataplane = Dataplane::of_handler(BadMetadata, Access::open());
+    let error = infer(&dataplane, "panics", request(), None)
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::HandlerFailed);
+    let deadline = Some(Instant::now() + Duration::from_millis(50));
+    let error = infer(&dataplane, "hangs", request(), deadline)
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TimedOut);
+}
+
+#[tokio::test]
+async fn every_answer_names_the_version_that_answered() {
+    let response = infer(&dataplane(), "m", request(), None).await.unwrap();
+    assert_eq!(response.model_version.as_deref(), Some("1"));
+}
+
+#[tokio::test]
+async fn a_tensor_in_shared_memory_is_refused_as_an_extension_that_is_not_here() {
+    let mut shared = request();
+    shared.inputs[0]
+        .parameters_mut()
+        .insert("shared_memory_region", "r");
+    let error = infer(&dataplane(), "m", shared, None).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NoSuchExtension);
+}

@@ -139,7 +139,7 @@ impl<H: ModelHandler> Models for Handled<H> {
                 },
             };
             let handler = Arc::clone(&self.handler);
-            let version = model.version.clone();
+            let version = version(model, metadata.as_ref());
             let resolved: Arc<dyn ResolvedModel> = Arc::new(HandledModel {
                 handler,
                 version,
@@ -218,16 +218,29 @@ impl<H: ModelHandler> Models for Handled<H> {
     }
 }
 
+/// The version that answers: the one that was asked for, else the highest that the handler
+/// declares, else 1, so that every answer names one.
+fn version(model: &ModelRef, metadata: Option<&ModelMetadata>) -> String {
+    let asked = model.version.clone();
+    let highest = || {
+        let versions = metadata?.versions.iter();
+        versions
+            .max_by_key(|version| version.parse().unwrap_or(0_u64))
+            .cloned()
+    };
+    asked.or_else(highest).unwrap_or_else(|| "1".to_owned())
+}
+
 /// One model of a handler, as one request sees it.
 struct HandledModel<H> {
     handler: Arc<H>,
-    version: Option<String>,
+    version: String,
     metadata: Option<ModelMetadata>,
 }
 
 impl<H: ModelHandler> ResolvedModel for HandledModel<H> {
     fn version(&self) -> Option<&str> {
-        self.version.as_deref()
+        Some(&self.version)
     }
 
     fn metadata(&self) -> Option<&ModelMetadata> {

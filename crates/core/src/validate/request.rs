@@ -1,6 +1,9 @@
 //! A request against the model's metadata.
 
-use oip_protocol::{Bytes, DeclaredShape, Error, InferRequest, ModelMetadata, Shape, Tensor};
+use oip_protocol::{
+    Bytes, DeclaredShape, Error, ErrorKind, InferRequest, ModelMetadata, ParameterValue, Shape,
+    Tensor,
+};
 
 use super::{Mismatch, check_tensor, first_duplicate, list_names};
 
@@ -16,6 +19,7 @@ pub fn check_request(
     if let Some(body) = request.raw_input.take() {
         request.inputs = vec![raw_input(metadata, body)?];
     }
+    check_extensions(&request)?;
     check_names(&request)?;
     if let Some(metadata) = metadata {
         check_inputs(metadata, &request)?;
@@ -27,6 +31,31 @@ pub fn check_request(
 impl From<Mismatch> for Error {
     fn from(mismatch: Mismatch) -> Self {
         Self::does_not_fit(mismatch.to_string())
+    }
+}
+
+/// Refuses what only an extension could fulfil that does not work here. Passing it over would
+/// answer with other tensors than the caller meant.
+fn check_extensions(request: &InferRequest) -> Result<(), Error> {
+    let refuse = |extension: &str, parameter: &str| {
+        Error::new(
+            ErrorKind::NoSuchExtension,
+            format!("the extension '{extension}' does not work here (parameter '{parameter}')"),
+        )
+    };
+    let inputs = request.inputs.iter().map(Tensor::parameters);
+    let outputs = request.outputs.iter().map(|output| &output.parameters);
+    for parameters in inputs.chain(outputs) {
+        if parameters.get("shared_memory_region").is_some() {
+            return Err(refuse("system_shared_memory", "shared_memory_region"));
+        }
+    }
+    let sequence = request.parameters.get("sequence_id");
+    // 0 and the empty string are how clients say "no sequence".
+    let none = |value: &ParameterValue| value.as_u64() == Some(0) || value.as_str() == Some("");
+    match sequence.is_some_and(|value| !none(value)) {
+        true => Err(refuse("sequence", "sequence_id")),
+        false => Ok(()),
     }
 }
 

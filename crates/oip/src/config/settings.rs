@@ -119,6 +119,7 @@ pub struct Settings {
     pub body_limit: usize,
     pub header_limit: usize,
     pub header_timeout: Duration,
+    pub body_timeout: Duration,
     pub connections: usize,
     pub in_flight: usize,
     /// `None`: as long as the caller waits.
@@ -161,6 +162,7 @@ impl Settings {
             body_limit: read.number("body_limit"),
             header_limit: read.number("header_limit"),
             header_timeout: read.duration("header_timeout"),
+            body_timeout: read.duration("body_timeout"),
             connections: read.number("connections"),
             in_flight: read.number("in_flight"),
             request_timeout: Some(read.duration("request_timeout")).filter(|time| !time.is_zero()),

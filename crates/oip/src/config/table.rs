@@ -230,6 +230,13 @@ const GENERAL: &[ConfigOption] = &[
     ),
     new(
         Limits,
+        "body_timeout",
+        Duration,
+        "30s",
+        "Longest that nothing may arrive of a REST body that is not complete.",
+    ),
+    new(
+        Limits,
         "connections",
         SOME,
         "10000",

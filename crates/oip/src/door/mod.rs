@@ -8,6 +8,7 @@ mod proxies;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use oip_core::Dataplane;
 use oip_protocol::DecodeLimits;
@@ -36,6 +37,8 @@ pub struct Door {
 pub struct DoorOptions {
     /// Largest body, also after decompression, and largest gRPC message, in bytes: 64 MiB.
     pub body_limit: usize,
+    /// Longest that nothing may arrive of a REST body that is not complete: 30 s.
+    pub body_timeout: Duration,
     /// What decoders refuse to take in.
     pub decode: DecodeLimits,
     /// Names, in lower case, of the headers that handlers may see; none.
@@ -57,6 +60,7 @@ impl Default for DoorOptions {
     fn default() -> Self {
         Self {
             body_limit: 64 << 20,
+            body_timeout: Duration::from_secs(30),
             decode: DecodeLimits::default(),
             forward_headers: Vec::new(),
             cors_origins: Vec::new(),

@@ -97,6 +97,12 @@ fn write(models: &[ModelStatistics], ready: bool) -> String {
         "# TYPE oip_ready gauge\noip_ready {}",
         u8::from(ready)
     );
+    let _ = writeln!(
+        text,
+        "# HELP oip_alignment_copies_total Bodies that were copied only so that their tensors lie \
+         aligned.\n# TYPE oip_alignment_copies_total counter\noip_alignment_copies_total {}",
+        super::alignment_copies()
+    );
     for metric in METRICS {
         let name = metric.name;
         let _ = writeln!(text, "# HELP {name} {}\n# TYPE {name} counter", metric.help);

@@ -156,6 +156,7 @@ fn options(settings: &Settings) -> DoorOptions {
     decode.parameters = settings.parameters_limit;
     DoorOptions {
         body_limit: settings.body_limit,
+        body_timeout: settings.body_timeout,
         decode,
         forward_headers: settings.forward_headers.clone(),
         cors_origins: settings.cors_origins.clone(),

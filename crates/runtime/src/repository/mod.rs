@@ -138,9 +138,14 @@ impl Models for Repository {
     fn start(&self) -> BoxFuture<'_, ()> {
         Box::pin(async move {
             let names: Vec<String> = self.all().iter().map(|slot| slot.name().into()).collect();
+            let polls = self.options.control == ModelControl::Poll;
+            let seen = match polls {
+                true => poll::look(&self.this).await,
+                false => None,
+            };
             self.load_all(names).await;
-            if self.options.control == ModelControl::Poll {
-                poll::watch(Weak::clone(&self.this), self.options.poll_interval);
+            if polls {
+                poll::watch(Weak::clone(&self.this), self.options.poll_interval, seen);
             }
         })
     }

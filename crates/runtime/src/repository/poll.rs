@@ -11,18 +11,15 @@ use super::Repository;
 use super::load::Trust;
 use crate::directory::FoundModel;
 
-type Seen = BTreeMap<String, FoundModel>;
+/// What a look at the folder found, by the models' names.
+pub(super) type Seen = BTreeMap<String, FoundModel>;
 
-/// Watches until the repository is gone.
-pub(super) fn watch(repository: Weak<Repository>, interval: Duration) {
+/// Watches until the repository is gone. `loaded` is the folder as it was before the start loaded
+/// it, so that whatever changes from then on is acted on, and nothing else.
+pub(super) fn watch(repository: Weak<Repository>, interval: Duration, loaded: Option<Seen>) {
     tokio::spawn(async move {
-        let Some(mut acted_on) = look(&repository).await else {
-            return;
-        };
+        let mut acted_on = loaded.unwrap_or_default();
         let mut last = acted_on.clone();
-        // A load at start that failed, or a file that changed while the start was loading it, is
-        // tried once more.
-        acted_on.clear();
         loop {
             tokio::time::sleep(interval).await;
             if repository.strong_count() == 0 {
@@ -38,7 +35,7 @@ pub(super) fn watch(repository: Weak<Repository>, interval: Duration) {
 }
 
 /// The folder as it is now; `None` when it cannot be listed, which may pass.
-async fn look(repository: &Weak<Repository>) -> Option<Seen> {
+pub(super) async fn look(repository: &Weak<Repository>) -> Option<Seen> {
     let directory = repository.upgrade()?.directory.clone();
     let found = tokio::task::spawn_blocking(move || directory.read()).await;
     match found.ok()? {

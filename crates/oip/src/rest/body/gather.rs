@@ -1,6 +1,7 @@
 //! The pieces of a body as they come, and the one piece that decoders read.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
@@ -49,10 +50,14 @@ pub(super) fn too_large(limit: usize) -> Error {
 /// Reads a body until its end or until it is over the limit.
 ///
 /// # Errors
-/// `TooLarge`; `Malformed` when it is cut short.
-pub(super) async fn gather(body: &mut Body, limit: usize) -> Result<Gathered> {
+/// `TooLarge`; `Malformed` when it is cut short; `TimedOut` when nothing comes for `patience`.
+pub(super) async fn gather(body: &mut Body, limit: usize, patience: Duration) -> Result<Gathered> {
     let mut gathered = Gathered::default();
-    while let Some(frame) = body.frame().await {
+    let stalled = |_| Error::timed_out("the body stopped arriving");
+    while let Some(frame) = tokio::time::timeout(patience, body.frame())
+        .await
+        .map_err(stalled)?
+    {
         let frame = frame.map_err(|error| {
             Error::malformed("the body is cut short or not well formed").caused_by(error)
         })?;
@@ -145,6 +150,16 @@ fn copied_together(pieces: &[Bytes], length: usize, place: usize) -> Bytes {
 mod tests {
     use super::*;
 
+    const PATIENCE: Duration = Duration::from_secs(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_stops_arriving_is_timed_out() {
+        let silence = futures_util::stream::pending::<Result<Bytes, std::io::Error>>();
+        let mut body = Body::from_stream(silence);
+        let error = gather(&mut body, 5, PATIENCE).await.err().unwrap();
+        assert_eq!(error.kind(), oip_protocol::ErrorKind::TimedOut);
+    }
+
     fn gathered(pieces: &[&'static [u8]]) -> Gathered {
         let mut gathered = Gathered::default();
         for piece in pieces {
@@ -208,8 +223,8 @@ mod tests {
     #[tokio::test]
     async fn what_comes_beyond_the_limit_is_refused() {
         let body = || Body::from("12345");
-        assert_eq!(gather(&mut body(), 5).await.unwrap().length(), 5);
-        let error = gather(&mut body(), 4).await.err().unwrap();
+        assert_eq!(gather(&mut body(), 5, PATIENCE).await.unwrap().length(), 5);
+        let error = gather(&mut body(), 4, PATIENCE).await.err().unwrap();
         assert_eq!(error.message(), "the body is over the limit of 4 bytes");
     }
 

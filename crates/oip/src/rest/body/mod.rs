@@ -30,7 +30,12 @@ pub(super) async fn read(arrived: &mut Arrived, header_length: usize) -> Result<
     let limit = arrived.rest.door.options.body_limit;
     let codings = Codings::of(&arrived.parts.headers)?;
     gather::refuse_declared(&arrived.parts.headers, limit)?;
-    let gathered = gather::gather(&mut arrived.body, limit).await?;
+    let gathered = gather::gather(
+        &mut arrived.body,
+        limit,
+        arrived.rest.door.options.body_timeout,
+    )
+    .await?;
     // Read to its end: there is nothing left to linger for.
     arrived.body = Body::empty();
     if codings.is_empty() {
