@@ -99,7 +99,7 @@ struct Arrived {
 async fn answer(rest: Arc<Rest>, request: Request<Body>) -> Response<Body> {
     let (parts, body) = request.into_parts();
     let head = parts.method == Method::HEAD;
-    let coding = Coding::wanted(&parts.headers);
+    let coding = Coding::wanted(&parts.headers).filter(|_| compresses(parts.uri.path()));
     let origin = cors::origin(&parts.headers);
     let mut arrived = Arrived {
         rest,
@@ -122,6 +122,12 @@ async fn answer(rest: Arc<Rest>, request: Request<Body>) -> Response<Body> {
         true => reply.into_head_response(),
         false => reply.into_response(),
     }
+}
+
+/// Whether answers of a path are compressed. Those about models and the server are not:
+/// tritonclient's aio client asks for gzip on every call and unpacks it only for inferences.
+fn compresses(path: &str) -> bool {
+    !path.starts_with("/v2/") || path.ends_with("/infer")
 }
 
 /// The rooms before the call, and the call.

@@ -4,7 +4,7 @@ use crate::json::document::{BINARY_DATA, BINARY_DATA_OUTPUT};
 use crate::{InferRequest, ParameterValue};
 
 /// Which outputs a request wants as binary data: the request's `binary_data_output` (false when
-/// absent), and for single outputs their own `binary_data`, which wins.
+/// absent, true for a raw request), and for single outputs their own `binary_data`, which wins.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct OutputForms {
     default: bool,
@@ -25,7 +25,9 @@ impl OutputForms {
             Some((output.name.clone(), binary))
         });
         Self {
-            default: flag(request.parameters.get(BINARY_DATA_OUTPUT)).unwrap_or(false),
+            // A raw request has no JSON that could say how to answer, and is answered in kind.
+            default: flag(request.parameters.get(BINARY_DATA_OUTPUT))
+                .unwrap_or(request.raw_input.is_some()),
             overrides: overrides.collect(),
             selects: !request.outputs.is_empty(),
             requested: request.outputs.len(),
