@@ -162,12 +162,21 @@ async fn an_inference_in_binary_is_answered_in_binary() {
 }
 
 #[tokio::test]
-async fn a_header_length_of_zero_is_the_raw_input() {
+async fn a_header_length_of_zero_is_the_raw_input_and_is_answered_in_kind() {
     let builder = request("POST", "/v2/models/iris/infer");
     let builder = builder.header("inference-header-content-length", "0");
-    let (status, body) = ask(&open(), builder.body(Body::from(vec![0_u8; 16])).unwrap()).await;
-    assert_eq!(status, 200, "{body}");
-    assert_eq!(body["outputs"][0]["shape"], json!([2, 2]));
+    let raw = builder.body(Body::from(vec![0_u8; 16])).unwrap();
+    let response = send(&open(), raw).await;
+    assert_eq!(response.status(), 200);
+    assert_eq!(
+        response.headers()["content-type"],
+        "application/octet-stream"
+    );
+    let length = &response.headers()["inference-header-content-length"];
+    let length: usize = length.to_str().unwrap().parse().unwrap();
+    let body = bytes(response).await;
+    let header: Value = serde_json::from_slice(&body[..length]).unwrap();
+    assert_eq!(header["outputs"][0]["shape"], json!([2, 2]));
 }
 
 #[tokio::test]
