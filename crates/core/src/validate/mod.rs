@@ -3,12 +3,14 @@
 //! That a tensor is well formed in itself (its buffer fits datatype and shape) is known from its
 //! type; here it is held to names, datatypes and shapes of the metadata.
 
+mod control;
 mod request;
 mod response;
 
 use oip_protocol::error::excerpt;
 use oip_protocol::{Tensor, TensorMetadata};
 
+pub use control::{check_load_parameter, check_unload_parameter};
 pub use request::check_request;
 pub use response::check_response;
 

@@ -233,7 +233,7 @@ const GENERAL: &[ConfigOption] = &[
         "body_timeout",
         Duration,
         "30s",
-        "Longest that nothing may arrive of a REST body that is not complete.",
+        "Longest that nothing may arrive of a body, or of a gRPC message, that has begun.",
     ),
     new(
         Limits,

@@ -37,7 +37,7 @@ pub struct Door {
 pub struct DoorOptions {
     /// Largest body, also after decompression, and largest gRPC message, in bytes: 64 MiB.
     pub body_limit: usize,
-    /// Longest that nothing may arrive of a REST body that is not complete: 30 s.
+    /// Longest that nothing may arrive of a body, or of a gRPC message, that has begun: 30 s.
     pub body_timeout: Duration,
     /// What decoders refuse to take in.
     pub decode: DecodeLimits,

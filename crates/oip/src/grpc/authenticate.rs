@@ -82,7 +82,11 @@ impl Inner {
             let (mut parts, body) = request.into_parts();
             let method = self.admit(&mut parts).await?;
             parts.extensions.insert(Deadline(deadline));
-            let body = Messages::new(body, self.door.options.body_limit);
+            let body = Messages::new(
+                body,
+                self.door.options.body_limit,
+                self.door.options.body_timeout,
+            );
             Ok(self
                 .dispatch(method, Request::from_parts(parts, body))
                 .await)

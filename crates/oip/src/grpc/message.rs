@@ -6,10 +6,12 @@
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use axum::body::Body;
 use bytes::{Buf, Bytes, BytesMut};
 use http_body::Frame;
+use tokio::time::Sleep;
 use tonic::Status;
 
 /// The compression flag and the length.
@@ -21,6 +23,10 @@ const SMALL: usize = 2 << 10;
 pub(super) struct Messages {
     body: Body,
     limit: usize,
+    /// Longest that nothing may arrive of a message that has begun.
+    patience: Duration,
+    /// Runs while a message that has begun is waited for; between messages a stream may rest.
+    stalled: Option<Pin<Box<Sleep>>>,
     held: Held,
     /// Bytes of the current message that may pass.
     passing: usize,
@@ -28,10 +34,12 @@ pub(super) struct Messages {
 }
 
 impl Messages {
-    pub(super) fn new(body: Body, limit: usize) -> Self {
+    pub(super) fn new(body: Body, limit: usize, patience: Duration) -> Self {
         Self {
             body,
             limit,
+            patience,
+            stalled: None,
             held: Held::default(),
             passing: 0,
             ended: false,
@@ -54,6 +62,23 @@ impl Messages {
             self.passing = PREFIX + length;
         }
         Ok(())
+    }
+}
+
+impl Messages {
+    /// Waits for more, but not for ever once a message has begun.
+    fn wait(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        if self.held.length == 0 {
+            return Poll::Pending;
+        }
+        let patience = self.patience;
+        let stalled = self
+            .stalled
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
+        ready!(stalled.as_mut().poll(context));
+        Poll::Ready(Some(Err(Status::deadline_exceeded(
+            "the message stopped arriving",
+        ))))
     }
 }
 
@@ -137,7 +162,11 @@ impl http_body::Body for Messages {
             if this.ended {
                 return Poll::Ready(None);
             }
-            match ready!(Pin::new(&mut this.body).poll_frame(context)) {
+            let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(context) else {
+                return this.wait(context);
+            };
+            this.stalled = None;
+            match frame {
                 Some(Err(error)) => {
                     return Poll::Ready(Some(Err(Status::from_error(error.into()))));
                 }
@@ -173,17 +202,31 @@ fn cut_short(held: &Held) -> Status {
 
 #[cfg(test)]
 mod tests {
-    use futures_util::stream;
+    use futures_util::{StreamExt, stream};
     use http_body_util::BodyExt;
 
     use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_message_that_stops_arriving_is_timed_out_and_a_stream_may_rest() {
+        let begun = stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(b"\0\0\0"))]);
+        let begun = Body::from_stream(begun.chain(stream::pending()));
+        let stalled = Messages::new(begun, 10, PATIENCE).frame().await.unwrap();
+        assert_eq!(stalled.unwrap_err().code(), tonic::Code::DeadlineExceeded);
+        let rests = stream::pending::<Result<Bytes, std::io::Error>>();
+        let mut resting = Messages::new(Body::from_stream(rests), 10, PATIENCE);
+        let hour = Duration::from_secs(3600);
+        assert!(tokio::time::timeout(hour, resting.frame()).await.is_err());
+    }
 
     fn messages(pieces: &[&[u8]]) -> Messages {
         let pieces: Vec<Result<Bytes, std::io::Error>> = pieces
             .iter()
             .map(|piece| Ok(Bytes::copy_from_slice(piece)))
             .collect();
-        Messages::new(Body::from_stream(stream::iter(pieces)), 10)
+        Messages::new(Body::from_stream(stream::iter(pieces)), 10, PATIENCE)
     }
 
     async fn read(pieces: &[&[u8]]) -> Result<Vec<u8>, Status> {
@@ -225,7 +268,7 @@ mod tests {
             let piece = receiver.recv().await?;
             Some((Ok::<_, std::io::Error>(piece), receiver))
         });
-        let mut messages = Messages::new(Body::from_stream(frames), 10);
+        let mut messages = Messages::new(Body::from_stream(frames), 10, PATIENCE);
         sender
             .send(Bytes::from_static(b"\0\0\0\0\x0a"))
             .await

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use oip_core::validate::{check_load_parameter, check_unload_parameter};
 use oip_core::{Caller, Dataplane};
-use oip_protocol::error::excerpt;
 use oip_protocol::proto::generated as pb;
 use oip_protocol::proto::{self, decode_model_ref};
-use oip_protocol::{Error, ErrorKind, Result};
+use oip_protocol::{ErrorKind, Result};
 use tokio::time::Instant;
 use tonic::codec::CompressionEncoding;
 use tonic::{Request, Response, Status};
@@ -125,16 +125,8 @@ impl InferenceService {
     ) -> Result<pb::RepositoryModelLoadResponse> {
         let model = decode_model_ref(message.model_name, String::new())?;
         let permit = self.dataplane().authorize_model(caller, model).await?;
-        if let Some(name) = message.parameters.keys().min() {
-            return Err(Error::malformed(match name.as_str() {
-                "config" => "models are not configured through a load; the parameter 'config' is \
-                             not taken"
-                    .to_owned(),
-                file if file.starts_with("file:") => "models are not uploaded through a load; \
-                                                      the parameters 'file:…' are not taken"
-                    .to_owned(),
-                other => unknown_parameter(other),
-            }));
+        for name in message.parameters.keys() {
+            check_load_parameter(name)?;
         }
         self.dataplane().load(permit).await?;
         Ok(pb::RepositoryModelLoadResponse {})
@@ -147,18 +139,12 @@ impl InferenceService {
     ) -> Result<pb::RepositoryModelUnloadResponse> {
         let model = decode_model_ref(message.model_name, String::new())?;
         let permit = self.dataplane().authorize_model(caller, model).await?;
-        // Nothing depends on a model here.
-        let mut names = message.parameters.keys();
-        if let Some(name) = names.find(|name| *name != "unload_dependents") {
-            return Err(Error::malformed(unknown_parameter(name)));
+        for name in message.parameters.keys() {
+            check_unload_parameter(name)?;
         }
         self.dataplane().unload(permit).await?;
         Ok(pb::RepositoryModelUnloadResponse {})
     }
-}
-
-fn unknown_parameter(name: &str) -> String {
-    format!("the parameter '{}' is not known here", excerpt(name))
 }
 
 /// The caller of a request that came through the gate, its message and its deadline.

@@ -5,6 +5,7 @@
 use std::fmt;
 
 use oip_core::access::actions;
+use oip_core::validate::{check_load_parameter, check_unload_parameter};
 use oip_protocol::error::excerpt;
 use oip_protocol::{Error, RepositoryEntry, Result};
 use serde::de::{DeserializeOwned, Error as _, IgnoredAny, MapAccess, Visitor};
@@ -127,39 +128,22 @@ struct UnloadParameters;
 
 impl<'de> Deserialize<'de> for LoadParameters {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(Names(|name: &str| match name {
-            "config" => Err(
-                "models are not configured through a load; the parameter 'config' is not taken"
-                    .to_owned(),
-            ),
-            file if file.starts_with("file:") => Err(
-                "models are not uploaded through a load; the parameters 'file:…' are not taken"
-                    .to_owned(),
-            ),
-            other => Err(unknown(other)),
-        }))?;
+        deserializer.deserialize_map(Names(check_load_parameter))?;
         Ok(Self)
     }
 }
 
 impl<'de> Deserialize<'de> for UnloadParameters {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(Names(|name: &str| match name {
-            "unload_dependents" => Ok(()),
-            other => Err(unknown(other)),
-        }))?;
+        deserializer.deserialize_map(Names(check_unload_parameter))?;
         Ok(Self)
     }
-}
-
-fn unknown(name: &str) -> String {
-    format!("the parameter '{}' is not known here", excerpt(name))
 }
 
 /// Walks over the names of an object and keeps nothing: a model in a body costs no memory.
 struct Names<F>(F);
 
-impl<'de, F: Fn(&str) -> Result<(), String>> Visitor<'de> for Names<F> {
+impl<'de, F: Fn(&str) -> oip_protocol::Result<()>> Visitor<'de> for Names<F> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
