@@ -119,7 +119,9 @@ pub(super) async fn models(models: &dyn Models, settings: &Settings, rest: Optio
     let ready = entries
         .iter()
         .find(|entry| entry.state == ModelState::Ready);
-    if let (Some(entry), Some(rest)) = (ready, rest) {
+    // Without a repository the default handler answers "not implemented": nothing to try.
+    let served = settings.model_repository.is_some();
+    if let (Some(entry), Some(rest), true) = (ready, rest, served) {
         let body = sample::body(models, entry, settings).await;
         let url = format!(
             "http://{}/v2/models/{}/infer",
