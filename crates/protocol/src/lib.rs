@@ -55,7 +55,9 @@ pub use encode_error::EncodeError;
 pub use error::{Error, ErrorKind, Result};
 pub use infer::{InferRequest, InferResponse, ModelRef, RequestedOutput};
 pub use limits::DecodeLimits;
-pub use metadata::{ModelConfig, ModelMetadata, ServerMetadata, TensorMetadata};
+pub use metadata::{
+    DynamicBatching, ModelConfig, ModelMetadata, ServerMetadata, TensorMetadata, VersionChoice,
+};
 pub use parameters::{ParameterValue, Parameters};
 pub use repository::{ModelState, RepositoryEntry};
 pub use shape::{DeclaredShape, Shape};

@@ -70,6 +70,8 @@ pub struct ModelConfig {
     pub backend: String,
     /// The versions that are served.
     pub versions: Vec<String>,
+    /// How those were chosen.
+    pub version_choice: VersionChoice,
     /// Largest batch that requests are gathered into; 0 when requests are not batched, and then
     /// the shapes of inputs and outputs are whole.
     pub max_batch_size: u32,
@@ -79,6 +81,37 @@ pub struct ModelConfig {
     pub outputs: Vec<TensorMetadata>,
     /// How many requests the model runs side by side.
     pub instances: u32,
+    /// How requests wait and are gathered; `None` when they are not gathered.
+    pub batching: Option<DynamicBatching>,
+    /// How many requests of its own a model runs before it counts as ready.
+    pub warmup_requests: u32,
+    /// Whether answers are kept for requests that are the same.
+    pub response_cache: bool,
     /// Further settings by name.
     pub parameters: Vec<(String, String)>,
+}
+
+/// How the versions that are served were chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum VersionChoice {
+    /// By what was found or named: the versions themselves say it.
+    #[default]
+    Served,
+    /// This many with the highest numbers.
+    Latest(u32),
+}
+
+/// How requests are gathered into batches.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DynamicBatching {
+    /// Sizes at which a batch is run without waiting longer.
+    pub preferred_batch_sizes: Vec<u32>,
+    /// Longest that a request waits for others, in microseconds.
+    pub max_queue_delay_us: u64,
+    /// How many priorities there are.
+    pub priority_levels: u64,
+    /// The priority of a request that names none.
+    pub default_priority: u64,
+    /// How many requests may wait.
+    pub max_queue_size: u32,
 }

@@ -25,6 +25,10 @@ pub struct Directory {
 pub struct FoundModel {
     /// Its name.
     pub name: String,
+    /// Its folder, where `model.toml` may lie.
+    pub folder: PathBuf,
+    /// What the files in that folder look like.
+    pub beside: Fingerprint,
     /// Its versions by number.
     pub versions: BTreeMap<u64, FoundVersion>,
     /// Why there is no version, where there is none.
@@ -160,20 +164,22 @@ impl Directory {
 
     /// A folder below the root; `None` when it is no model.
     fn read_model(&self, listed: &str) -> Option<FoundModel> {
-        let name = listed.to_owned();
-        match versions_of(&self.root.join(listed)) {
-            Ok(versions) if versions.is_empty() => None,
-            Ok(versions) => Some(FoundModel {
-                name,
-                versions,
-                fault: None,
-            }),
-            Err(error) => Some(FoundModel {
-                name,
-                versions: BTreeMap::new(),
-                fault: Some(format!("its folder cannot be listed: {error}")),
-            }),
-        }
+        let folder = self.root.join(listed);
+        let (versions, fault) = match versions_of(&folder) {
+            Ok(versions) if versions.is_empty() => return None,
+            Ok(versions) => (versions, None),
+            Err(error) => {
+                let fault = format!("its folder cannot be listed: {error}");
+                (BTreeMap::new(), Some(fault))
+            }
+        };
+        Some(FoundModel {
+            name: listed.to_owned(),
+            beside: Fingerprint::of_files(&folder).unwrap_or_default(),
+            folder,
+            versions,
+            fault,
+        })
     }
 
     fn read_single(&self, name: &str) -> io::Result<FoundModel> {
@@ -197,6 +203,8 @@ impl Directory {
         }
         Ok(FoundModel {
             name: name.to_owned(),
+            folder: self.root.clone(),
+            beside: Fingerprint::of_files(&self.root).unwrap_or_default(),
             versions,
             fault,
         })

@@ -6,6 +6,7 @@
 //! | [`directory`] | which models and versions a folder holds; reading only |
 //! | [`repository`] | [`Repository`]: a folder of models as [`oip_core::Models`] |
 //! | [`engine`] | the two engines: ONNX Runtime and tract |
+//! | [`settings`] | [`ModelSettings`]: `model.toml`, how one model is served |
 //! | [`library`] | where a machine keeps the shared library of ONNX Runtime |
 //!
 //! ```no_run
@@ -38,7 +39,9 @@ pub mod engine;
 pub mod library;
 pub mod model;
 pub mod repository;
+pub mod settings;
 
 pub use library::{OnnxRuntime, Surroundings};
 pub use model::{Engine, Laps, LoadError, Model, ModelFile};
 pub use repository::{ModelControl, OpenError, Repository, RepositoryOptions};
+pub use settings::ModelSettings;

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use oip_protocol::{Result, Tensor, TensorMetadata};
 
+use crate::engine::Share;
+
 /// A model that is loaded and can run.
 ///
 /// The repository calls [`run`](Self::run) from compute threads, from several at once, up to the
@@ -27,6 +29,12 @@ pub trait Model: Send + Sync + 'static {
     /// [`Error::does_not_fit`](oip_protocol::Error::does_not_fit) for values that this model or engine cannot take,
     /// [`Error::handler_failed`](oip_protocol::Error::handler_failed) for any other failure.
     fn run(&self, inputs: &[Tensor], laps: &mut Laps) -> Result<Vec<Tensor>>;
+
+    /// How many runs go on at once at most, where the engine has such a bound: further ones wait
+    /// inside [`run`](Self::run).
+    fn side_by_side(&self) -> Option<usize> {
+        None
+    }
 }
 
 /// Loads models of one format.
@@ -34,11 +42,11 @@ pub trait Engine: Send + Sync + 'static {
     /// The name, as a model's configuration gives it in `backend`.
     fn name(&self) -> &'static str;
 
-    /// Loads a model. Called on threads that may block; several at once.
+    /// Loads a model, which may use this share of the machine. Called on threads that may block; several at once.
     ///
     /// # Errors
     /// [`LoadError`], a sentence for whoever put the model there.
-    fn load(&self, file: &ModelFile) -> Result<Arc<dyn Model>, LoadError>;
+    fn load(&self, file: &ModelFile, share: Share) -> Result<Arc<dyn Model>, LoadError>;
 }
 
 /// The file of one model version, read into memory: whatever happens to the file meanwhile, the
@@ -79,6 +87,14 @@ pub enum LoadError {
         lacking: String,
         /// What to do.
         remedy: &'static str,
+    },
+    /// A warm-up request of `model.toml` fails.
+    #[error("warm-up request {number} of model.toml fails: {reason}")]
+    Warmup {
+        /// Which one, counted from 1.
+        number: usize,
+        /// Why.
+        reason: String,
     },
     /// Nothing to load.
     #[error("{0}")]

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use oip_core::access::actions;
-use oip_protocol::{Datatype, ModelConfig, Result, TensorMetadata};
+use oip_protocol::{Datatype, DynamicBatching, ModelConfig, Result, TensorMetadata, VersionChoice};
 use serde::Serialize;
 
 use super::Arrived;
@@ -24,13 +24,45 @@ struct Config {
     output: Vec<Tensor>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     instance_group: Vec<InstanceGroup>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dynamic_batching: Option<Batching>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    model_warmup: Vec<Warmup>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response_cache: Option<ResponseCache>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     parameters: BTreeMap<String, Parameter>,
 }
 
 #[derive(Serialize)]
-struct VersionPolicy {
-    specific: Versions,
+struct Batching {
+    preferred_batch_size: Vec<u32>,
+    max_queue_delay_microseconds: u64,
+    priority_levels: u64,
+    default_priority_level: u64,
+    default_queue_policy: QueuePolicy,
+}
+
+#[derive(Serialize)]
+struct QueuePolicy {
+    max_queue_size: u32,
+}
+
+#[derive(Serialize)]
+struct Warmup {
+    name: String,
+}
+
+#[derive(Serialize)]
+struct ResponseCache {
+    enable: bool,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "lowercase")]
+enum VersionPolicy {
+    Specific(Versions),
+    Latest { num_versions: u32 },
 }
 
 #[derive(Serialize)]
@@ -78,9 +110,12 @@ impl From<ModelConfig> for Config {
             name: config.name,
             platform: config.platform,
             backend: config.backend,
-            version_policy: versions.map(|versions| VersionPolicy {
-                specific: Versions { versions },
-            }),
+            version_policy: match config.version_choice {
+                VersionChoice::Served => {
+                    versions.map(|versions| VersionPolicy::Specific(Versions { versions }))
+                }
+                VersionChoice::Latest(num_versions) => Some(VersionPolicy::Latest { num_versions }),
+            },
             max_batch_size: config.max_batch_size,
             input: config.inputs.into_iter().map(Tensor::from).collect(),
             output: config.outputs.into_iter().map(Tensor::from).collect(),
@@ -88,7 +123,30 @@ impl From<ModelConfig> for Config {
                 .then(|| group(config.instances))
                 .into_iter()
                 .collect(),
+            dynamic_batching: config.batching.map(Batching::from),
+            model_warmup: (1..=config.warmup_requests)
+                .map(|number| Warmup {
+                    name: format!("warmup {number}"),
+                })
+                .collect(),
+            response_cache: config
+                .response_cache
+                .then_some(ResponseCache { enable: true }),
             parameters: config.parameters.into_iter().map(parameter).collect(),
+        }
+    }
+}
+
+impl From<DynamicBatching> for Batching {
+    fn from(batching: DynamicBatching) -> Self {
+        Self {
+            preferred_batch_size: batching.preferred_batch_sizes,
+            max_queue_delay_microseconds: batching.max_queue_delay_us,
+            priority_levels: batching.priority_levels,
+            default_priority_level: batching.default_priority,
+            default_queue_policy: QueuePolicy {
+                max_queue_size: batching.max_queue_size,
+            },
         }
     }
 }
@@ -120,6 +178,16 @@ mod tests {
             inputs: vec![TensorMetadata::new("x", Datatype::Fp32, [-1, 4])],
             outputs: vec![TensorMetadata::new("label", Datatype::Bytes, [-1])],
             instances: 2,
+            max_batch_size: 8,
+            batching: Some(DynamicBatching {
+                preferred_batch_sizes: vec![4, 8],
+                max_queue_delay_us: 500,
+                priority_levels: 1,
+                default_priority: 1,
+                max_queue_size: 100,
+            }),
+            warmup_requests: 1,
+            response_cache: true,
             parameters: vec![("threads".into(), "4".into())],
             ..ModelConfig::default()
         };
@@ -127,10 +195,17 @@ mod tests {
         let expected = serde_json::json!({
             "name": "m", "platform": "onnx_onnxv1", "backend": "tract",
             "version_policy": {"specific": {"versions": [1, 3]}},
-            "max_batch_size": 0,
+            "max_batch_size": 8,
             "input": [{"name": "x", "data_type": "TYPE_FP32", "dims": [-1, 4]}],
             "output": [{"name": "label", "data_type": "TYPE_STRING", "dims": [-1]}],
             "instance_group": [{"count": 2, "kind": "KIND_CPU"}],
+            "dynamic_batching": {
+                "preferred_batch_size": [4, 8], "max_queue_delay_microseconds": 500,
+                "priority_levels": 1, "default_priority_level": 1,
+                "default_queue_policy": {"max_queue_size": 100},
+            },
+            "model_warmup": [{"name": "warmup 1"}],
+            "response_cache": {"enable": true},
             "parameters": {"threads": {"string_value": "4"}},
         });
         assert_eq!(json, expected);
@@ -139,7 +214,14 @@ mod tests {
     #[test]
     fn what_has_no_value_is_left_out() {
         let json = serde_json::to_value(Config::from(ModelConfig::default())).unwrap();
-        for name in ["version_policy", "instance_group", "parameters"] {
+        for name in [
+            "version_policy",
+            "instance_group",
+            "dynamic_batching",
+            "model_warmup",
+            "response_cache",
+            "parameters",
+        ] {
             assert!(json.get(name).is_none(), "{name}");
         }
     }

@@ -1,12 +1,13 @@
 //! The model configuration, in the names that Triton's messages use.
 
 use super::generated::model_instance_group::Kind;
-use super::generated::model_version_policy::{PolicyChoice, Specific};
+use super::generated::model_version_policy::{Latest, PolicyChoice, Specific};
 use super::generated::{
-    self, DataType, ModelConfigResponse, ModelInput, ModelInstanceGroup, ModelOutput,
-    ModelParameter, ModelVersionPolicy,
+    self, DataType, ModelConfigResponse, ModelDynamicBatching, ModelInput, ModelInstanceGroup,
+    ModelOutput, ModelParameter, ModelQueuePolicy, ModelResponseCache, ModelVersionPolicy,
+    ModelWarmup, model_config::SchedulingChoice,
 };
-use crate::{Datatype, ModelConfig, TensorMetadata};
+use crate::{Datatype, DynamicBatching, ModelConfig, TensorMetadata, VersionChoice};
 
 /// Writes how a model is served.
 #[must_use]
@@ -26,7 +27,10 @@ pub fn encode_model_config(config: ModelConfig) -> ModelConfigResponse {
         count: i32::try_from(config.instances).unwrap_or(i32::MAX),
         ..ModelInstanceGroup::default()
     };
-    let policy = PolicyChoice::Specific(Specific { versions });
+    let policy = match config.version_choice {
+        VersionChoice::Served => PolicyChoice::Specific(Specific { versions }),
+        VersionChoice::Latest(num_versions) => PolicyChoice::Latest(Latest { num_versions }),
+    };
     ModelConfigResponse {
         config: Some(generated::ModelConfig {
             name: config.name,
@@ -40,8 +44,38 @@ pub fn encode_model_config(config: ModelConfig) -> ModelConfigResponse {
             output: config.outputs.into_iter().map(output).collect(),
             instance_group: vec![instances],
             parameters: parameters.collect(),
+            model_warmup: (1..=config.warmup_requests).map(warmup).collect(),
+            response_cache: config
+                .response_cache
+                .then_some(ModelResponseCache { enable: true }),
+            scheduling_choice: config
+                .batching
+                .map(|batching| SchedulingChoice::DynamicBatching(dynamic_batching(batching))),
             ..generated::ModelConfig::default()
         }),
+    }
+}
+
+fn warmup(number: u32) -> ModelWarmup {
+    ModelWarmup {
+        name: format!("warmup {number}"),
+        ..ModelWarmup::default()
+    }
+}
+
+fn dynamic_batching(batching: DynamicBatching) -> ModelDynamicBatching {
+    let size = |size: &u32| i32::try_from(*size).unwrap_or(i32::MAX);
+    ModelDynamicBatching {
+        preferred_batch_size: batching.preferred_batch_sizes.iter().map(size).collect(),
+        max_queue_delay_microseconds: batching.max_queue_delay_us,
+        preserve_ordering: false,
+        priority_levels: batching.priority_levels,
+        default_priority_level: batching.default_priority,
+        default_queue_policy: Some(ModelQueuePolicy {
+            max_queue_size: batching.max_queue_size,
+            ..ModelQueuePolicy::default()
+        }),
+        ..ModelDynamicBatching::default()
     }
 }
 

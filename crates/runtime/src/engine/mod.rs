@@ -1,20 +1,26 @@
 //! The engines, and which of them serves here: ONNX Runtime where its library is found, else
 //! tract.
 
+pub(crate) mod made;
 #[cfg(feature = "onnxruntime")]
 pub mod onnxruntime;
 #[cfg(any(feature = "onnxruntime", feature = "tract"))]
 mod text;
 #[cfg(feature = "tract")]
 pub mod tract;
+pub(crate) mod warm_up;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use oip_protocol::{Error, Result, Shape, Tensor, TensorMetadata};
+#[cfg(any(feature = "onnxruntime", feature = "tract"))]
+use oip_protocol::TensorMetadata;
+use oip_protocol::{Error, Result, Tensor};
+
+pub use warm_up::warm_up;
 
 use crate::library::OnnxRuntime;
-use crate::model::{Engine, Laps, Model, panic_message};
+use crate::model::{Engine, Laps, LoadError, Model, panic_message};
 use crate::repository::OpenError;
 
 /// The remedy for sequences and maps.
@@ -22,24 +28,71 @@ use crate::repository::OpenError;
 pub(crate) const EXPORT_TENSORS: &str =
     "export the model with tensors as outputs (scikit-learn: `zipmap=False`)";
 
-/// How much of the machine the engines may use.
+/// How much of the machine one model may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Share {
     /// How many threads one run of ONNX Runtime may use; tract uses the one that it runs on.
     pub threads: usize,
-    /// How many requests one model runs side by side.
+    /// How many requests the model runs side by side.
     pub concurrency: usize,
+    /// How many sessions the engine is to make, where that is written down; else it makes as
+    /// many as leave each its threads.
+    pub sessions: Option<usize>,
 }
 
-/// Chooses the engine, once at start.
+/// The engines that can serve here.
+#[derive(Clone)]
+pub struct Engines {
+    preferred: Arc<dyn Engine>,
+    embedded: Option<Arc<dyn Engine>>,
+}
+
+impl Engines {
+    /// This engine alone.
+    pub fn only(engine: Arc<dyn Engine>) -> Self {
+        Self {
+            preferred: engine,
+            embedded: None,
+        }
+    }
+
+    /// The engine that serves models that ask for none.
+    #[must_use]
+    pub fn preferred(&self) -> &Arc<dyn Engine> {
+        &self.preferred
+    }
+
+    /// The engine that a model asks for.
+    ///
+    /// # Errors
+    /// One that is not here.
+    pub fn named(&self, name: Option<&str>) -> Result<&Arc<dyn Engine>, LoadError> {
+        let here = std::iter::once(&self.preferred).chain(&self.embedded);
+        match name {
+            None => Ok(&self.preferred),
+            Some(name) => here
+                .into_iter()
+                .find(|engine| engine.name() == name)
+                .ok_or_else(|| LoadError::Unsupported {
+                    lacking: format!("model.toml asks for the engine '{name}', which is not here"),
+                    remedy: "install it, or leave the key 'engine' out",
+                }),
+        }
+    }
+}
+
+/// Finds the engines, once at start.
 ///
 /// # Errors
 /// [`OpenError::OnnxRuntime`] when a library was named and cannot be used,
 /// [`OpenError::NoEngine`] when this build has no engine at all.
-pub fn choose(wanted: &OnnxRuntime, share: Share) -> Result<Arc<dyn Engine>, OpenError> {
+pub fn choose(wanted: &OnnxRuntime) -> Result<Engines, OpenError> {
     #[cfg(feature = "onnxruntime")]
-    if let Some(engine) = onnxruntime::find(wanted, share)? {
-        return Ok(Arc::new(engine));
+    if let Some(engine) = onnxruntime::find(wanted)? {
+        return Ok(Engines {
+            preferred: Arc::new(engine),
+            embedded: embedded().ok(),
+        });
     }
     #[cfg(not(feature = "onnxruntime"))]
     if let OnnxRuntime::Library(path) = wanted {
@@ -48,9 +101,7 @@ pub fn choose(wanted: &OnnxRuntime, share: Share) -> Result<Arc<dyn Engine>, Ope
             reason: "this build was made without it".to_owned(),
         });
     }
-    #[cfg(not(feature = "onnxruntime"))]
-    let _ = share;
-    embedded()
+    embedded().map(Engines::only)
 }
 
 #[cfg(feature = "tract")]
@@ -61,41 +112,6 @@ fn embedded() -> Result<Arc<dyn Engine>, OpenError> {
 #[cfg(not(feature = "tract"))]
 fn embedded() -> Result<Arc<dyn Engine>, OpenError> {
     Err(OpenError::NoEngine)
-}
-
-/// Runs a model once on zeros (empty strings), with 1 for each open dimension, so that what an
-/// engine does on the first run alone is done before the first request.
-///
-/// # Errors
-/// The model's own; some models take neither zeros nor one row.
-pub fn warm_up(model: &dyn Model) -> Result<()> {
-    let inputs = model
-        .inputs()
-        .iter()
-        .map(zeros)
-        .collect::<Result<Vec<_>>>()?;
-    run_fenced(model, &inputs, &mut Laps::begin())?;
-    Ok(())
-}
-
-fn zeros(declared: &TensorMetadata) -> Result<Tensor> {
-    let dims = declared.shape.dims().iter();
-    let shape = Shape::new(
-        dims.map(|dim| u64::try_from(*dim).unwrap_or(1))
-            .collect::<Vec<_>>(),
-    );
-    // Four zero bytes are an empty string.
-    let size = declared.datatype.size().unwrap_or(4);
-    let count = shape.element_count().and_then(|n| n.checked_mul(size));
-    let Some(count) = count else {
-        return Err(Error::handler_failed("an input is too large to make"));
-    };
-    Ok(Tensor::new(
-        &declared.name,
-        declared.datatype,
-        shape,
-        vec![0; count],
-    )?)
 }
 
 /// Runs a model; a panic in it is its own failure.

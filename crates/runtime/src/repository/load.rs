@@ -2,22 +2,20 @@
 //! of a model at once.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use oip_protocol::error::excerpt;
 use oip_protocol::{Error, ModelMetadata, ModelRef, Result};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use super::make::{Attempt, Maker};
 use super::served::{LoadedVersion, Served};
 use super::slot::ModelSlot;
 use super::state::{Phase, Snapshot, Version};
 use super::{Repository, not_found};
-use crate::directory::{FoundModel, FoundVersion};
-use crate::engine::warm_up;
-use crate::model::{Engine, LoadError, ModelFile};
+use crate::directory::FoundModel;
+use crate::model::LoadError;
 
 /// When a loaded version may stay because its file looks unchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,8 +25,6 @@ pub(super) enum Trust {
     /// Whenever it looks the same, as the watcher, which looks again and again, may.
     AsItLooks,
 }
-
-type Attempt = BTreeMap<u64, Result<Arc<LoadedVersion>, LoadError>>;
 
 impl Repository {
     /// Loads these models side by side. One that fails is listed with its reason.
@@ -75,12 +71,14 @@ impl Repository {
             .filter_map(|served| Some((served.number.parse().ok()?, Arc::clone(&served.version))))
             .filter(|(_, version): &(u64, _)| trust == Trust::AsItLooks || version.settled)
             .collect();
-        let engine = Arc::clone(&self.engine);
-        let versions = found.versions.clone();
-        let label = excerpt(name);
-        let attempt =
-            tokio::task::spawn_blocking(move || attempt(&*engine, &label, versions, &kept));
-        let attempt = attempt.await.map_err(Error::handler_failed)?;
+        let maker = Maker {
+            engines: self.engines.clone(),
+            options: self.options.clone(),
+            model: excerpt(name),
+            kept,
+        };
+        let made = tokio::task::spawn_blocking(move || maker.attempt(found));
+        let (found, attempt) = made.await.map_err(Error::handler_failed)?;
         settle(&slot, &was, &found, attempt)
     }
 
@@ -98,64 +96,6 @@ impl Repository {
             slot.swap(Snapshot::of(Phase::Failed("its folder is gone".to_owned())));
         }
     }
-}
-
-/// Loads each version of a model that was found, or keeps the loaded one whose file looks
-/// unchanged. Blocks.
-fn attempt(
-    engine: &dyn Engine,
-    model: &str,
-    versions: BTreeMap<u64, FoundVersion>,
-    kept: &BTreeMap<u64, Arc<LoadedVersion>>,
-) -> Attempt {
-    let load = |(number, found): (u64, FoundVersion)| {
-        let same = kept
-            .get(&number)
-            .filter(|version| version.fingerprint == found.fingerprint);
-        let loaded = match same {
-            Some(version) => Ok(Arc::clone(version)),
-            None => load_version(engine, model, number, found),
-        };
-        (number, loaded)
-    };
-    versions.into_iter().map(load).collect()
-}
-
-fn load_version(
-    engine: &dyn Engine,
-    model: &str,
-    number: u64,
-    found: FoundVersion,
-) -> Result<Arc<LoadedVersion>, LoadError> {
-    let read_at = SystemTime::now();
-    let file = ModelFile {
-        bytes: read_file(&found.file)?,
-        path: found.file,
-    };
-    let loaded = engine.load(&file)?;
-    if let Err(error) = warm_up(&*loaded) {
-        // A model may refuse zeros, or one row: its callers send neither.
-        tracing::warn!(model, version = number, error = ?error, "warm-up did not succeed");
-    }
-    Ok(Arc::new(LoadedVersion {
-        model: loaded,
-        engine: engine.name(),
-        settled: found.fingerprint.is_settled(read_at),
-        fingerprint: found.fingerprint,
-    }))
-}
-
-fn read_file(path: &Path) -> Result<Vec<u8>, LoadError> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    std::fs::read(path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => {
-            LoadError::Missing(format!("there is no {name} in the version's folder"))
-        }
-        _ => LoadError::Unreadable {
-            file: name.into_owned(),
-            reason: error.to_string(),
-        },
-    })
 }
 
 /// Swaps in what a load has made, unless something serves and the load failed.

@@ -1,7 +1,9 @@
 //! A folder of models as [`oip_core::Models`]: loading, swapping, unloading, and what is said of
 //! them. Which folder holds what is [`crate::directory`]'s; how a model runs is its engine's.
 
+mod config;
 mod load;
+mod make;
 mod options;
 mod overview;
 mod poll;
@@ -21,15 +23,14 @@ pub use options::{ModelControl, OpenError, RepositoryOptions};
 pub use overview::{ModelOverview, VersionOverview};
 
 use crate::directory::{Directory, FoundModel};
-use crate::engine;
-use crate::model::Engine;
+use crate::engine::{self, Engines};
 use slot::ModelSlot;
 
 /// A folder of models.
 pub struct Repository {
     options: RepositoryOptions,
     directory: Directory,
-    engine: Arc<dyn Engine>,
+    engines: Engines,
     /// Every model that was ever found here and has not vanished. Names come from the folder's
     /// listing only, so callers cannot make it grow.
     slots: RwLock<BTreeMap<String, Arc<ModelSlot>>>,
@@ -54,25 +55,21 @@ impl Repository {
         let found = directory
             .read()
             .map_err(|error| OpenError::unreadable(root(), &error))?;
-        let share = engine::Share {
-            threads: options.threads(),
-            concurrency: options.concurrency(),
-        };
-        let engine = engine::choose(&options.onnxruntime, share)?;
-        Ok(Self::with_engine(options, directory, engine, &found))
+        let engines = engine::choose(&options.onnxruntime)?;
+        Ok(Self::with_engines(options, directory, engines, &found))
     }
 
-    fn with_engine(
+    fn with_engines(
         options: RepositoryOptions,
         directory: Directory,
-        engine: Arc<dyn Engine>,
+        engines: Engines,
         found: &[FoundModel],
     ) -> Arc<Self> {
         Arc::new_cyclic(|this| {
             let repository = Self {
                 options,
                 directory,
-                engine,
+                engines,
                 slots: RwLock::default(),
                 this: Weak::clone(this),
             };
@@ -83,10 +80,10 @@ impl Repository {
         })
     }
 
-    /// The name of the engine that serves, such as `onnxruntime` or `tract`.
+    /// The name of the engine that serves models that ask for none, such as `onnxruntime` or `tract`.
     #[must_use]
     pub fn engine(&self) -> &'static str {
-        self.engine.name()
+        self.engines.preferred().name()
     }
 
     /// The slot of a model that the folder has.
@@ -204,18 +201,7 @@ impl Models for Repository {
     fn config<'a>(&'a self, model: &'a ModelRef) -> BoxFuture<'a, Result<ModelConfig>> {
         let config = self.find(model).and_then(|slot| {
             let served = slot.snapshot().pick(model)?;
-            let metadata = &*served.metadata;
-            Ok(ModelConfig {
-                name: metadata.name.clone(),
-                platform: metadata.platform.clone(),
-                backend: served.version.engine.to_owned(),
-                versions: metadata.versions.clone(),
-                max_batch_size: 0,
-                inputs: metadata.inputs.clone(),
-                outputs: metadata.outputs.clone(),
-                instances: u32::try_from(self.options.concurrency()).unwrap_or(u32::MAX),
-                parameters: Vec::new(),
-            })
+            Ok(config::of(&served, &self.options))
         });
         Box::pin(std::future::ready(config))
     }

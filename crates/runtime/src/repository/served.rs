@@ -11,6 +11,7 @@ use oip_protocol::{Error, InferRequest, InferResponse, ModelMetadata, Result};
 use crate::directory::Fingerprint;
 use crate::engine::run_fenced;
 use crate::model::{Laps, Model};
+use crate::settings::ModelSettings;
 
 /// A version that is loaded: what survives a reload when its file has not changed.
 pub(super) struct LoadedVersion {
@@ -19,6 +20,8 @@ pub(super) struct LoadedVersion {
     pub(super) fingerprint: Fingerprint,
     /// Whether a change of the file after it was read would show in the fingerprint.
     pub(super) settled: bool,
+    /// What `model.toml` said when it was loaded.
+    pub(super) settings: Arc<ModelSettings>,
 }
 
 /// A version that is loaded, among the versions that it is served with.
@@ -36,6 +39,11 @@ impl ResolvedModel for Served {
 
     fn metadata(&self) -> Option<&ModelMetadata> {
         Some(&self.metadata)
+    }
+
+    fn label(&self, output: &str, class: usize) -> Option<&str> {
+        let labels = self.version.settings.labels.get(output)?;
+        labels.get(class).map(String::as_str)
     }
 
     fn infer<'a>(

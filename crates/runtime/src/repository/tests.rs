@@ -9,6 +9,8 @@ use oip_protocol::{ErrorKind, InferRequest, InferResponse, Tensor};
 use super::*;
 use crate::library::OnnxRuntime;
 
+mod settings;
+
 /// A folder of models that a test arranges, and the pipeline before it.
 struct House {
     folder: tempfile::TempDir,
@@ -48,7 +50,10 @@ impl House {
     }
 
     async fn with(files: &[(&str, &str)], change: impl FnOnce(&mut RepositoryOptions)) -> Self {
-        let folder = put_models(files);
+        Self::at(put_models(files), change).await
+    }
+
+    async fn at(folder: tempfile::TempDir, change: impl FnOnce(&mut RepositoryOptions)) -> Self {
         let mut options = options(folder.path());
         change(&mut options);
         let repository = Repository::open(options).unwrap();

@@ -8,7 +8,6 @@ use ort::environment::Environment;
 use ort::logging::LogLevel;
 
 use super::OnnxRuntimeEngine;
-use crate::engine::Share;
 use crate::library::{OnnxRuntime, candidates};
 use crate::model::panic_message;
 use crate::repository::OpenError;
@@ -23,7 +22,6 @@ static LOADED: Mutex<Option<(PathBuf, Environment)>> = Mutex::new(None);
 /// warning that says why.
 pub(in crate::engine) fn find(
     wanted: &OnnxRuntime,
-    share: Share,
 ) -> Result<Option<OnnxRuntimeEngine>, OpenError> {
     let environment = match wanted {
         OnnxRuntime::Off => None,
@@ -47,7 +45,7 @@ pub(in crate::engine) fn find(
                 })
         }
     };
-    Ok(environment.map(|environment| OnnxRuntimeEngine { environment, share }))
+    Ok(environment.map(|environment| OnnxRuntimeEngine { environment }))
 }
 
 /// Loads a library, or takes the one that is loaded where it is the same.

@@ -22,13 +22,13 @@ use ort::value::{DynValue, Outlet, ValueType};
 
 pub(super) use environment::find;
 
-use super::{EXPORT_TENSORS, Share, input_of, run_fenced, zeros};
+use super::made::zeros;
+use super::{EXPORT_TENSORS, Share, input_of, run_fenced};
 use crate::model::{Engine, Laps, LoadError, Model, ModelFile};
 
 /// Loads ONNX models with ONNX Runtime.
 pub struct OnnxRuntimeEngine {
     environment: Environment,
-    share: Share,
 }
 
 impl Engine for OnnxRuntimeEngine {
@@ -36,13 +36,14 @@ impl Engine for OnnxRuntimeEngine {
         "onnxruntime"
     }
 
-    fn load(&self, file: &ModelFile) -> Result<Arc<dyn Model>, LoadError> {
+    fn load(&self, file: &ModelFile, share: Share) -> Result<Arc<dyn Model>, LoadError> {
         let machine = std::thread::available_parallelism().map_or(1, usize::from);
-        let wanted = machine.div_ceil(self.share.threads.max(1));
-        let count = wanted.clamp(1, self.share.concurrency.max(1));
+        let wanted = machine.div_ceil(share.threads.max(1));
+        let count = wanted.clamp(1, share.concurrency.max(1));
+        let count = share.sessions.unwrap_or(count);
         let weights = PrepackedWeights::new();
         let session = || {
-            self.session(file, &weights)
+            self.session(file, share.threads, &weights)
                 .map_err(|error| refused(&error))
         };
         let first = session()?;
@@ -64,9 +65,14 @@ impl Engine for OnnxRuntimeEngine {
 }
 
 impl OnnxRuntimeEngine {
-    fn session(&self, file: &ModelFile, weights: &PrepackedWeights) -> ort::Result<Session> {
+    fn session(
+        &self,
+        file: &ModelFile,
+        threads: usize,
+        weights: &PrepackedWeights,
+    ) -> ort::Result<Session> {
         let mut builder: SessionBuilder = Session::builder(&self.environment)?
-            .with_intra_threads(self.share.threads)?
+            .with_intra_threads(threads)?
             // Threads that spin while they wait for work take it from the server.
             .with_intra_op_spinning(false)?
             .with_prepacked_weights(weights)?;
@@ -119,6 +125,10 @@ impl Model for OnnxRuntimeModel {
         laps.outputs_taken();
         outputs
     }
+
+    fn side_by_side(&self) -> Option<usize> {
+        Some(self.sessions.len())
+    }
 }
 
 impl OnnxRuntimeModel {
@@ -148,7 +158,7 @@ impl OnnxRuntimeModel {
         if self.outputs.iter().all(|output| output.shape.rank() > 0) {
             return;
         }
-        let inputs = self.inputs.iter().map(zeros).collect::<Result<Vec<_>>>();
+        let inputs = zeros(&self.inputs);
         let found = inputs.and_then(|inputs| run_fenced(self, &inputs, &mut Laps::begin()));
         for (declared, found) in self.outputs.iter_mut().zip(found.unwrap_or_default()) {
             if declared.shape.rank() == 0 {

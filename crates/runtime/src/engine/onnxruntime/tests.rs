@@ -4,15 +4,24 @@
 use oip_protocol::{Datatype, ErrorKind};
 
 use super::*;
-use crate::engine::tract::Tract;
-use crate::engine::tract::tests::{declared, file, floats, four, no_text, run};
+use crate::engine::tract::tests::{by_tract, declared, file, floats, four, no_text, run};
 use crate::library::{OnnxRuntime, Surroundings};
 
+/// The engine with a share of the machine.
+struct Sharing(OnnxRuntimeEngine, Share);
+
+impl Sharing {
+    fn load(&self, file: &ModelFile) -> Result<Arc<dyn Model>, LoadError> {
+        self.0.load(file, self.1)
+    }
+}
+
 /// The engine, or nothing where this machine has no library.
-fn engine(threads: usize) -> Option<OnnxRuntimeEngine> {
+fn engine(threads: usize) -> Option<Sharing> {
     let share = Share {
         threads,
         concurrency: 4,
+        sessions: None,
     };
     let named = std::env::var_os("OIP_TEST_ONNXRUNTIME");
     let wanted = match named {
@@ -24,11 +33,11 @@ fn engine(threads: usize) -> Option<OnnxRuntimeEngine> {
             ..Surroundings::default()
         }),
     };
-    let found = find(&wanted, share).unwrap();
+    let found = find(&wanted).unwrap();
     if found.is_none() {
         eprintln!("skipped: no ONNX Runtime here; OIP_TEST_ONNXRUNTIME can name its library");
     }
-    found
+    found.map(|engine| Sharing(engine, share))
 }
 
 #[test]
@@ -168,21 +177,15 @@ fn many_threads_run_one_model_side_by_side() {
 
 #[test]
 fn a_library_that_is_none_is_refused_when_named_and_passed_over_when_found() {
-    let share = Share {
-        threads: 1,
-        concurrency: 1,
-    };
     let dir = tempfile::tempdir().unwrap();
     let library = dir.path().join("libonnxruntime.so.1.99.0");
-    let error = find(&OnnxRuntime::Library(library.clone()), share)
-        .err()
-        .unwrap();
+    let error = find(&OnnxRuntime::Library(library.clone())).err().unwrap();
     assert!(
         error.to_string().ends_with("there is no such file"),
         "{error}"
     );
     std::fs::write(&library, "no library").unwrap();
-    let error = find(&OnnxRuntime::Library(library), share).err().unwrap();
+    let error = find(&OnnxRuntime::Library(library)).err().unwrap();
     assert!(
         error
             .to_string()
@@ -193,7 +196,7 @@ fn a_library_that_is_none_is_refused_when_named_and_passed_over_when_found() {
         ..Surroundings::default()
     };
     // Whatever else this machine has, the file is not taken for an error.
-    assert!(find(&OnnxRuntime::Find(surroundings), share).is_ok());
+    assert!(find(&OnnxRuntime::Find(surroundings)).is_ok());
 }
 
 /// Largest difference between the engines that a float may show, relative to its size (and
@@ -217,7 +220,7 @@ fn both_engines_answer_the_example_models_alike() {
             bytes: std::fs::read(&path).unwrap(),
             path,
         };
-        let [a, b] = [engine.load(&file).unwrap(), Tract.load(&file).unwrap()];
+        let [a, b] = [engine.load(&file).unwrap(), by_tract(&file).unwrap()];
         assert_eq!(a.inputs(), b.inputs());
         assert_eq!(a.outputs(), b.outputs());
         let a = run(&a, &request.inputs).unwrap();
@@ -241,7 +244,7 @@ fn both_engines_answer_the_example_models_alike() {
     let model = engine.load(&file("fixed")).unwrap();
     let input = floats("x", [2, 3], &[1., 2., 3., 4., 5., 6.]);
     let b = run(
-        &Tract.load(&file("fixed")).unwrap(),
+        &by_tract(&file("fixed")).unwrap(),
         std::slice::from_ref(&input),
     )
     .unwrap();

@@ -18,7 +18,7 @@ use tract_onnx::tract_core::ops::cast::cast;
 use tract_onnx::tract_hir::infer::{Factoid, InferenceModelExt};
 use tract_onnx::{Onnx, tensor::translate_inference_fact};
 
-use super::input_of;
+use super::{Share, input_of};
 use crate::model::{Engine, Laps, LoadError, Model, ModelFile, panic_message};
 
 /// Loads ONNX models with tract.
@@ -30,7 +30,7 @@ impl Engine for Tract {
         "tract"
     }
 
-    fn load(&self, file: &ModelFile) -> Result<Arc<dyn Model>, LoadError> {
+    fn load(&self, file: &ModelFile, _: Share) -> Result<Arc<dyn Model>, LoadError> {
         // tract panics on some models that contradict themselves.
         match catch_unwind(AssertUnwindSafe(|| load(file))) {
             Ok(Ok(model)) => Ok(Arc::new(model)),

@@ -13,12 +13,21 @@ pub(crate) fn file(name: &str) -> ModelFile {
     }
 }
 
+pub(crate) fn by_tract(file: &ModelFile) -> Result<Arc<dyn Model>, LoadError> {
+    let share = Share {
+        threads: 1,
+        concurrency: 1,
+        sessions: None,
+    };
+    Tract.load(file, share)
+}
+
 fn load(name: &str) -> Arc<dyn Model> {
-    Tract.load(&file(name)).unwrap()
+    by_tract(&file(name)).unwrap()
 }
 
 fn refusal(name: &str) -> String {
-    match Tract.load(&file(name)) {
+    match by_tract(&file(name)) {
         Ok(_) => panic!("{name} loads"),
         Err(error) => error.to_string(),
     }
@@ -261,7 +270,7 @@ fn a_broken_file_is_refused_and_never_panics() {
             path: add_sub.path.clone(),
         };
         // A few cuts end where a field ends and still load; none may panic.
-        let _ = Tract.load(&cut);
+        let _ = by_tract(&cut);
     }
 }
 
@@ -309,5 +318,5 @@ fn weights_that_lie_beside_the_model_are_read() {
 
     let mut elsewhere = file("external_data");
     elsewhere.path = "no/such/folder/model.onnx".into();
-    assert!(Tract.load(&elsewhere).is_err());
+    assert!(by_tract(&elsewhere).is_err());
 }

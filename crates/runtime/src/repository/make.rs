@@ -1,0 +1,149 @@
+//! Making what a load serves: `model.toml`, then each version by the engine it asks for. All of
+//! it blocks.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::options::RepositoryOptions;
+use super::served::LoadedVersion;
+use crate::directory::{FoundModel, FoundVersion};
+use crate::engine::{Engines, Share, warm_up};
+use crate::model::{LoadError, Model, ModelFile};
+use crate::settings::{ModelSettings, VersionPolicy};
+
+/// What became of each version.
+pub(super) type Attempt = BTreeMap<u64, Result<Arc<LoadedVersion>, LoadError>>;
+
+/// Makes one model.
+pub(super) struct Maker {
+    pub(super) engines: Engines,
+    pub(super) options: RepositoryOptions,
+    /// The model's name, as the log shows it.
+    pub(super) model: String,
+    /// Loaded versions that may stay.
+    pub(super) kept: BTreeMap<u64, Arc<LoadedVersion>>,
+}
+
+impl Maker {
+    /// Loads each version of a model that was found and that its policy serves, or keeps the
+    /// loaded one whose file looks unchanged. A `model.toml` that cannot be used is the model's
+    /// fault, and leaves no version.
+    pub(super) fn attempt(&self, mut found: FoundModel) -> (FoundModel, Attempt) {
+        let settings = match ModelSettings::read(&found.folder) {
+            Ok(settings) => Arc::new(settings),
+            Err(error) => {
+                found.fault = Some(error.to_string());
+                return (found, Attempt::new());
+            }
+        };
+        let mut attempt = Attempt::new();
+        for (number, version) in by_policy(&settings.versions, found.versions.clone()) {
+            let made = match version {
+                Some(version) => self.version(number, version, &settings),
+                None => Err(LoadError::Missing(
+                    "version_policy of model.toml names it, but the folder does not hold it"
+                        .to_owned(),
+                )),
+            };
+            attempt.insert(number, made);
+        }
+        (found, attempt)
+    }
+
+    fn version(
+        &self,
+        number: u64,
+        found: FoundVersion,
+        settings: &Arc<ModelSettings>,
+    ) -> Result<Arc<LoadedVersion>, LoadError> {
+        let same = |kept: &&Arc<LoadedVersion>| {
+            kept.fingerprint == found.fingerprint && kept.settings == *settings
+        };
+        if let Some(version) = self.kept.get(&number).filter(same) {
+            return Ok(Arc::clone(version));
+        }
+        let read_at = SystemTime::now();
+        let file = ModelFile {
+            bytes: read_file(&found.file)?,
+            path: found.file,
+        };
+        let engine = self.engines.named(settings.engine.as_deref())?;
+        let model = engine.load(&file, self.share(settings))?;
+        self.warm_up(&*model, number, settings)?;
+        Ok(Arc::new(LoadedVersion {
+            model,
+            engine: engine.name(),
+            settled: found.fingerprint.is_settled(read_at),
+            fingerprint: found.fingerprint,
+            settings: Arc::clone(settings),
+        }))
+    }
+
+    fn warm_up(
+        &self,
+        model: &dyn Model,
+        number: u64,
+        settings: &ModelSettings,
+    ) -> Result<(), LoadError> {
+        if !settings.warmup.is_empty() {
+            let requests = warm_up::requests(model, &settings.warmup)?;
+            return warm_up::run_all(model, &requests);
+        }
+        if let Err(error) = warm_up::warm_up(model) {
+            // A model may refuse zeros, or one row: its callers send neither.
+            let model = &self.model;
+            tracing::warn!(model, version = number, error = ?error, "warm-up did not succeed");
+        }
+        Ok(())
+    }
+
+    /// The share of the machine that a model gets. Instances that are written down share the
+    /// threads among them.
+    fn share(&self, settings: &ModelSettings) -> Share {
+        let among = settings.instances.unwrap_or(1);
+        let threads = (self.options.threads() / among).max(1);
+        Share {
+            threads: settings.threads.unwrap_or(threads),
+            concurrency: settings
+                .instances
+                .unwrap_or_else(|| self.options.concurrency()),
+            sessions: settings.instances,
+        }
+    }
+}
+
+/// The versions that a policy serves; without a file where the folder lacks one that is named.
+fn by_policy(
+    policy: &VersionPolicy,
+    mut found: BTreeMap<u64, FoundVersion>,
+) -> BTreeMap<u64, Option<FoundVersion>> {
+    match policy {
+        VersionPolicy::All => {}
+        VersionPolicy::Latest(most) => {
+            while found.len() > *most {
+                found.pop_first();
+            }
+        }
+        VersionPolicy::Specific(numbers) => {
+            let named = |number: &u64| (*number, found.remove(number));
+            return numbers.iter().map(named).collect();
+        }
+    }
+    let here = |(number, version)| (number, Some(version));
+    found.into_iter().map(here).collect()
+}
+
+fn read_file(path: &Path) -> Result<Vec<u8>, LoadError> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    std::fs::read(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => {
+            LoadError::Missing(format!("there is no {name} in the version's folder"))
+        }
+        _ => LoadError::Unreadable {
+            file: name.into_owned(),
+            reason: error.to_string(),
+        },
+    })
+}

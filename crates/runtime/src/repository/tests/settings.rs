@@ -1,0 +1,126 @@
+//! What a `model.toml` does to a model of a folder.
+
+use super::*;
+
+impl House {
+    fn write(&self, at: &str, text: &str) {
+        put(self.folder.path(), at, text.as_bytes());
+    }
+
+    async fn config(&self) -> ModelConfig {
+        self.repository.config(&m()).await.unwrap()
+    }
+}
+
+async fn with_settings(text: &str, files: &[(&str, &str)]) -> House {
+    let folder = put_models(files);
+    put(folder.path(), "m/model.toml", text.as_bytes());
+    House::at(folder, |_| {}).await
+}
+
+const ONE: &[(&str, &str)] = &[
+    ("m/1/model.onnx", "unnamed_batch"),
+    ("n/1/model.onnx", "unnamed_batch"),
+];
+
+#[tokio::test]
+async fn a_bad_key_makes_its_model_unavailable_with_the_reason_and_no_other() {
+    let house = with_settings("[batching]\nmax_batchsize = 8", ONE).await;
+    assert!(!house.dataplane.ready().await);
+    let index = house.index().await;
+    assert!(
+        index[0].starts_with(
+            "m  UNAVAILABLE model.toml: unknown key 'batching.max_batchsize', \
+             did you mean 'max_batch_size'?"
+        ),
+        "{index:?}"
+    );
+    assert_eq!(index[1], "n 1 READY");
+    assert_eq!(house.answers(ModelRef::new("n")).await.unwrap(), "1");
+    let error = house.answers(m()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+
+    house.write("m/model.toml", "");
+    house.repository.load("m").await.unwrap();
+    assert!(house.dataplane.ready().await);
+    // What serves goes on when a later change is refused.
+    house.write("m/model.toml", "threads = \"two\"");
+    let error = house.repository.load("m").await.unwrap_err();
+    assert!(error.message().contains("'threads' is \"two\""), "{error}");
+    assert_eq!(house.answers(m()).await.unwrap(), "1");
+}
+
+#[tokio::test]
+async fn a_version_policy_serves_what_it_names() {
+    let files = &[
+        ("m/1/model.onnx", "unnamed_batch"),
+        ("m/2/model.onnx", "unnamed_batch"),
+        ("m/3/model.onnx", "unnamed_batch"),
+    ];
+    let house = with_settings("version_policy = { latest = 2 }", files).await;
+    assert_eq!(house.index().await, ["m 2 READY", "m 3 READY"]);
+    house.write("m/model.toml", "version_policy = { specific = [1, 7] }");
+    assert!(house.repository.load("m").await.is_err());
+    house.repository.unload("m").await.unwrap();
+    assert!(house.repository.load("m").await.is_err());
+    let index = house.index().await;
+    assert_eq!(index[0], "m 1 READY");
+    assert!(index[1].starts_with("m 7 UNAVAILABLE version_policy"));
+    assert_eq!(house.answers(m()).await.unwrap(), "1");
+}
+
+#[tokio::test]
+async fn settings_are_shown_by_the_configuration_and_kept_versions_follow_them() {
+    let text = "instances = 3\nthreads = 2\n[[warmup]]\ninputs = { x = { shape = [5, 4] } }";
+    let house = with_settings(text, ONE).await;
+    let config = house.config().await;
+    assert_eq!((config.instances, config.warmup_requests), (3, 1));
+    assert_eq!(config.parameters, [("threads".to_owned(), "2".to_owned())]);
+    house.write("m/model.toml", "instances = 1\nengine = \"tract\"");
+    house.repository.load("m").await.unwrap();
+    let config = house.config().await;
+    assert_eq!((config.instances, config.warmup_requests), (1, 0));
+}
+
+#[tokio::test]
+async fn a_warm_up_request_that_fails_or_does_not_fit_keeps_its_version_from_serving() {
+    for (text, sentence) in [
+        (
+            "[[warmup]]\ninputs = { z = { shape = [5, 4] } }",
+            "warm-up request 1 of model.toml fails: the model has no input 'z'; it has x",
+        ),
+        (
+            "[[warmup]]\n[[warmup]]\ninputs = { x = { shape = [5, 3] } }",
+            "warm-up request 2 of model.toml fails: input 'x'",
+        ),
+        ("engine = \"onnxruntime\"", "which is not here; install it"),
+    ] {
+        let house = with_settings(text, ONE).await;
+        let index = house.index().await;
+        assert!(index[0].contains(sentence), "{index:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_class_has_the_label_of_its_output() {
+    let house = with_settings("labels = { y = \"labels.txt\" }", ONE).await;
+    assert!(house.index().await[0].contains("labels.txt"));
+    house.write("m/labels.txt", "zero\none\n");
+    house.repository.load("m").await.unwrap();
+    let served = house.repository.resolve(&m()).await.unwrap();
+    assert_eq!(served.label("y", 1), Some("one"));
+    assert_eq!((served.label("y", 2), served.label("z", 0)), (None, None));
+}
+
+#[tokio::test]
+async fn a_change_of_the_settings_is_seen_in_a_watched_folder() {
+    let folder = put_models(ONE);
+    let house = House::at(folder, |options| {
+        options.control = ModelControl::Poll;
+        options.poll_interval = Duration::from_millis(20);
+    })
+    .await;
+    assert!(house.config().await.instances > 0);
+    house.write("m/model.toml", "instances = 77");
+    until(async || house.config().await.instances == 77).await;
+}
