@@ -91,7 +91,7 @@ pub enum AuthConfigError {
     #[error(
         "auth_enabled is true and there is no key to check callers with: set one (auth_secret, \
          auth_secret_file, auth_key_file, auth_jwks_file, auth_jwks_url, auth_issuer, or \
-         auth_api_keys_file for API keys), or switch authentication off with auth_enabled = false, \
+         auth_api_keys_file for API keys, tls_client_ca for client certificates), or switch authentication off with auth_enabled = false, \
          which lets everyone do everything"
     )]
     NoKey,

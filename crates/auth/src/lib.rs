@@ -9,6 +9,7 @@ pub mod audit;
 mod authentication;
 mod bearer;
 mod build;
+pub mod certificate;
 mod clock;
 mod config;
 pub mod http;

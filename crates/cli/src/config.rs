@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use clap::{ArgMatches, Command};
 use oip::Server;
-use oip::config::{Config, ConfigOption, Entry, Group, Origin, Standing};
+use oip::config::{Config, ConfigOption, Entry, Group, Origin};
 
 use crate::args;
 use crate::exit::{Exit, fail};
@@ -69,10 +69,8 @@ fn refusal(config: &Config) -> Option<String> {
 fn print(config: &Config) -> String {
     let mut text = String::new();
     for group in Group::ALL {
-        let entries = config.entries().iter().filter(|entry| {
-            let listed = entry.option.standing != Standing::Pending || entry.is_given();
-            entry.option.group == group && listed
-        });
+        let all = config.entries().iter();
+        let entries = all.filter(|entry| entry.option.group == group);
         let _ = writeln!(text, "## {}\n", group.title());
         for entry in entries {
             print_entry(&mut text, entry);

@@ -100,6 +100,7 @@ fn announce_doors(bound: &BoundServer, settings: &Settings) {
         rest: bound.rest_address(),
         grpc: bound.grpc_address(),
         docs: settings.docs,
+        tls: settings.tls.is_some(),
     };
     match settings.log_format {
         LogFormat::Text => print!("{}", doors.as_text()),

@@ -46,10 +46,17 @@ impl Client {
         let channel = endpoint.connect().await.map_err(|error| {
             Error::unavailable("nothing answers at this address").caused_by(error)
         })?;
+        Ok(Self::over(channel))
+    }
+
+    /// Asks over a channel that you made: by TLS, with a certificate of your own, with a deadline
+    /// for every call.
+    #[must_use]
+    pub fn over(channel: Channel) -> Self {
         let stub = GrpcInferenceServiceClient::new(channel)
             .max_decoding_message_size(LARGEST_MESSAGE)
             .max_encoding_message_size(LARGEST_MESSAGE);
-        Ok(Self { stub })
+        Self { stub }
     }
 
     /// Runs a model.

@@ -268,6 +268,6 @@ fn authentication(settings: &AccessSettings) -> AuthenticationConfig {
         jwks_timeout: settings.auth_jwks_timeout,
         jwks_ca_file: settings.auth_jwks_ca_file.clone(),
         api_keys_file: settings.auth_api_keys_file.clone(),
-        client_certificates: false,
+        client_certificates: settings.client_certificates,
     }
 }

@@ -14,6 +14,8 @@ pub mod rest;
 pub mod server;
 #[cfg(feature = "testing")]
 pub mod testing;
+#[cfg(feature = "tls")]
+pub mod tls;
 
 pub use door::{Door, DoorOptions};
 /// Who is asking and what they may do.

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use oip::config::{Config, LogFormat, Settings, Standing};
+use oip::config::{ClientAuth, Config, LogFormat, Settings, Standing};
 use oip::models::Models;
 use oip::{ModelRef, ModelState, RepositoryEntry};
 
@@ -15,20 +15,25 @@ pub(super) struct Doors {
     pub(super) rest: Option<SocketAddr>,
     pub(super) grpc: Option<SocketAddr>,
     pub(super) docs: bool,
+    pub(super) tls: bool,
 }
 
 impl Doors {
     /// For a person who reads.
     pub(super) fn as_text(&self) -> String {
         let mut text = format!("oip {} is listening\n", env!("CARGO_PKG_VERSION"));
+        let (http, grpcs) = match self.tls {
+            true => ("https", "grpcs://"),
+            false => ("http", ""),
+        };
         if let Some(rest) = self.rest {
-            let _ = writeln!(text, "  REST  http://{rest}");
+            let _ = writeln!(text, "  REST  {http}://{rest}");
             if self.docs {
-                let _ = writeln!(text, "  docs  http://{}/docs", reachable(rest));
+                let _ = writeln!(text, "  docs  {http}://{}/docs", reachable(rest));
             }
         }
         if let Some(grpc) = self.grpc {
-            let _ = writeln!(text, "  gRPC  {grpc}");
+            let _ = writeln!(text, "  gRPC  {grpcs}{grpc}");
         }
         text
     }
@@ -39,6 +44,7 @@ impl Doors {
         tracing::info!(
             rest = shown(self.rest),
             grpc = shown(self.grpc),
+            tls = self.tls,
             "listening"
         );
     }
@@ -52,23 +58,32 @@ pub(super) fn reachable(address: SocketAddr) -> SocketAddr {
     }
 }
 
-/// Says loudly when everyone may do everything.
+/// Says loudly when everyone may do everything, or can read along.
 pub(super) fn warn_of_open_doors(settings: &Settings) {
     let beyond = settings.listen.beyond_loopback();
+    if beyond && settings.tls.is_none() {
+        tracing::warn!(
+            "LISTENING BEYOND THIS MACHINE WITHOUT TLS: tokens and data can be read on the way \
+             (tls_cert, tls_key)"
+        );
+    }
     if settings.auth_enabled {
-        if beyond {
-            tracing::warn!(
-                "LISTENING BEYOND THIS MACHINE WITHOUT TLS: tokens and data can be read on the way"
-            );
-        }
         return;
     }
-    match beyond {
-        true => tracing::warn!(
+    let certificates_needed = settings
+        .tls
+        .as_ref()
+        .is_some_and(|tls| tls.client_ca.is_some() && tls.client_auth == ClientAuth::Required);
+    match (certificates_needed, beyond) {
+        (true, _) => tracing::warn!(
+            "AUTHENTICATION IS OFF: everyone with a certificate of tls_client_ca may run, load and \
+             unload every model (auth_enabled = false)"
+        ),
+        (false, true) => tracing::warn!(
             "AUTHENTICATION IS OFF AND THIS SERVER LISTENS BEYOND THIS MACHINE: everyone who reaches \
              it may run, load and unload every model (auth_enabled = false)"
         ),
-        false => tracing::warn!(
+        (false, false) => tracing::warn!(
             "AUTHENTICATION IS OFF: everyone on this machine may run, load and unload every model \
              (auth_enabled = false)"
         ),
@@ -123,8 +138,9 @@ pub(super) async fn models(models: &dyn Models, settings: &Settings, rest: Optio
     let served = settings.model_repository.is_some();
     if let (Some(entry), Some(rest), true) = (ready, rest, served) {
         let body = sample::body(models, entry, settings).await;
+        let http = settings.tls.as_ref().map_or("http", |_| "https");
         let url = format!(
-            "http://{}/v2/models/{}/infer",
+            "{http}://{}/v2/models/{}/infer",
             reachable(rest),
             segment(&entry.name)
         );
@@ -236,11 +252,16 @@ mod tests {
             rest: Some("0.0.0.0:8082".parse().unwrap()),
             grpc: Some("127.0.0.1:8081".parse().unwrap()),
             docs: true,
+            tls: false,
         };
         let text = doors.as_text();
         assert!(text.contains("REST  http://0.0.0.0:8082"), "{text}");
         assert!(text.contains("http://127.0.0.1:8082/docs"), "{text}");
         assert!(text.contains("gRPC  127.0.0.1:8081"), "{text}");
+        let text = Doors { tls: true, ..doors }.as_text();
+        assert!(text.contains("REST  https://0.0.0.0:8082"), "{text}");
+        assert!(text.contains("https://127.0.0.1:8082/docs"), "{text}");
+        assert!(text.contains("gRPC  grpcs://127.0.0.1:8081"), "{text}");
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod help;
 mod refusals;
 mod running;
 mod serving;
+mod tls;
 
 use std::process::{Command, Output, Stdio};
 

@@ -47,8 +47,9 @@ impl Running {
             let line = lines.next().expect("it ended too early").unwrap();
             said.push_str(&line);
             said.push('\n');
-            if let Some((_, address)) = line.split_once("REST  http://") {
-                rest = address.parse().ok();
+            if let Some((_, address)) = line.split_once("REST  http") {
+                let address = address.trim_start_matches('s');
+                rest = address.trim_start_matches("://").parse().ok();
             }
             if line.contains(until) {
                 break;

@@ -51,6 +51,8 @@ pub struct AccessSettings {
     pub auth_jwks_ca_file: Option<PathBuf>,
     pub auth_jwks_token_file: Option<PathBuf>,
     pub auth_api_keys_file: Option<PathBuf>,
+    /// Whether the doors verify client certificates (`tls_client_ca`).
+    pub client_certificates: bool,
     /// `pdp`, or what follows from `pdp_url` where that is not given.
     pub pdp: PdpKind,
     /// Always there where `pdp` is remote.
@@ -90,6 +92,7 @@ impl AccessSettings {
             auth_jwks_ca_file: read.path("auth_jwks_ca_file"),
             auth_jwks_token_file: read.path("auth_jwks_token_file"),
             auth_api_keys_file: read.path("auth_api_keys_file"),
+            client_certificates: read.path("tls_client_ca").is_some(),
             pdp: pdp(&read)?,
             pdp_url: read.text("pdp_url"),
             pdp_timeout: some_time(&read, "pdp_timeout")?,
@@ -113,6 +116,7 @@ impl AccessSettings {
             || self.auth_jwks_url.is_some()
             || self.auth_issuer.is_some()
             || self.auth_api_keys_file.is_some()
+            || self.client_certificates
     }
 }
 

@@ -51,22 +51,11 @@ pub enum ConfigError {
     /// Two options that do not go together.
     #[error("{0}")]
     Conflict(String),
-    /// An option that has no effect in this version.
-    #[error(
-        "{key} ({origin}) is not implemented in this version: remove it to start without, or use a \
-         version that has it"
-    )]
-    Pending {
-        /// The option.
-        key: &'static str,
-        /// Where it was given.
-        origin: Origin,
-    },
     /// Authentication is on and there is nothing to authenticate with.
     #[error(
         "auth_enabled is true ({origin}) and there is no key to check callers with: set auth_secret \
          (OIP_AUTH_SECRET), auth_secret_file, auth_key_file, auth_jwks_file, auth_jwks_url, \
-         auth_issuer or auth_api_keys_file, or switch authentication off with auth_enabled = false \
+         auth_issuer, auth_api_keys_file or tls_client_ca, or switch authentication off with auth_enabled = false \
          (--auth-enabled false), which lets everyone do everything"
     )]
     NoKey {

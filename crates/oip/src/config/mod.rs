@@ -28,6 +28,7 @@ mod secret;
 mod settings;
 mod source;
 mod table;
+mod tls;
 mod value;
 mod watch;
 
@@ -39,6 +40,7 @@ pub use options::{ConfigOption, Group, OPTIONS, Standing, option};
 pub use secret::Secret;
 pub use settings::{Listen, LogFormat, LogLevel, ModelControl, Settings};
 pub use source::{Origin, Sources, Surroundings};
+pub use tls::{ClientAuth, TlsSettings};
 pub use value::{Kind, Value};
 pub use watch::{Changes, Watch};
 

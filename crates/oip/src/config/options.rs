@@ -40,9 +40,6 @@ pub enum Standing {
     Honoured,
     /// It is read so that an existing deployment starts, and changes nothing.
     Accepted,
-    /// It has a name and no effect yet: a server that is given a value refuses to start, as
-    /// somebody counts on it.
-    Pending,
 }
 
 /// The chapters of the reference.
@@ -143,11 +140,6 @@ impl ConfigOption {
 
     pub(super) const fn accepted(mut self) -> Self {
         self.standing = Standing::Accepted;
-        self
-    }
-
-    pub(super) const fn pending(mut self) -> Self {
-        self.standing = Standing::Pending;
         self
     }
 

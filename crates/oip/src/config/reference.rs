@@ -2,16 +2,14 @@
 
 use std::fmt::Write as _;
 
-use super::options::{ConfigOption, Group, OPTIONS, Standing};
+use super::options::{ConfigOption, Group, OPTIONS};
 use super::value::Kind;
 
 /// The reference as Markdown: one table for each group.
 fn reference() -> String {
     let mut text = String::new();
     for group in Group::ALL {
-        let options = OPTIONS
-            .iter()
-            .filter(|option| option.group == group && option.standing != Standing::Pending);
+        let options = OPTIONS.iter().filter(|option| option.group == group);
         let _ = write!(
             text,
             "\n### {}\n\n| key | values | default | what it does |\n|---|---|---|---|\n",

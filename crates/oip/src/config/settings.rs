@@ -9,9 +9,9 @@ use oip_protocol::json::NonFinite;
 use super::Config;
 use super::access::AccessSettings;
 use super::error::ConfigError;
-use super::options::Standing;
 use super::reader::Reader;
 use super::source::Surroundings;
+use super::tls::TlsSettings;
 use crate::door::Network;
 
 /// Where the doors listen.
@@ -131,6 +131,8 @@ pub struct Settings {
     pub shutdown_grace: Duration,
     pub log_level: LogLevel,
     pub log_format: LogFormat,
+    /// `None`: the doors speak plain HTTP.
+    pub tls: Option<TlsSettings>,
     pub auth_enabled: bool,
     /// In force where `auth_enabled` is true.
     pub access: AccessSettings,
@@ -141,7 +143,6 @@ pub struct Settings {
 
 impl Settings {
     pub(super) fn new(config: &Config) -> Result<Self, ConfigError> {
-        refuse_pending(config)?;
         let read = Reader(config);
         let settings = Self {
             listen: listen(&read)?,
@@ -173,6 +174,7 @@ impl Settings {
             shutdown_grace: read.duration("shutdown_grace"),
             log_level: log_level(config),
             log_format: read.word("log_format", LogFormat::of),
+            tls: TlsSettings::new(&read)?,
             auth_enabled: read.bool("auth_enabled"),
             access: config.access()?,
             probes_by_policy: read.text("probe_access").as_deref() == Some("policy"),
@@ -199,21 +201,6 @@ pub(super) fn log_level(config: &Config) -> LogLevel {
 /// Zero stands for "not given" where none makes no sense.
 fn some(number: usize) -> Option<usize> {
     Some(number).filter(|number| *number > 0)
-}
-
-/// An option that somebody counts on and that has no effect must not be passed over in silence.
-fn refuse_pending(config: &Config) -> Result<(), ConfigError> {
-    let pending = config
-        .entries
-        .iter()
-        .find(|entry| entry.option.standing == Standing::Pending && entry.is_given());
-    match pending {
-        Some(entry) => Err(ConfigError::Pending {
-            key: entry.option.key,
-            origin: entry.origin.clone(),
-        }),
-        None => Ok(()),
-    }
 }
 
 /// `port` against `rest_port` and `grpc_port`: what was given at the stronger level counts.

@@ -4,18 +4,19 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName};
 use oip_core::access::{Arrival, Credentials};
 
-use super::{DoorOptions, Peer};
+use super::{ClientCertificate, DoorOptions, Peer};
 
 /// What the gates need to know of a request, from its head alone.
 #[must_use]
 pub fn arrival(parts: &Parts, options: &DoorOptions) -> Arrival {
     let headers = &parts.headers;
+    let certificate = parts.extensions.get::<ClientCertificate>();
     let peer = parts.extensions.get::<Peer>().map(|peer| peer.0.ip());
     Arrival {
         credentials: Credentials {
             authorization: values(headers, &http::header::AUTHORIZATION),
             api_key: values(headers, &HeaderName::from_static("x-api-key")),
-            client_certificate: None,
+            client_certificate: certificate.map(ClientCertificate::shown),
         },
         peer: peer.and_then(|peer| super::caller(peer, headers, &options.trusted_proxies)),
         path: parts.uri.path().to_owned(),
@@ -65,6 +66,23 @@ mod tests {
         let arrival = arrival(&parts, &options);
         assert_eq!(arrival.headers, [("x-tenant".to_owned(), "a".to_owned())]);
         assert_eq!(arrival.path, "/v2/models/iris");
+    }
+
+    #[test]
+    fn a_verified_certificate_is_shown_by_its_name_until_it_expires_and_no_header_makes_one() {
+        let shown = |certificate: Option<ClientCertificate>| {
+            let mut parts = parts(&[("x-client-certificate", b"alice"), ("x-ssl-cert", b"alice")]);
+            if let Some(certificate) = certificate {
+                parts.extensions.insert(certificate);
+            }
+            let arrival = arrival(&parts, &DoorOptions::default());
+            arrival.credentials.client_certificate
+        };
+        let alice = |not_after| Some(ClientCertificate::new("alice", not_after));
+        assert_eq!(shown(alice(u64::MAX)).as_deref(), Some("alice"));
+        // Still a credential, and none that holds.
+        assert_eq!(shown(alice(1)).as_deref(), Some(""));
+        assert_eq!(shown(None), None);
     }
 
     #[test]

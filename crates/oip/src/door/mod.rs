@@ -8,7 +8,7 @@ mod proxies;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use oip_core::Dataplane;
 use oip_protocol::DecodeLimits;
@@ -22,6 +22,37 @@ pub use proxies::{Network, caller};
 /// The caller's address, which the accept loop leaves in a request's extensions.
 #[derive(Debug, Clone, Copy)]
 pub struct Peer(pub SocketAddr);
+
+/// The client certificate that the TLS layer verified, which the accept loop leaves in a
+/// request's extensions.
+#[derive(Debug, Clone)]
+pub struct ClientCertificate {
+    name: Arc<str>,
+    not_after: u64,
+}
+
+impl ClientCertificate {
+    /// The holder's name (empty where the certificate names nobody) and the last second at which
+    /// the certificate holds, since 1970.
+    #[must_use]
+    pub fn new(name: impl Into<Arc<str>>, not_after: u64) -> Self {
+        Self {
+            name: name.into(),
+            not_after,
+        }
+    }
+
+    /// The name that is shown as a credential. Empty, which no caller may be named, once the
+    /// certificate has expired: a connection may live longer than it.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        match now {
+            Ok(now) if now.as_secs() <= self.not_after => self.name.to_string(),
+            _ => String::new(),
+        }
+    }
+}
 
 /// One server as its doors see it.
 pub struct Door {

@@ -18,13 +18,15 @@ use http::{HeaderMap, Request, Response};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tower::Service;
 
 use super::Kind;
 use super::drain::Drain;
-use crate::door::Peer;
+use super::transport::Transport;
+use crate::door::{ClientCertificate, Peer};
 use crate::rest;
 
 /// Limits of connections, before any request is read.
@@ -67,15 +69,17 @@ const REST_AFTER_FAULT: Duration = Duration::from_millis(50);
 pub(super) struct Accepting {
     limits: Arc<ConnectionLimits>,
     connections: Arc<Semaphore>,
+    transport: Transport,
     drain: Drain,
 }
 
 impl Accepting {
-    pub(super) fn new(limits: ConnectionLimits, drain: Drain) -> Self {
+    pub(super) fn new(limits: ConnectionLimits, transport: Transport, drain: Drain) -> Self {
         let most = limits.connections.clamp(1, Semaphore::MAX_PERMITS);
         Self {
             connections: Arc::new(Semaphore::new(most)),
             limits: Arc::new(limits),
+            transport,
             drain,
         }
     }
@@ -84,7 +88,7 @@ impl Accepting {
     pub(super) fn spawn(&self, listener: TcpListener, kind: Kind, rest: Router, grpc: Router) {
         let limits = Arc::clone(&self.limits);
         let connections = Arc::clone(&self.connections);
-        let drain = self.drain.clone();
+        let (transport, drain) = (self.transport.clone(), self.drain.clone());
         let builder = Arc::new(builder(&limits));
         tokio::spawn(async move {
             let accept = async {
@@ -106,13 +110,24 @@ impl Accepting {
                         rest: rest.clone(),
                         grpc: grpc.clone(),
                         peer,
+                        certificate: None,
                         limits: Arc::clone(&limits),
                         asked: Arc::new(AtomicBool::new(false)),
                     };
-                    let (builder, drain) = (Arc::clone(&builder), drain.clone());
+                    let connection = Connection {
+                        builder: Arc::clone(&builder),
+                        doors,
+                        drain: drain.clone(),
+                    };
+                    let (transport, counted) = (transport.clone(), drain.count());
+                    // A handshake that takes its time holds nobody else up.
                     tokio::spawn(async move {
-                        serve(&builder, stream, doors, drain).await;
-                        drop(place);
+                        // Answers are written whole; waiting to fill a segment only delays them.
+                        if let Err(error) = stream.set_nodelay(true) {
+                            tracing::debug!(%error, "cannot set TCP_NODELAY");
+                        }
+                        transport.serve(stream, connection).await;
+                        drop((place, counted));
                     });
                 }
             };
@@ -145,18 +160,26 @@ fn builder(limits: &ConnectionLimits) -> auto::Builder<TokioExecutor> {
     builder
 }
 
-/// One connection, from its first byte to its last.
+/// One connection that was accepted.
+pub(super) struct Connection {
+    builder: Arc<auto::Builder<TokioExecutor>>,
+    pub(super) doors: Doors,
+    pub(super) drain: Drain,
+}
+
+impl Connection {
+    /// Serves it from its first byte of HTTP to its last.
+    pub(super) async fn serve(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+        serve(&self.builder, stream, self.doors, self.drain).await;
+    }
+}
+
 async fn serve(
     builder: &auto::Builder<TokioExecutor>,
-    stream: TcpStream,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     doors: Doors,
     drain: Drain,
 ) {
-    let _counted = drain.count();
-    // Answers are written whole; waiting to fill a segment only delays them.
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "cannot set TCP_NODELAY");
-    }
     let (asked, patience) = (Arc::clone(&doors.asked), doors.limits.header_timeout);
     let connection = builder.serve_connection(TokioIo::new(stream), doors);
     // hyper's own time-out begins when it knows the HTTP version; a caller that sends less than
@@ -186,12 +209,14 @@ async fn serve(
 }
 
 /// The doors as one connection sees them.
-struct Doors {
+pub(super) struct Doors {
     kind: Kind,
     rest: Router,
     grpc: Router,
-    peer: SocketAddr,
-    limits: Arc<ConnectionLimits>,
+    pub(super) peer: SocketAddr,
+    /// What the caller showed in the handshake, verified.
+    pub(super) certificate: Option<ClientCertificate>,
+    pub(super) limits: Arc<ConnectionLimits>,
     /// Whether the connection has brought a whole head yet.
     asked: Arc<AtomicBool>,
 }
@@ -222,6 +247,9 @@ impl hyper::service::Service<Request<Incoming>> for Doors {
             return Either::Left(std::future::ready(Ok(refusal)));
         }
         request.extensions_mut().insert(Peer(self.peer));
+        if let Some(certificate) = &self.certificate {
+            request.extensions_mut().insert(certificate.clone());
+        }
         let mut door = match self.is_grpc(request.headers()) {
             true => self.grpc.clone(),
             false => self.rest.clone(),

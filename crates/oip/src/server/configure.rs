@@ -26,6 +26,14 @@ pub enum StartError {
     #[cfg(feature = "auth")]
     #[error(transparent)]
     Gates(#[from] crate::gates::GateError),
+    /// The files of TLS are wrong.
+    #[cfg(feature = "tls")]
+    #[error(transparent)]
+    Tls(#[from] crate::tls::TlsError),
+    /// TLS is configured, and this build has none.
+    #[cfg(not(feature = "tls"))]
+    #[error("tls_cert is set and this build speaks no TLS (feature 'tls')")]
+    NoTls,
     /// Authentication is on, and this build has none.
     #[cfg(not(feature = "auth"))]
     #[error(
@@ -40,7 +48,7 @@ impl Server {
     /// gates where authentication is switched off. Models stay those of this server.
     ///
     /// Where authentication is on, the server does not start until [`access`](Self::access) or
-    /// `gates` says who may come in.
+    /// `gates` says who may come in. TLS is not set up, as its files must be read: see `tls`.
     #[must_use]
     pub fn configure(self, settings: &Settings) -> Self {
         let server = match settings.listen {
@@ -68,11 +76,32 @@ impl Server {
     pub fn from_settings(settings: &Settings) -> Result<(Self, Arc<dyn Models>), StartError> {
         let models = models(settings)?;
         let server = Self::of_models(Arc::clone(&models)).configure(settings);
+        let server = server.secured(settings)?;
         let server = match settings.auth_enabled {
             true => server.guarded(settings)?,
             false => server,
         };
         Ok((server, models))
+    }
+
+    #[cfg(feature = "tls")]
+    fn secured(self, settings: &Settings) -> Result<Self, StartError> {
+        let Some(files) = settings.tls.clone() else {
+            return Ok(self);
+        };
+        let tls = crate::tls::Tls::open(files)?;
+        for warning in tls.warnings() {
+            tracing::warn!("{warning}");
+        }
+        Ok(self.tls(tls))
+    }
+
+    #[cfg(not(feature = "tls"))]
+    fn secured(self, settings: &Settings) -> Result<Self, StartError> {
+        match settings.tls {
+            None => Ok(self),
+            Some(_) => Err(StartError::NoTls),
+        }
     }
 
     #[cfg(feature = "auth")]

@@ -5,6 +5,7 @@ mod configure;
 mod drain;
 mod keeping;
 mod signals;
+mod transport;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -24,6 +25,7 @@ pub use signals::stop_signal;
 use crate::door::{Door, DoorOptions, Origins};
 use crate::{grpc, rest};
 use keeping::Keeping;
+use transport::Transport;
 
 /// Port of the REST door where none is given.
 pub const REST_PORT: u16 = 8082;
@@ -84,6 +86,7 @@ pub struct Server {
     limits: Limits,
     options: DoorOptions,
     connections: ConnectionLimits,
+    transport: Transport,
     codecs: Vec<AddCodec>,
     doors: Doors,
     delay: Duration,
@@ -123,6 +126,7 @@ impl Server {
             limits: Limits::default(),
             options: DoorOptions::default(),
             connections: ConnectionLimits::default(),
+            transport: Transport::default(),
             codecs: Vec::new(),
             doors: Doors::Two {
                 rest: (Ipv4Addr::LOCALHOST, REST_PORT).into(),
@@ -152,6 +156,14 @@ impl Server {
     #[must_use]
     pub fn gates(mut self, gates: crate::gates::Gates) -> Self {
         self.gates = Some(gates);
+        self
+    }
+
+    /// Both doors speak TLS, and nothing else.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(mut self, tls: crate::tls::Tls) -> Self {
+        self.transport = Transport::of(tls);
         self
     }
 
@@ -300,6 +312,7 @@ impl Server {
             keeping,
             listeners,
             connections: self.connections,
+            transport: self.transport,
             delay: self.delay,
             grace: self.grace,
         })
@@ -357,6 +370,7 @@ pub struct BoundServer {
     keeping: Keeping,
     listeners: Vec<(TcpListener, Kind)>,
     connections: ConnectionLimits,
+    transport: Transport,
     delay: Duration,
     grace: Duration,
 }
@@ -398,12 +412,17 @@ impl BoundServer {
             .flatten()
             .collect();
         let options = &self.door.options;
-        let origins = Arc::new(Origins::new(&own, &options.cors_origins, "http"));
+        let origins = Arc::new(Origins::new(
+            &own,
+            &options.cors_origins,
+            self.transport.scheme(),
+        ));
         let rest = rest::router(Arc::clone(&self.door), Arc::clone(&origins));
         let grpc = grpc::routes(Arc::clone(&self.door), origins);
         self.keeping.start();
         let drain = drain::Drain::new();
-        let accepting = accept::Accepting::new(self.connections, drain.clone());
+        self.transport.start(&drain);
+        let accepting = accept::Accepting::new(self.connections, self.transport, drain.clone());
         for (listener, kind) in self.listeners {
             accepting.spawn(listener, kind, rest.clone(), grpc.clone());
         }

@@ -7,3 +7,4 @@ mod http;
 mod lab;
 mod limits;
 mod parity;
+mod tls;

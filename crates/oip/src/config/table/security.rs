@@ -227,21 +227,27 @@ pub(super) const SECURITY: &[ConfigOption] = &[
         "tls_cert",
         Path,
         "",
-        "File of the certificate chain, in PEM.",
-    )
-    .pending(),
+        "File of the certificate chain, in PEM, the server's own first. With tls_key both doors \
+         speak TLS, and nothing else. Read again when it changes.",
+    ),
     new(
         "tls_key",
         Path,
         "",
-        "File of the certificate's key, in PEM.",
-    )
-    .pending(),
+        "File of the certificate's private key, in PEM, not encrypted.",
+    ),
     new(
         "tls_client_ca",
         Path,
         "",
-        "File of the authorities whose client certificates are accepted.",
-    )
-    .pending(),
+        "File of the authorities whose client certificates are accepted, in PEM. The name in the \
+         certificate is the caller.",
+    ),
+    new(
+        "tls_client_auth",
+        Choice(&["required", "optional"]),
+        "required",
+        "Whether a connection without a client certificate is refused, where tls_client_ca is \
+         set.",
+    ),
 ];

@@ -49,14 +49,45 @@ fn every_kind_of_key_is_a_way_in() {
     }
     let url = closed().with_flag("auth-jwks-url", "https://id.example/keys");
     assert!(Config::resolve(&url).unwrap().settings().is_ok());
+    let certificates = ["tls-cert", "tls-key", "tls-client-ca"]
+        .iter()
+        .fold(closed(), |sources, flag| sources.with_flag(*flag, "x"));
+    assert!(Config::resolve(&certificates).unwrap().settings().is_ok());
 }
 
 #[test]
-fn an_option_without_effect_refuses_to_start_rather_than_being_passed_over() {
-    for flag in ["tls-cert", "tls-key", "tls-client-ca"] {
-        let message = refusal(&open().with_flag(flag, "file.pem"));
-        assert!(message.contains(&format!("--{flag}")), "{message}");
+fn tls_needs_a_certificate_and_its_key_and_client_options_need_tls() {
+    for (flags, named) in [
+        (&["tls-cert"][..], "tls_key"),
+        (&["tls-key"], "tls_cert"),
+        (&["tls-client-ca"], "tls_cert"),
+    ] {
+        let given = flags
+            .iter()
+            .fold(open(), |sources, flag| sources.with_flag(*flag, "file.pem"));
+        let message = refusal(&given);
+        assert!(
+            message.contains(&format!("--{}", flags[0])) && message.contains(named),
+            "{message}"
+        );
     }
+    let pair = open()
+        .with_flag("tls-cert", "c.pem")
+        .with_flag("tls-key", "k.pem");
+    let settings = Config::resolve(&pair).unwrap().settings().unwrap();
+    let tls = settings.tls.unwrap();
+    assert_eq!(
+        (tls.client_ca, tls.client_auth),
+        (None, ClientAuth::Required)
+    );
+    let message = refusal(&pair.with_flag("tls-client-auth", "optional"));
+    assert!(message.contains("tls_client_ca"), "{message}");
+}
+
+#[test]
+fn without_tls_keys_the_doors_speak_plain_http() {
+    let settings = Config::resolve(&open()).unwrap().settings().unwrap();
+    assert!(settings.tls.is_none());
 }
 
 #[test]

@@ -14,7 +14,10 @@ fn every_default_makes_sense_and_every_word_has_a_type() {
             {
                 let sources = open()
                     .with_flag(option.flag(), *word)
-                    .with_flag("pdp-url", "https://pdp.example");
+                    .with_flag("pdp-url", "https://pdp.example")
+                    .with_flag("tls-cert", "cert.pem")
+                    .with_flag("tls-key", "key.pem")
+                    .with_flag("tls-client-ca", "ca.pem");
                 assert!(
                     Config::resolve(&sources).unwrap().settings().is_ok(),
                     "{word}"
