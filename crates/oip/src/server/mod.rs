@@ -279,7 +279,7 @@ impl Server {
 
     /// The REST routes, to be mounted in an axum application of your own, and the pipeline
     /// behind them, whose [`start`](Dataplane::start) loads the models. Pages of that
-    /// application may call the routes, those of others not.
+    /// application may call the routes, those of others not. TLS is that application's, too.
     ///
     /// # Errors
     /// [`ServerError::NoAccess`] when nothing says who may come in.
