@@ -1,6 +1,6 @@
 //! What a handler may know of a request besides its tensors.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use oip_protocol::ModelRef;
@@ -71,6 +71,12 @@ pub struct Timings {
     input: AtomicU64,
     infer: AtomicU64,
     output: AtomicU64,
+    /// The size of the batch that the request ran in; 0 when it ran alone.
+    batch: AtomicU64,
+    /// Whether the run is counted by another request of its batch.
+    follows: AtomicBool,
+    /// 0: no cache was asked; 1: it did not have the answer; 2: it had.
+    cache: AtomicU8,
 }
 
 /// The parts of an inference, as the statistics extension names them.
@@ -100,6 +106,42 @@ impl Timings {
     pub fn add(&self, part: Part, took: Duration) {
         let ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         self.part(part).fetch_add(ns, Relaxed);
+    }
+
+    /// The request ran in a batch of this size, its own rows included. Of the requests of one
+    /// run `leads` is said of one, so that the run is counted once.
+    pub fn set_batch(&self, size: u64, leads: bool) {
+        self.batch.store(size, Relaxed);
+        self.follows.store(!leads, Relaxed);
+    }
+
+    /// The size of the batch that the request ran in; `None` when it ran alone.
+    #[must_use]
+    pub fn batch(&self) -> Option<u64> {
+        match self.batch.load(Relaxed) {
+            0 => None,
+            size => Some(size),
+        }
+    }
+
+    /// Whether the run is counted by this request.
+    #[must_use]
+    pub fn leads(&self) -> bool {
+        !self.follows.load(Relaxed)
+    }
+
+    /// A response cache was asked, and had the answer or had not.
+    pub fn set_cached(&self, hit: bool) {
+        self.cache.store(1 + u8::from(hit), Relaxed);
+    }
+
+    /// Whether a response cache had the answer; `None` when none was asked.
+    #[must_use]
+    pub fn cached(&self) -> Option<bool> {
+        match self.cache.load(Relaxed) {
+            0 => None,
+            found => Some(found == 2),
+        }
     }
 
     /// The time that a part took so far, in nanoseconds.

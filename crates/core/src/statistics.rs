@@ -22,7 +22,7 @@ pub(crate) struct Ended<'a> {
     pub(crate) took: Duration,
     /// How long its parts took.
     pub(crate) timings: &'a Timings,
-    /// Its batch size; `None` when it failed.
+    /// Its own batch size; `None` when it failed.
     pub(crate) batch: Option<u64>,
 }
 
@@ -97,10 +97,32 @@ fn add(statistics: &mut ModelStatistics, ended: &Ended<'_>) {
     };
     let timings = ended.timings;
     statistics.last_inference = unix_milliseconds();
-    statistics.inference_count += batch;
-    statistics.execution_count += 1;
     statistics.success.add(took);
+    match timings.cached() {
+        // Nothing waited and nothing ran.
+        Some(true) => return statistics.cache_hit.add(took),
+        Some(false) => statistics.cache_miss.add(took),
+        None => {}
+    }
+    statistics.inference_count += batch;
     statistics.queue.add(timings.get(Part::Queue));
+    if timings.leads() {
+        statistics.execution_count += 1;
+        add_run(statistics, timings.batch().unwrap_or(batch), timings);
+    }
+    statistics
+        .compute_input
+        .add(timings.get(Part::ComputeInput));
+    statistics
+        .compute_infer
+        .add(timings.get(Part::ComputeInfer));
+    statistics
+        .compute_output
+        .add(timings.get(Part::ComputeOutput));
+}
+
+/// Adds a run of the model to those of its batch size.
+fn add_run(statistics: &mut ModelStatistics, batch: u64, timings: &Timings) {
     let batches = &mut statistics.batches;
     let row = match batches.iter().position(|row| row.batch_size == batch) {
         Some(index) => batches.get_mut(index),
@@ -119,15 +141,6 @@ fn add(statistics: &mut ModelStatistics, ended: &Ended<'_>) {
         row.compute_infer.add(timings.get(Part::ComputeInfer));
         row.compute_output.add(timings.get(Part::ComputeOutput));
     }
-    statistics
-        .compute_input
-        .add(timings.get(Part::ComputeInput));
-    statistics
-        .compute_infer
-        .add(timings.get(Part::ComputeInfer));
-    statistics
-        .compute_output
-        .add(timings.get(Part::ComputeOutput));
 }
 
 /// Most batch sizes of one model that are counted apart.
@@ -168,6 +181,46 @@ mod tests {
         assert_eq!((model.success.count, model.success.ns), (2, 18));
         assert_eq!((model.fail.count, model.compute_infer.ns), (1, 10));
         assert_eq!(model.batches.len(), 2);
+    }
+
+    #[test]
+    fn a_run_of_three_requests_is_counted_once_under_the_size_of_its_batch() {
+        let statistics = Statistics::new(4);
+        for (rows, leads) in [(1, true), (2, false), (5, false)] {
+            let timings = Timings::default();
+            timings.set_batch(8, leads);
+            timings.add(Part::ComputeInfer, Duration::from_nanos(5));
+            let ended = Ended {
+                took: Duration::from_nanos(9),
+                timings: &timings,
+                batch: Some(rows),
+            };
+            statistics.record(&ModelRef::new("m"), &ended);
+        }
+        let [model] = statistics.read(None).try_into().unwrap();
+        assert_eq!((model.inference_count, model.execution_count), (8, 1));
+        assert_eq!((model.compute_infer.count, model.compute_infer.ns), (3, 15));
+        let [batch] = model.batches.try_into().unwrap();
+        assert_eq!((batch.batch_size, batch.compute_infer.count), (8, 1));
+    }
+
+    #[test]
+    fn an_answer_from_the_cache_is_no_execution() {
+        let statistics = Statistics::new(4);
+        for hit in [false, true] {
+            let timings = Timings::default();
+            timings.set_cached(hit);
+            let ended = Ended {
+                took: Duration::from_nanos(9),
+                timings: &timings,
+                batch: Some(2),
+            };
+            statistics.record(&ModelRef::new("m"), &ended);
+        }
+        let [model] = statistics.read(None).try_into().unwrap();
+        assert_eq!((model.inference_count, model.execution_count), (2, 1));
+        assert_eq!((model.success.count, model.queue.count), (2, 1));
+        assert_eq!((model.cache_hit.count, model.cache_miss.count), (1, 1));
     }
 
     #[test]

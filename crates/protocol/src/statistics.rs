@@ -45,6 +45,10 @@ pub struct ModelStatistics {
     pub compute_infer: DurationStatistic,
     /// Time spent taking the engine's outputs.
     pub compute_output: DurationStatistic,
+    /// Requests that a response cache answered.
+    pub cache_hit: DurationStatistic,
+    /// Requests that a response cache was asked for and that ran.
+    pub cache_miss: DurationStatistic,
     /// The same per batch size that was run.
     pub batches: Vec<BatchStatistics>,
 }

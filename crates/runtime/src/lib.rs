@@ -34,11 +34,13 @@
     )
 )]
 
+mod cache;
 pub mod directory;
 pub mod engine;
 pub mod library;
 pub mod model;
 pub mod repository;
+mod schedule;
 pub mod settings;
 
 pub use library::{OnnxRuntime, Surroundings};

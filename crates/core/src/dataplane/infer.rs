@@ -12,7 +12,8 @@ use crate::validate::{check_request, check_response};
 use crate::{Call, Permit, ResolvedModel, execute, select};
 
 impl Dataplane {
-    /// Runs a model. `deadline` is the caller's; the server's own limit may come first.
+    /// Runs a model. `deadline` is the door's; the request's parameter `timeout` (microseconds)
+    /// or the server's own limit may come first.
     ///
     /// Dropping the future cancels the work.
     ///
@@ -25,7 +26,8 @@ impl Dataplane {
         deadline: Option<tokio::time::Instant>,
     ) -> Result<InferResponse> {
         let _slot = self.slots.take().await?;
-        let deadline = execute::deadline(deadline, self.limits.request_timeout);
+        let limit = self.limits.request_timeout;
+        let deadline = execute::deadline(deadline, &request.parameters, limit)?;
         let (caller, model) = permit.into_parts();
         let call = Call::new(model.ok_or_else(no_model)?, caller, deadline);
         // Whoever still works for this call when it ends, by an answer or by the caller leaving,

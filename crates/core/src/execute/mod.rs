@@ -1,13 +1,13 @@
 //! Running a handler: a slot, a deadline, and a fence against its panics.
 
+mod deadline;
 mod fence;
 mod slot;
-
-use std::time::Duration;
 
 use oip_protocol::{Error, Result};
 use tokio::time::Instant;
 
+pub use deadline::deadline;
 pub use fence::fenced;
 pub use slot::{Slot, Slots};
 
@@ -32,22 +32,14 @@ pub async fn until<T>(
     }
 }
 
-/// The earlier of the caller's deadline and the server's own limit, counted from now.
-#[must_use]
-pub fn deadline(callers: Option<Instant>, limit: Option<Duration>) -> Option<Instant> {
-    let limit = limit.and_then(|limit| Instant::now().checked_add(limit));
-    match (callers, limit) {
-        (Some(callers), Some(limit)) => Some(callers.min(limit)),
-        (callers, limit) => callers.or(limit),
-    }
-}
-
 fn expired() -> Error {
     Error::timed_out("the deadline ran out before the model answered")
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use oip_protocol::ErrorKind;
 
     use super::*;
@@ -72,15 +64,5 @@ mod tests {
         };
         assert!(until(Some(Instant::now()), work).await.is_err());
         assert!(!ran);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_earlier_of_two_deadlines_counts() {
-        let now = Instant::now();
-        let callers = Some(now + Duration::from_secs(9));
-        let limit = Some(Duration::from_secs(3));
-        assert_eq!(deadline(callers, limit), Some(now + Duration::from_secs(3)));
-        assert_eq!(deadline(callers, None), callers);
-        assert_eq!(deadline(None, None), None);
     }
 }

@@ -14,6 +14,9 @@ pub(super) fn status(error: &Error) -> Status {
     if let Some(seconds) = error.retry_after_seconds() {
         let metadata = status.metadata_mut();
         metadata.insert("retry-after", MetadataValue::from(seconds));
+        // What clients with a retry policy read. Source: gRFC A6.
+        let pushback = MetadataValue::from(u64::from(seconds) * 1000);
+        metadata.insert("grpc-retry-pushback-ms", pushback);
     }
     status
 }

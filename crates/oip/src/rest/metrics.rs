@@ -40,7 +40,7 @@ fn seconds(ns: u64) -> f64 {
     ns as f64 / 1e9
 }
 
-const METRICS: [Metric; 4] = [
+const METRICS: [Metric; 5] = [
     Metric {
         name: "oip_inference_requests_total",
         help: "Inference requests that were answered or failed.",
@@ -76,7 +76,19 @@ const METRICS: [Metric; 4] = [
             }),
         ],
     },
+    Metric {
+        name: "oip_cache_requests_total",
+        help: "Requests that a response cache was asked for.",
+        lines: &[
+            line(",outcome=\"hit\"", |model| count(model.cache_hit.count)),
+            line(",outcome=\"miss\"", |model| count(model.cache_miss.count)),
+        ],
+    },
 ];
+
+/// The histogram of batch sizes, and its buckets.
+const BATCH_SIZE: &str = "oip_batch_size";
+const BUCKETS: [u64; 9] = [1, 2, 4, 8, 16, 32, 64, 128, 256];
 
 /// The metrics of every model that is ready or was asked.
 pub(super) async fn metrics(arrived: &mut Arrived) -> Result<Reply> {
@@ -117,7 +129,33 @@ fn write(models: &[ModelStatistics], ready: bool) -> String {
             }
         }
     }
+    write_batch_sizes(&mut text, models);
     text
+}
+
+/// Of each execution, how many rows it had.
+fn write_batch_sizes(text: &mut String, models: &[ModelStatistics]) {
+    let _ = writeln!(
+        text,
+        "# HELP {BATCH_SIZE} Rows of each execution of a model.\n# TYPE {BATCH_SIZE} histogram"
+    );
+    for model in models {
+        let (name, version) = (escape(&model.name), escape(&model.version));
+        let labels = format!("model=\"{name}\",version=\"{version}\"");
+        let rows = || model.batches.iter();
+        for most in BUCKETS {
+            let small = rows().filter(|row| row.batch_size <= most);
+            let runs: u64 = small.map(|row| row.compute_infer.count).sum();
+            let _ = writeln!(text, "{BATCH_SIZE}_bucket{{{labels},le=\"{most}\"}} {runs}");
+        }
+        let runs: u64 = rows().map(|row| row.compute_infer.count).sum();
+        let sum: u64 = rows()
+            .map(|row| row.batch_size * row.compute_infer.count)
+            .sum();
+        let _ = writeln!(text, "{BATCH_SIZE}_bucket{{{labels},le=\"+Inf\"}} {runs}");
+        let _ = writeln!(text, "{BATCH_SIZE}_sum{{{labels}}} {sum}");
+        let _ = writeln!(text, "{BATCH_SIZE}_count{{{labels}}} {runs}");
+    }
 }
 
 /// A label's value as the format writes it.
@@ -130,6 +168,8 @@ fn escape(value: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use oip_protocol::{BatchStatistics, DurationStatistic};
+
     use super::*;
 
     #[test]
@@ -148,8 +188,33 @@ mod tests {
     }
 
     #[test]
+    fn batch_sizes_are_a_histogram_over_executions() {
+        let batch = |batch_size, count| BatchStatistics {
+            batch_size,
+            compute_infer: DurationStatistic { count, ns: 1 },
+            ..BatchStatistics::default()
+        };
+        let model = ModelStatistics {
+            name: "m".into(),
+            version: "1".into(),
+            batches: vec![batch(8, 2), batch(1, 3), batch(300, 1)],
+            ..ModelStatistics::default()
+        };
+        let text = write(&[model], true);
+        for line in [
+            "oip_batch_size_bucket{model=\"m\",version=\"1\",le=\"4\"} 3\n",
+            "oip_batch_size_bucket{model=\"m\",version=\"1\",le=\"8\"} 5\n",
+            "oip_batch_size_bucket{model=\"m\",version=\"1\",le=\"+Inf\"} 6\n",
+            "oip_batch_size_sum{model=\"m\",version=\"1\"} 319\n",
+        ] {
+            assert!(text.contains(line), "{line}{text}");
+        }
+    }
+
+    #[test]
     fn every_metric_is_in_the_documentation() {
         let page = include_str!("../../../../docs/metrics.md");
+        assert!(page.contains(&format!("`{BATCH_SIZE}`")));
         for metric in METRICS {
             assert!(
                 page.contains(&format!("`{}`", metric.name)),

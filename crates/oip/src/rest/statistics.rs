@@ -34,6 +34,8 @@ struct Inferences {
     compute_input: Duration,
     compute_infer: Duration,
     compute_output: Duration,
+    cache_hit: Duration,
+    cache_miss: Duration,
 }
 
 #[derive(Serialize)]
@@ -73,6 +75,8 @@ impl From<ModelStatistics> for Model {
                 compute_input: model.compute_input.into(),
                 compute_infer: model.compute_infer.into(),
                 compute_output: model.compute_output.into(),
+                cache_hit: model.cache_hit.into(),
+                cache_miss: model.cache_miss.into(),
             },
             batch_stats: model.batches.into_iter().map(Batch::from).collect(),
         }

@@ -125,9 +125,8 @@ fn statistics_of_one(row: crate::ModelStatistics) -> generated::ModelStatistics 
             compute_input: duration(row.compute_input),
             compute_infer: duration(row.compute_infer),
             compute_output: duration(row.compute_output),
-            // There is no response cache: nothing was ever found in one, or looked for.
-            cache_hit: duration(crate::DurationStatistic::default()),
-            cache_miss: duration(crate::DurationStatistic::default()),
+            cache_hit: duration(row.cache_hit),
+            cache_miss: duration(row.cache_miss),
         }),
         batch_stats: row.batches.iter().map(batch).collect(),
         name: row.name,

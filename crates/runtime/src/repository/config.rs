@@ -1,16 +1,18 @@
 //! How a version is served, for the model configuration extension.
 
-use oip_protocol::{ModelConfig, VersionChoice};
+use oip_protocol::{DeclaredShape, DynamicBatching, ModelConfig, TensorMetadata, VersionChoice};
 
 use super::RepositoryOptions;
-use super::served::Served;
-use crate::settings::{ModelSettings, VersionPolicy};
+use super::served::{LoadedVersion, Served};
+use crate::schedule::Limits;
+use crate::settings::{Batching, VersionPolicy};
 
 /// The configuration of a version.
 pub(super) fn of(served: &Served, options: &RepositoryOptions) -> ModelConfig {
     let metadata = &*served.metadata;
     let settings = &*served.version.settings;
-    let instances = settings.instances.unwrap_or_else(|| options.concurrency());
+    let limits = served.schedule.limits();
+    let gathers = served.version.runnable.gathers.as_ref();
     ModelConfig {
         name: metadata.name.clone(),
         platform: metadata.platform.clone(),
@@ -20,27 +22,75 @@ pub(super) fn of(served: &Served, options: &RepositoryOptions) -> ModelConfig {
             VersionPolicy::Latest(most) => VersionChoice::Latest(narrow(*most)),
             _ => VersionChoice::Served,
         },
-        inputs: metadata.inputs.clone(),
-        outputs: metadata.outputs.clone(),
-        instances: narrow(instances),
+        max_batch_size: gathers.map_or(0, |batching| narrow_u64(batching.max_batch_size)),
+        inputs: without_batch(&metadata.inputs, gathers.is_some()),
+        outputs: without_batch(&metadata.outputs, gathers.is_some()),
+        instances: narrow(limits.instances),
+        batching: gathers.map(|batching| dynamic_batching(batching, &limits)),
+        response_cache: served.version.cache.is_some(),
         warmup_requests: narrow(settings.warmup.len()),
-        parameters: parameters(settings, options),
-        ..ModelConfig::default()
+        parameters: parameters(&served.version, options),
     }
 }
 
 /// What Triton's message has no field for.
-fn parameters(settings: &ModelSettings, options: &RepositoryOptions) -> Vec<(String, String)> {
+fn parameters(version: &LoadedVersion, options: &RepositoryOptions) -> Vec<(String, String)> {
+    let settings = &*version.settings;
     let mut parameters = Vec::new();
     let mut add = |name: &str, value: String| parameters.push((name.to_owned(), value));
     if settings.threads.is_some() || options.threads.is_some() {
         let threads = settings.threads.unwrap_or_else(|| options.threads());
         add("threads", threads.to_string());
     }
+    if let Some(batching) = &version.runnable.gathers {
+        add("batching.adaptive", batching.adaptive.to_string());
+        add("batching.tolerance", batching.tolerance.to_string());
+    }
+    if let Some(reason) = &version.alone_because {
+        add("batching.off", reason.clone());
+    }
+    if let Some(most) = settings.queue.max_time {
+        add("queue.max_time_us", most.as_micros().to_string());
+    }
+    if let Some(cache) = &settings.cache {
+        add("cache.max_bytes", cache.max_bytes.to_string());
+        if let Some(ttl) = cache.ttl {
+            add("cache.ttl_us", ttl.as_micros().to_string());
+        }
+    }
     for (output, labels) in &settings.labels {
         add(&format!("labels.{output}"), labels.len().to_string());
     }
     parameters
+}
+
+/// Where requests are gathered, shapes are told without the batch's dimension, as the protocol's
+/// extension has it.
+fn without_batch(tensors: &[TensorMetadata], gathers: bool) -> Vec<TensorMetadata> {
+    let mut tensors = tensors.to_vec();
+    if gathers {
+        for tensor in &mut tensors {
+            let dims = tensor.shape.dims().get(1..).unwrap_or(&[]);
+            tensor.shape = DeclaredShape::new(dims);
+        }
+    }
+    tensors
+}
+
+fn dynamic_batching(batching: &Batching, limits: &Limits) -> DynamicBatching {
+    let sizes = batching.preferred_batch_sizes.iter();
+    let delay = batching.max_queue_delay.as_micros();
+    DynamicBatching {
+        preferred_batch_sizes: sizes.map(|size| narrow_u64(*size)).collect(),
+        max_queue_delay_us: u64::try_from(delay).unwrap_or(u64::MAX),
+        priority_levels: limits.levels,
+        default_priority: limits.default_level,
+        max_queue_size: narrow(limits.queue),
+    }
+}
+
+fn narrow_u64(number: u64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
 }
 
 fn narrow(number: usize) -> u32 {

@@ -16,6 +16,7 @@ use super::state::{Phase, Snapshot, Version};
 use super::{Repository, not_found};
 use crate::directory::FoundModel;
 use crate::model::LoadError;
+use crate::schedule::Limits;
 
 /// When a loaded version may stay because its file looks unchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,7 +80,50 @@ impl Repository {
         };
         let made = tokio::task::spawn_blocking(move || maker.attempt(found));
         let (found, attempt) = made.await.map_err(Error::handler_failed)?;
-        settle(&slot, &was, &found, attempt)
+        self.settle(&slot, &was, &found, attempt)
+    }
+
+    /// Swaps in what a load has made, unless something serves and the load failed.
+    fn settle(
+        &self,
+        slot: &ModelSlot,
+        was: &Snapshot,
+        found: &FoundModel,
+        attempt: Attempt,
+    ) -> Result<()> {
+        let failures: Vec<String> = attempt
+            .iter()
+            .filter_map(|(number, loaded)| {
+                Some(format!("version {number}: {}", loaded.as_ref().err()?))
+            })
+            .collect();
+        let fault = found.fault.clone();
+        let failure = match (failures.is_empty(), fault) {
+            (true, None) => None,
+            (true, Some(fault)) => Some(fault),
+            (false, _) => Some(failures.join("; ")),
+        };
+        let serves = was.phase == Phase::Loaded && was.ready().next().is_some();
+        if failure.is_none() || !serves {
+            if let Some(version) = attempt.values().flatten().next_back() {
+                slot.schedule().limit(self.limits(version));
+            }
+            slot.swap(snapshot(slot, found, attempt));
+        }
+        match failure {
+            None => Ok(()),
+            Some(reason) => Err(Error::does_not_fit(format!(
+                "model '{}' could not be loaded: {reason}",
+                excerpt(slot.name())
+            ))),
+        }
+    }
+
+    /// How requests of a model run and wait, by its newest version.
+    fn limits(&self, version: &LoadedVersion) -> Limits {
+        let runnable = &version.runnable;
+        let sessions = runnable.gathers.as_ref().and(runnable.model.side_by_side());
+        self.options.limits(&version.settings, sessions)
     }
 
     async fn look_up(&self, name: &str) -> Result<Option<FoundModel>> {
@@ -95,33 +139,6 @@ impl Repository {
         if slot.snapshot().phase == Phase::Loading {
             slot.swap(Snapshot::of(Phase::Failed("its folder is gone".to_owned())));
         }
-    }
-}
-
-/// Swaps in what a load has made, unless something serves and the load failed.
-fn settle(slot: &ModelSlot, was: &Snapshot, found: &FoundModel, attempt: Attempt) -> Result<()> {
-    let failures: Vec<String> = attempt
-        .iter()
-        .filter_map(|(number, loaded)| {
-            Some(format!("version {number}: {}", loaded.as_ref().err()?))
-        })
-        .collect();
-    let fault = found.fault.clone();
-    let failure = match (failures.is_empty(), fault) {
-        (true, None) => None,
-        (true, Some(fault)) => Some(fault),
-        (false, _) => Some(failures.join("; ")),
-    };
-    let serves = was.phase == Phase::Loaded && was.ready().next().is_some();
-    if failure.is_none() || !serves {
-        slot.swap(snapshot(slot, found, attempt));
-    }
-    match failure {
-        None => Ok(()),
-        Some(reason) => Err(Error::does_not_fit(format!(
-            "model '{}' could not be loaded: {reason}",
-            excerpt(slot.name())
-        ))),
     }
 }
 
@@ -146,11 +163,11 @@ fn snapshot(slot: &ModelSlot, found: &FoundModel, attempt: Attempt) -> Snapshot 
                     name: slot.name().to_owned(),
                     versions: numbers.clone(),
                     platform: "onnx_onnxv1".to_owned(),
-                    inputs: version.model.inputs().to_vec(),
-                    outputs: version.model.outputs().to_vec(),
+                    inputs: version.runnable.model.inputs().to_vec(),
+                    outputs: version.runnable.model.outputs().to_vec(),
                 }),
                 version,
-                slots: slot.slots().clone(),
+                schedule: slot.schedule().clone(),
             })),
             Err(error) => Version::Broken {
                 reason: error.to_string(),

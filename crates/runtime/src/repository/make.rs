@@ -6,12 +6,17 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use oip_protocol::Tensor;
+
 use super::options::RepositoryOptions;
 use super::served::LoadedVersion;
+use crate::cache::Cache;
 use crate::directory::{FoundModel, FoundVersion};
 use crate::engine::{Engines, Share, warm_up};
 use crate::model::{LoadError, Model, ModelFile};
-use crate::settings::{ModelSettings, VersionPolicy};
+use crate::schedule::Runnable;
+use crate::schedule::check::check;
+use crate::settings::{Batching, ModelSettings, VersionPolicy};
 
 /// What became of each version.
 pub(super) type Attempt = BTreeMap<u64, Result<Arc<LoadedVersion>, LoadError>>;
@@ -71,9 +76,12 @@ impl Maker {
         };
         let engine = self.engines.named(settings.engine.as_deref())?;
         let model = engine.load(&file, self.share(settings))?;
-        self.warm_up(&*model, number, settings)?;
+        let requests = self.warm_up(&*model, number, settings)?;
+        let (gathers, alone_because) = self.batching(&*model, number, settings, &requests);
         Ok(Arc::new(LoadedVersion {
-            model,
+            runnable: Arc::new(Runnable { model, gathers }),
+            alone_because,
+            cache: settings.cache.as_ref().map(Cache::new),
             engine: engine.name(),
             settled: found.fingerprint.is_settled(read_at),
             fingerprint: found.fingerprint,
@@ -81,22 +89,46 @@ impl Maker {
         }))
     }
 
+    /// Whether requests of a version may be gathered: only where batches are answered as the
+    /// same requests alone.
+    fn batching(
+        &self,
+        model: &dyn Model,
+        number: u64,
+        settings: &ModelSettings,
+        requests: &[Vec<Tensor>],
+    ) -> (Option<Batching>, Option<String>) {
+        let Some(batching) = &settings.batching else {
+            return (None, None);
+        };
+        match check(model, batching, requests) {
+            Ok(()) => (Some(batching.clone()), None),
+            Err(reason) => {
+                let model = &self.model;
+                tracing::warn!(model, version = number, "batching stays off: {reason}");
+                (None, Some(reason))
+            }
+        }
+    }
+
+    /// Runs the warm-up requests and returns those that `model.toml` writes down.
     fn warm_up(
         &self,
         model: &dyn Model,
         number: u64,
         settings: &ModelSettings,
-    ) -> Result<(), LoadError> {
+    ) -> Result<Vec<Vec<Tensor>>, LoadError> {
         if !settings.warmup.is_empty() {
             let requests = warm_up::requests(model, &settings.warmup)?;
-            return warm_up::run_all(model, &requests);
+            warm_up::run_all(model, &requests)?;
+            return Ok(requests);
         }
         if let Err(error) = warm_up::warm_up(model) {
             // A model may refuse zeros, or one row: its callers send neither.
             let model = &self.model;
             tracing::warn!(model, version = number, error = ?error, "warm-up did not succeed");
         }
-        Ok(())
+        Ok(Vec::new())
     }
 
     /// The share of the machine that a model gets. Instances that are written down share the

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::library::OnnxRuntime;
+use crate::schedule::Limits;
+use crate::settings::ModelSettings;
 
 /// Who loads and unloads models after the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -69,6 +71,23 @@ impl RepositoryOptions {
     #[must_use]
     pub fn concurrency(&self) -> usize {
         or_parallelism(self.concurrency)
+    }
+}
+
+impl RepositoryOptions {
+    /// How requests of a model run and wait. `sessions`: how many runs of it its engine makes at
+    /// once, where more instances would only keep requests from gathering.
+    pub(super) fn limits(&self, settings: &ModelSettings, sessions: Option<usize>) -> Limits {
+        let instances = self.concurrency();
+        let instances = sessions.map_or(instances, |sessions| instances.min(sessions));
+        let queue = &settings.queue;
+        Limits {
+            instances: settings.instances.unwrap_or(instances).max(1),
+            queue: queue.max_size.unwrap_or(self.queue),
+            max_time: queue.max_time,
+            levels: queue.priority_levels,
+            default_level: queue.default_priority,
+        }
     }
 }
 

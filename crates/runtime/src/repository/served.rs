@@ -1,21 +1,23 @@
 //! One version as requests meet it: pinned, with its metadata, running off the async threads.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use oip_core::call::Part;
-use oip_core::execute::Slots;
 use oip_core::{BoxFuture, Call, ResolvedModel};
-use oip_protocol::{Error, InferRequest, InferResponse, ModelMetadata, Result};
+use oip_protocol::{InferRequest, InferResponse, ModelMetadata, Result, Tensor};
 
+use crate::cache::{Cache, Lookup};
 use crate::directory::Fingerprint;
-use crate::engine::run_fenced;
-use crate::model::{Laps, Model};
+use crate::schedule::{Runnable, Schedule};
 use crate::settings::ModelSettings;
 
 /// A version that is loaded: what survives a reload when its file has not changed.
 pub(super) struct LoadedVersion {
-    pub(super) model: Arc<dyn Model>,
+    pub(super) runnable: Arc<Runnable>,
+    /// Why requests are not gathered though `model.toml` asks for it.
+    pub(super) alone_because: Option<String>,
+    /// The answers that are kept, where `model.toml` asks for it.
+    pub(super) cache: Option<Cache>,
     pub(super) engine: &'static str,
     pub(super) fingerprint: Fingerprint,
     /// Whether a change of the file after it was read would show in the fingerprint.
@@ -29,7 +31,7 @@ pub(super) struct Served {
     pub(super) number: String,
     pub(super) version: Arc<LoadedVersion>,
     pub(super) metadata: Arc<ModelMetadata>,
-    pub(super) slots: Slots,
+    pub(super) schedule: Schedule,
 }
 
 impl ResolvedModel for Served {
@@ -52,30 +54,34 @@ impl ResolvedModel for Served {
         call: &'a Call,
     ) -> BoxFuture<'a, Result<InferResponse>> {
         Box::pin(async move {
-            let queued = Instant::now();
-            let slot = self.slots.take().await?;
-            let model = Arc::clone(&self.version.model);
-            let (cancelled, deadline) = (call.cancelled().clone(), call.deadline());
-            let ran = tokio::task::spawn_blocking(move || {
-                // Given back when the run is over, also when the caller has left meanwhile.
-                let _slot = slot;
-                let waited = queued.elapsed();
-                let late = deadline.is_some_and(|deadline| deadline.into_std() <= Instant::now());
-                if late || cancelled.is_cancelled() {
-                    return Err(Error::timed_out(
-                        "the request was given up before the model ran",
-                    ));
+            let outputs = match &self.version.cache {
+                None => self.run(request, call).await,
+                Some(cache) => {
+                    let run = |request| self.run(request, call);
+                    let (lookup, outputs) = cache.answer(request, run).await;
+                    call.timings().set_cached(lookup == Lookup::Hit);
+                    outputs
                 }
-                let mut laps = Laps::begin();
-                let outputs = run_fenced(&*model, &request.inputs, &mut laps);
-                Ok((outputs, waited, laps))
-            });
-            let (outputs, waited, laps) = ran.await.map_err(Error::handler_failed)??;
-            call.timings().add(Part::Queue, waited);
-            call.timings().add(Part::ComputeInput, laps.input);
-            call.timings().add(Part::ComputeInfer, laps.infer);
-            call.timings().add(Part::ComputeOutput, laps.output);
+            };
             Ok(InferResponse::new(outputs?))
         })
+    }
+}
+
+impl Served {
+    async fn run(&self, request: InferRequest, call: &Call) -> Result<Vec<Tensor>> {
+        let ran = self
+            .schedule
+            .run(&self.version.runnable, request, call)
+            .await?;
+        let timings = call.timings();
+        timings.add(Part::Queue, ran.waited);
+        timings.add(Part::ComputeInput, ran.laps.input);
+        timings.add(Part::ComputeInfer, ran.laps.infer);
+        timings.add(Part::ComputeOutput, ran.laps.output);
+        if let Some(batch) = ran.batch {
+            timings.set_batch(batch, ran.leads);
+        }
+        Ok(ran.outputs)
     }
 }

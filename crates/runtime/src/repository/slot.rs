@@ -4,19 +4,20 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use oip_core::execute::Slots;
 use oip_protocol::RepositoryEntry;
 use oip_protocol::error::excerpt;
 
 use super::RepositoryOptions;
 use super::state::{Phase, Snapshot, Version};
+use crate::schedule::Schedule;
+use crate::settings::ModelSettings;
 
 /// The place of one model.
 pub(super) struct ModelSlot {
     name: String,
     snapshot: ArcSwap<Snapshot>,
-    /// How many requests run and wait, all versions together and across reloads.
-    slots: Slots,
+    /// How requests run and wait, all versions together and across reloads.
+    schedule: Schedule,
     /// Held by whoever loads or unloads, so that one is done before the next begins.
     changing: tokio::sync::Mutex<()>,
 }
@@ -27,7 +28,7 @@ impl ModelSlot {
         Self {
             name: name.to_owned(),
             snapshot: ArcSwap::from_pointee(Snapshot::of(Phase::Loading)),
-            slots: Slots::new(owner, options.concurrency(), options.queue),
+            schedule: Schedule::new(owner, options.limits(&ModelSettings::default(), None)),
             changing: tokio::sync::Mutex::default(),
         }
     }
@@ -36,8 +37,8 @@ impl ModelSlot {
         &self.name
     }
 
-    pub(super) fn slots(&self) -> &Slots {
-        &self.slots
+    pub(super) fn schedule(&self) -> &Schedule {
+        &self.schedule
     }
 
     pub(super) fn snapshot(&self) -> Arc<Snapshot> {

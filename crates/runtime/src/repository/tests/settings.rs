@@ -101,6 +101,105 @@ async fn a_warm_up_request_that_fails_or_does_not_fit_keeps_its_version_from_ser
     }
 }
 
+fn parameter<'a>(config: &'a ModelConfig, name: &str) -> Option<&'a str> {
+    let mut parameters = config.parameters.iter();
+    let (_, value) = parameters.find(|(known, _)| known == name)?;
+    Some(value)
+}
+
+#[tokio::test]
+async fn batching_is_shown_and_shapes_are_told_without_the_batch() {
+    let text = "instances = 1\n[batching]\nmax_batch_size = 8\nmax_queue_delay = \"1 ms\"\n\
+                preferred_batch_sizes = [4]\n[queue]\nmax_size = 50\npriority_levels = 2";
+    let house = with_settings(text, ONE).await;
+    let config = house.config().await;
+    assert_eq!(config.max_batch_size, 8);
+    assert_eq!(config.inputs[0].shape.dims(), [4]);
+    let batching = config.batching.clone().unwrap();
+    assert_eq!(batching.preferred_batch_sizes, [4]);
+    assert_eq!(batching.max_queue_delay_us, 1000);
+    assert_eq!((batching.max_queue_size, batching.priority_levels), (50, 2));
+    assert_eq!(parameter(&config, "batching.tolerance"), Some("0.00001"));
+    let metadata = house.repository.metadata(&m()).await.unwrap();
+    assert_eq!(metadata.inputs[0].shape.dims(), [-1, 4]);
+}
+
+#[tokio::test]
+async fn a_model_that_cannot_be_batched_serves_unbatched_and_says_why() {
+    let files = &[("m/1/model.onnx", "fixed")];
+    let house = with_settings("[batching]\nmax_batch_size = 8", files).await;
+    assert_eq!(house.index().await, ["m 1 READY"]);
+    let config = house.config().await;
+    assert_eq!((config.max_batch_size, config.batching.clone()), (0, None));
+    assert_eq!(
+        parameter(&config, "batching.off").unwrap(),
+        "input 'x' is declared [2,3]: its first dimension is not open"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_testdata_model_answers_batched_as_alone_or_is_not_batched() {
+    let (mut batched, mut alone) = (Vec::new(), Vec::new());
+    for name in [
+        "add_sub",
+        "identity_bytes",
+        "identity_bf16",
+        "unnamed_batch",
+        "gather",
+        "busy",
+        "shape_of",
+        "nonzero",
+    ] {
+        let at = "m/1/model.onnx";
+        let house = with_settings("[batching]\nmax_batch_size = 8", &[(at, name)]).await;
+        match house.config().await.max_batch_size {
+            8 => batched.push(name),
+            _ => alone.push(name),
+        }
+    }
+    assert_eq!(
+        batched,
+        [
+            "add_sub",
+            "identity_bytes",
+            "identity_bf16",
+            "unnamed_batch",
+            "gather"
+        ]
+    );
+    // A product of the whole input, its shape, and the places of its elements.
+    assert_eq!(alone, ["busy", "shape_of", "nonzero"]);
+}
+
+#[tokio::test]
+async fn an_answer_is_kept_where_the_settings_ask_for_it_until_the_model_is_loaded_again() {
+    let house = with_settings("[cache]\nmax_bytes = \"1 MiB\"", ONE).await;
+    assert!(house.config().await.response_cache);
+    for _ in 0..3 {
+        house.answers(m()).await.unwrap();
+    }
+    house.write(
+        "m/model.toml",
+        "threads = 1\n[cache]\nmax_bytes = \"1 MiB\"",
+    );
+    house.repository.load("m").await.unwrap();
+    house.answers(m()).await.unwrap();
+    let caller = house
+        .dataplane
+        .authenticate(Arrival::default())
+        .await
+        .unwrap();
+    let permit = house
+        .dataplane
+        .authorize::<actions::Metrics>(&caller)
+        .await
+        .unwrap();
+    let statistics = house.dataplane.metrics(permit).await.unwrap();
+    let of_m = statistics.iter().find(|model| model.name == "m").unwrap();
+    assert_eq!((of_m.cache_hit.count, of_m.cache_miss.count), (2, 2));
+    assert_eq!((of_m.success.count, of_m.execution_count), (4, 2));
+}
+
 #[tokio::test]
 async fn a_class_has_the_label_of_its_output() {
     let house = with_settings("labels = { y = \"labels.txt\" }", ONE).await;

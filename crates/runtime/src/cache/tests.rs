@@ -1,0 +1,132 @@
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+use oip_protocol::Error;
+
+use super::*;
+
+fn request(x: i32) -> InferRequest {
+    InferRequest::new([Tensor::from_vec("x", [1], vec![x]).unwrap()])
+}
+
+fn cache(max_bytes: usize, ttl: Option<Duration>) -> Cache {
+    Cache::new(&CacheSettings { max_bytes, ttl })
+}
+
+/// Asks, doubling in `runs` runs.
+async fn ask(cache: &Cache, request: InferRequest, runs: &AtomicUsize) -> (Lookup, i32) {
+    let (lookup, answer) = cache
+        .answer(request, async |request| {
+            runs.fetch_add(1, SeqCst);
+            let x = request.inputs[0].to_slice::<i32>()?[0];
+            Ok(vec![Tensor::from_vec("y", [1], vec![2 * x])?])
+        })
+        .await;
+    (lookup, answer.unwrap()[0].to_slice::<i32>().unwrap()[0])
+}
+
+#[tokio::test]
+async fn a_request_that_is_the_same_does_not_run_again() {
+    let (cache, runs) = (cache(1 << 20, None), AtomicUsize::new(0));
+    assert_eq!(ask(&cache, request(3), &runs).await, (Lookup::Miss, 6));
+    assert_eq!(ask(&cache, request(3), &runs).await, (Lookup::Hit, 6));
+    assert_eq!(ask(&cache, request(4), &runs).await, (Lookup::Miss, 8));
+    let mut other = request(3);
+    other.parameters.insert("temperature", 1_i64);
+    assert_eq!(ask(&cache, other, &runs).await.0, Lookup::Miss);
+    let mut same = request(3);
+    same.parameters.insert("timeout", 1_i64);
+    assert_eq!(ask(&cache, same, &runs).await.0, Lookup::Hit);
+    assert_eq!(runs.load(SeqCst), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_is_good_for_its_time_only() {
+    let ttl = Some(Duration::from_secs(10));
+    let (cache, runs) = (cache(1 << 20, ttl), AtomicUsize::new(0));
+    ask(&cache, request(3), &runs).await;
+    tokio::time::advance(Duration::from_secs(9)).await;
+    assert_eq!(ask(&cache, request(3), &runs).await.0, Lookup::Hit);
+    tokio::time::advance(Duration::from_secs(2)).await;
+    assert_eq!(ask(&cache, request(3), &runs).await.0, Lookup::Miss);
+}
+
+#[tokio::test]
+async fn what_was_used_longest_ago_goes_when_the_bytes_are_full() {
+    let (cache, runs) = (cache(3000, None), AtomicUsize::new(0));
+    for x in [1, 2, 3] {
+        ask(&cache, request(x), &runs).await;
+    }
+    assert_eq!(ask(&cache, request(1), &runs).await.0, Lookup::Hit);
+    for x in [4, 5, 6, 7] {
+        ask(&cache, request(x), &runs).await;
+        assert_eq!(ask(&cache, request(1), &runs).await.0, Lookup::Hit);
+        assert!(cache.store().bytes() <= 3000);
+    }
+    assert_eq!(ask(&cache, request(2), &runs).await.0, Lookup::Miss);
+    let (small, runs) = (self::cache(100, None), AtomicUsize::new(0));
+    ask(&small, request(1), &runs).await;
+    assert_eq!(ask(&small, request(1), &runs).await.0, Lookup::Miss);
+}
+
+#[tokio::test]
+async fn of_requests_that_are_the_same_at_once_one_runs() {
+    let (cache, runs) = (
+        Arc::new(cache(1 << 20, None)),
+        Arc::new(AtomicUsize::new(0)),
+    );
+    let mut asked = tokio::task::JoinSet::new();
+    for _ in 0..50 {
+        let (cache, runs) = (Arc::clone(&cache), Arc::clone(&runs));
+        asked.spawn(async move {
+            let answer = cache.answer(request(3), async |_| {
+                runs.fetch_add(1, SeqCst);
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                Ok(vec![Tensor::from_vec("y", [1], vec![6]).unwrap()])
+            });
+            answer.await.1.unwrap()
+        });
+    }
+    assert_eq!(asked.join_all().await.len(), 50);
+    assert_eq!(runs.load(SeqCst), 1);
+}
+
+#[tokio::test]
+async fn those_who_wait_for_a_run_that_fails_or_is_left_run_themselves() {
+    let cache = Arc::new(cache(1 << 20, None));
+    let fails = async |_| {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        Err(Error::does_not_fit("no"))
+    };
+    let runs = AtomicUsize::new(0);
+    let first = cache.answer(request(3), fails);
+    let ((_, failed), second) = tokio::join!(first, ask(&cache, request(3), &runs));
+    assert!(failed.is_err());
+    assert_eq!((second, runs.load(SeqCst)), ((Lookup::Miss, 6), 1));
+    // A failure is not kept, and the answer of the second is not either, as it did not lead.
+    let leaves = {
+        let cache = Arc::clone(&cache);
+        tokio::spawn(async move {
+            let never = cache.answer(request(5), async |_| std::future::pending().await);
+            let _ = never.await;
+        })
+    };
+    tokio::task::yield_now().await;
+    let waits = {
+        let cache = Arc::clone(&cache);
+        tokio::spawn(async move { ask(&cache, request(5), &AtomicUsize::new(0)).await })
+    };
+    tokio::task::yield_now().await;
+    leaves.abort();
+    assert_eq!(waits.await.unwrap(), (Lookup::Miss, 10));
+}
+
+#[tokio::test]
+async fn what_is_kept_holds_no_body() {
+    let cache = cache(1 << 20, None);
+    let body = Bytes::from(vec![7_u8; 1 << 16]);
+    let input = Tensor::new("x", oip_protocol::Datatype::Uint8, [4], body.slice(8..12)).unwrap();
+    let answer = async |request: InferRequest| Ok(request.inputs);
+    let _ = cache.answer(InferRequest::new([input]), answer).await;
+    assert!(cache.store().bytes() < 2000);
+    assert!(body.is_unique(), "a slice of the body is kept");
+}

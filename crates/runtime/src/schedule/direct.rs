@@ -1,0 +1,28 @@
+//! Running one request alone.
+
+use tokio::time::Instant;
+
+use super::job::{Job, Ran};
+use crate::engine::run_fenced;
+use crate::model::Laps;
+
+/// Runs a request and answers it. Nothing runs for one that nobody waits for any more; then it
+/// says `false`.
+pub(super) fn run(job: Job) -> bool {
+    let now = Instant::now();
+    let Some(job) = job.unless_late(now) else {
+        return false;
+    };
+    let mut laps = Laps::begin();
+    let outputs = run_fenced(&*job.runnable.model, &job.inputs, &mut laps);
+    let ran = outputs.map(|outputs| Ran {
+        outputs,
+        waited: now.duration_since(job.queued),
+        laps,
+        batch: None,
+        leads: true,
+    });
+    // Whoever has left meanwhile misses it.
+    let _ = job.answer.send(ran);
+    true
+}

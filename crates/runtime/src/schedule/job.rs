@@ -1,0 +1,127 @@
+//! One request on its way to an instance.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use oip_protocol::{Error, Parameters, Result, Tensor};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::merge::{rows_of, trailing};
+use crate::model::{Laps, Model};
+use crate::settings::Batching;
+
+/// What an instance runs: a loaded version, and whether its requests may be gathered.
+pub(crate) struct Runnable {
+    pub(crate) model: Arc<dyn Model>,
+    /// `None` where each request runs alone.
+    pub(crate) gathers: Option<Batching>,
+}
+
+/// One request on its way to an instance.
+pub(super) struct Job {
+    pub(super) id: u64,
+    pub(super) runnable: Arc<Runnable>,
+    /// In the model's order.
+    pub(super) inputs: Vec<Tensor>,
+    /// Those parameters that must be alike in a batch.
+    pub(super) parameters: Parameters,
+    /// Its rows; `None` for one that runs alone.
+    pub(super) rows: Option<u64>,
+    /// Its priority, 0 the highest.
+    pub(super) level: usize,
+    pub(super) queued: Instant,
+    pub(super) deadline: Option<Instant>,
+    pub(super) answer: oneshot::Sender<Result<Ran>>,
+}
+
+/// What came of a run.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) outputs: Vec<Tensor>,
+    /// How long the request waited for the run to begin.
+    pub(crate) waited: Duration,
+    /// How long the parts of the run took.
+    pub(crate) laps: Laps,
+    /// The rows of the batch that it ran in; `None` when it ran alone.
+    pub(crate) batch: Option<u64>,
+    /// Whether it is the one request of its batch that the run is counted by.
+    pub(crate) leads: bool,
+}
+
+/// What is said with the request and concerns only its way, so that requests that differ in it
+/// may share a batch.
+const NOT_THE_MODELS: [&str; 8] = [
+    "binary_data_output",
+    "content_type",
+    "priority",
+    "sequence_end",
+    "sequence_id",
+    "sequence_start",
+    "timeout",
+    "triton_enable_empty_final_response",
+];
+
+/// The parameters of a request that a model could see.
+pub(crate) fn telling(mut parameters: Parameters) -> Parameters {
+    if !parameters.is_empty() {
+        for name in NOT_THE_MODELS {
+            parameters.remove(name);
+        }
+    }
+    parameters
+}
+
+/// The rows of a request that may be gathered; `None` for one that must run alone: empty, too
+/// large, or with inputs of different sizes.
+pub(super) fn rows(runnable: &Runnable, inputs: &[Tensor]) -> Option<u64> {
+    let batching = runnable.gathers.as_ref()?;
+    let rows = rows_of(inputs.first()?)?;
+    let alike = inputs.iter().all(|input| rows_of(input) == Some(rows));
+    (alike && (1..=batching.max_batch_size).contains(&rows)).then_some(rows)
+}
+
+/// The inputs in the order that the model declares them.
+pub(super) fn in_order(model: &dyn Model, mut inputs: Vec<Tensor>) -> Vec<Tensor> {
+    let place = |tensor: &Tensor| {
+        let declared = model.inputs().iter();
+        let place = declared.enumerate().find(|(_, d)| d.name == tensor.name());
+        place.map_or(usize::MAX, |(place, _)| place)
+    };
+    if inputs.len() > 1 {
+        inputs.sort_by_key(place);
+    }
+    inputs
+}
+
+impl Job {
+    /// Whether two requests may share a batch.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        let tensors = self.inputs.iter().zip(&other.inputs);
+        Arc::ptr_eq(&self.runnable, &other.runnable)
+            && self.rows.is_some()
+            && other.rows.is_some()
+            && self.inputs.len() == other.inputs.len()
+            && self.parameters == other.parameters
+            && tensors.into_iter().all(|(a, b)| {
+                a.datatype() == b.datatype()
+                    && a.name() == b.name()
+                    && trailing(a) == trailing(b)
+                    && a.parameters() == b.parameters()
+            })
+    }
+
+    /// The request, unless nobody waits for it any more; then it is answered here.
+    pub(super) fn unless_late(self, now: Instant) -> Option<Self> {
+        if self.answer.is_closed() {
+            return None;
+        }
+        if self.deadline.is_some_and(|deadline| deadline <= now) {
+            let _ = self.answer.send(Err(Error::timed_out(
+                "the deadline ran out before the model ran",
+            )));
+            return None;
+        }
+        Some(self)
+    }
+}

@@ -1,0 +1,70 @@
+//! How long a run takes, measured, and what that means for whoever waits.
+
+use std::time::Duration;
+
+/// How fast the instances of a model have been of late.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Pace {
+    /// Seconds a run, the later ones counting more; `None` before the first.
+    run: Option<f64>,
+}
+
+/// What a new run counts beside those before it.
+const WEIGHT: f64 = 0.2;
+
+impl Pace {
+    /// A run took this long.
+    pub(super) fn record(&mut self, took: Duration) {
+        let took = took.as_secs_f64();
+        self.run = Some(match self.run {
+            Some(run) => run + WEIGHT * (took - run),
+            None => took,
+        });
+    }
+
+    /// How long a run takes.
+    pub(super) fn run(&self) -> Duration {
+        seconds(self.run.unwrap_or(0.0))
+    }
+
+    /// How long one waits who comes when all instances are busy and this many runs stand before
+    /// him: half a run until the first instance is free, then those.
+    pub(super) fn wait(&self, runs_ahead: f64, instances: usize) -> Duration {
+        let runs = (0.5 + runs_ahead) / instances.max(1) as f64;
+        seconds(self.run.unwrap_or(0.0) * runs)
+    }
+}
+
+fn seconds(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
+}
+
+/// Whole seconds, one at least, as `Retry-After` says them.
+pub(super) fn retry_seconds(wait: Duration) -> u32 {
+    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    u32::try_from(seconds).unwrap_or(u32::MAX).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wait_is_the_runs_ahead_at_the_measured_pace() {
+        let mut pace = Pace::default();
+        assert_eq!(pace.wait(100.0, 1), Duration::ZERO);
+        pace.record(Duration::from_millis(100));
+        assert_eq!(pace.wait(9.5, 2), Duration::from_millis(500));
+        for _ in 0..40 {
+            pace.record(Duration::from_millis(10));
+        }
+        assert!(pace.run() < Duration::from_millis(11));
+    }
+
+    #[test]
+    fn a_caller_comes_back_after_a_whole_second_at_least() {
+        assert_eq!(retry_seconds(Duration::ZERO), 1);
+        assert_eq!(retry_seconds(Duration::from_millis(1001)), 2);
+        assert_eq!(retry_seconds(Duration::from_secs(7)), 7);
+    }
+}

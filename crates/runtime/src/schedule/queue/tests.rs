@@ -1,0 +1,181 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use oip_protocol::{Parameters, Tensor};
+use tokio::sync::oneshot;
+
+use super::super::fake::{Fake, batching, rows, runnable};
+use super::super::job::{self, Runnable};
+use super::*;
+use crate::settings::Batching;
+
+struct Line {
+    queue: Queue,
+    runnable: Arc<Runnable>,
+    began: Instant,
+    last: u64,
+}
+
+impl Line {
+    fn of(batching: Batching) -> Self {
+        Self {
+            queue: Queue::default(),
+            runnable: runnable(&Fake::new(), Some(batching)),
+            began: Instant::now(),
+            last: 0,
+        }
+    }
+
+    fn push(&mut self, tensor: Tensor, level: usize, parameters: Parameters) {
+        let inputs = vec![tensor];
+        self.last += 1;
+        self.queue.push(Job {
+            id: self.last,
+            runnable: Arc::clone(&self.runnable),
+            rows: job::rows(&self.runnable, &inputs),
+            inputs,
+            parameters: job::telling(parameters),
+            level,
+            queued: self.began,
+            deadline: None,
+            answer: oneshot::channel().0,
+        });
+    }
+
+    /// Requests of so many rows.
+    fn push_rows(&mut self, sizes: &[usize]) {
+        for size in sizes {
+            self.push(rows(&vec![1; *size], 2), 0, Parameters::new());
+        }
+    }
+
+    /// The ids of what is run next, or how many milliseconds it waits.
+    fn next_at(&mut self, ms: u64, running: usize) -> Result<Vec<u64>, u128> {
+        match self
+            .queue
+            .next(self.began + Duration::from_millis(ms), running)
+        {
+            Next::Run(jobs) => Ok(jobs.iter().map(|job| job.id).collect()),
+            Next::Wait(at) => Err(at.duration_since(self.began).as_millis()),
+            Next::Nothing => Ok(Vec::new()),
+        }
+    }
+
+    fn all(&mut self) -> Vec<Vec<u64>> {
+        let mut all = Vec::new();
+        while let Ok(ids) = self.next_at(0, 1) {
+            if ids.is_empty() {
+                break;
+            }
+            all.push(ids);
+        }
+        assert_eq!(self.queue.len(), 0);
+        all
+    }
+}
+
+#[tokio::test]
+async fn requests_are_gathered_in_order_up_to_the_most_rows() {
+    let mut line = Line::of(batching(4));
+    line.push_rows(&[1, 1, 3, 2, 1, 1]);
+    assert_eq!(line.all(), [vec![1, 2], vec![3], vec![4, 5, 6]]);
+}
+
+#[tokio::test]
+async fn empty_requests_and_those_over_the_most_run_alone() {
+    let mut line = Line::of(batching(4));
+    line.push_rows(&[1, 0, 5, 1, 4]);
+    assert_eq!(line.all(), [vec![1, 4], vec![2], vec![3], vec![5]]);
+}
+
+#[tokio::test]
+async fn requests_of_other_dimensions_or_parameters_are_not_mixed() {
+    let mut line = Line::of(batching(8));
+    let with = |name: &str| Parameters::from_iter([(name, 5_i64)]);
+    line.push(rows(&[1], 2), 0, Parameters::new());
+    line.push(rows(&[1], 3), 0, Parameters::new());
+    line.push(rows(&[1], 2), 0, with("temperature"));
+    line.push(rows(&[1], 2), 0, with("timeout"));
+    line.push(rows(&[1], 3), 0, with("priority"));
+    let marked = rows(&[1], 2).with_parameters(with("scale"));
+    line.push(marked, 0, Parameters::new());
+    assert_eq!(line.all(), [vec![1, 4], vec![2, 5], vec![3], vec![6]]);
+}
+
+#[tokio::test]
+async fn a_higher_priority_goes_first_and_takes_lower_ones_of_its_kind_along() {
+    let mut line = Line::of(batching(3));
+    for level in [2, 0, 1, 0, 2] {
+        line.push(rows(&[1], 2), level, Parameters::new());
+    }
+    assert_eq!(line.all(), [vec![2, 4, 3], vec![1, 5]]);
+}
+
+#[tokio::test]
+async fn a_lone_request_never_waits_and_two_wait_for_the_delay() {
+    let delayed = Batching {
+        max_queue_delay: Duration::from_millis(5),
+        ..batching(4)
+    };
+    let mut line = Line::of(delayed.clone());
+    line.push_rows(&[1]);
+    assert_eq!(line.next_at(0, 0), Ok(vec![1]));
+    line.push_rows(&[1]);
+    assert_eq!(line.next_at(0, 1), Err(5));
+    line.push_rows(&[1]);
+    assert_eq!(line.next_at(4, 0), Err(5));
+    assert_eq!(line.next_at(5, 0), Ok(vec![2, 3]));
+    line.push_rows(&[2, 2]);
+    assert_eq!(line.next_at(0, 0), Ok(vec![4, 5]), "a full batch waited");
+
+    let mut line = Line::of(Batching {
+        adaptive: false,
+        ..delayed
+    });
+    line.push_rows(&[1]);
+    assert_eq!(line.next_at(0, 0), Err(5));
+    assert_eq!(line.next_at(6, 0), Ok(vec![1]));
+}
+
+#[tokio::test]
+async fn a_full_batch_behind_one_that_waits_is_run() {
+    let mut line = Line::of(Batching {
+        max_queue_delay: Duration::from_millis(5),
+        ..batching(2)
+    });
+    line.push(rows(&[1], 2), 0, Parameters::new());
+    line.push(rows(&[1, 1], 3), 0, Parameters::new());
+    assert_eq!(line.next_at(0, 0), Ok(vec![2]));
+}
+
+#[tokio::test]
+async fn a_preferred_size_is_run_without_waiting_longer() {
+    let mut line = Line::of(Batching {
+        max_queue_delay: Duration::from_millis(5),
+        preferred_batch_sizes: vec![2, 4],
+        ..batching(8)
+    });
+    line.push_rows(&[1, 1, 1]);
+    assert_eq!(line.next_at(0, 3), Ok(vec![1, 2]));
+    assert_eq!(line.next_at(0, 3), Err(5));
+    line.push_rows(&[1, 1, 1, 1]);
+    assert_eq!(line.next_at(0, 3), Ok(vec![3, 4, 5, 6]));
+    assert_eq!(line.next_at(5, 3), Ok(vec![7]));
+}
+
+#[tokio::test]
+async fn a_caller_who_leaves_is_out_of_the_queue() {
+    let mut line = Line::of(batching(4));
+    line.push_rows(&[1, 1, 1]);
+    assert!(line.queue.remove(2).is_some() && line.queue.remove(2).is_none());
+    assert_eq!((line.queue.len(), line.all()), (2, vec![vec![1, 3]]));
+}
+
+#[tokio::test]
+async fn the_runs_ahead_count_full_batches_and_higher_priorities_only() {
+    let mut line = Line::of(batching(4));
+    line.push_rows(&[1, 1, 2, 9]);
+    line.push(rows(&[1, 1], 2), 3, Parameters::new());
+    assert_eq!(line.queue.runs_ahead(0), 2.0);
+    assert_eq!(line.queue.runs_ahead(3), 2.5);
+}
