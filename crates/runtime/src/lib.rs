@@ -5,6 +5,8 @@
 //! | [`model`] | [`Model`] and [`Engine`]: what an engine author implements |
 //! | [`directory`] | which models and versions a folder holds; reading only |
 //! | [`repository`] | [`Repository`]: a folder of models as [`oip_core::Models`] |
+//! | `schedule` | how requests come to the instances of a model, alone or in batches |
+//! | `cache` | answers kept for requests that are the same |
 //! | [`engine`] | the two engines: ONNX Runtime and tract |
 //! | [`settings`] | [`ModelSettings`]: `model.toml`, how one model is served |
 //! | [`library`] | where a machine keeps the shared library of ONNX Runtime |

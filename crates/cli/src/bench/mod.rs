@@ -8,9 +8,11 @@
 //! | `children`, `floor`, `identity` | the processes that are measured |
 //! | `check` | the first answer, looked at closely |
 //! | `figures`, `report` | what came of it |
+//! | `batching`, `onnx` | what gathering requests brings, on networks made on the spot |
 
 mod affinity;
 mod answer;
+mod batching;
 mod buffer;
 mod check;
 mod children;
@@ -21,6 +23,7 @@ mod http1;
 mod http2;
 mod identity;
 mod load;
+mod onnx;
 mod options;
 mod progress;
 mod report;
@@ -78,6 +81,9 @@ enum BenchError {
 /// Measures, prints the table and writes the files.
 pub(crate) fn run(matches: &ArgMatches) -> Exit {
     let options = options::Options::of(matches);
+    if options.batching {
+        return run_batching(&options);
+    }
     let report = match run::run(&options) {
         Ok(report) => report,
         Err(error @ BenchError::NoDoor { .. }) => return fail(Exit::Usage, error),
@@ -91,6 +97,23 @@ pub(crate) fn run(matches: &ArgMatches) -> Exit {
         return fail(Exit::Failed, error);
     }
     match report.failures() {
+        0 => Exit::Success,
+        failures => fail(Exit::Failed, format!("{failures} requests failed")),
+    }
+}
+
+/// Measures what batching brings, prints the table and writes the file.
+fn run_batching(options: &options::Options) -> Exit {
+    let gains = match batching::run(options) {
+        Ok(gains) => gains,
+        Err(error) => return fail(Exit::Failed, error),
+    };
+    print!("{}", batching::table(&gains));
+    let json = || format!("{:#}\n", batching::as_json(&gains));
+    if let Err(error) = write(options.json.as_deref(), json) {
+        return fail(Exit::Failed, error);
+    }
+    match batching::failures(&gains) {
         0 => Exit::Success,
         failures => fail(Exit::Failed, format!("{failures} requests failed")),
     }

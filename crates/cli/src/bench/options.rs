@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, ValueParser};
+use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use super::identity;
@@ -11,6 +12,8 @@ use super::target::{Host, Target};
 use super::work::{WORKS, Work};
 use super::{BenchError, children};
 
+/// Connections for `--batching`, where no number is given.
+const BATCHING_CONNECTIONS: usize = 64;
 /// Most seconds that one measurement may be asked to take.
 const MOST_SECONDS: f64 = 3600.0;
 
@@ -38,7 +41,8 @@ Examples:
   oip bench
   oip bench --only rest-json-16 --only grpc-16 --repeat 5
   oip bench --url http://127.0.0.1:8000 --grpc-url 127.0.0.1:8001 --model iris
-  oip bench --seconds 20 --csv figures.csv";
+  oip bench --seconds 20 --csv figures.csv
+  oip bench --batching";
 
 /// The command line.
 pub(crate) fn command() -> Command {
@@ -101,6 +105,11 @@ pub(crate) fn command() -> Command {
                 .long("no-floor")
                 .help("Measure no floor, so show no ratios")
                 .action(ArgAction::SetTrue),
+            Arg::new("batching")
+                .long("batching")
+                .help("Measure what dynamic batching brings, at 64 connections by default")
+                .action(ArgAction::SetTrue)
+                .conflicts_with_all(["url", "grpc-url", "only", "csv"]),
             file("json", "Write everything as JSON"),
             file("csv", "Write the medians as CSV"),
         ])
@@ -140,6 +149,8 @@ pub(super) struct Options {
     /// The server to be measured; `None` is our own.
     pub(super) target: Option<Target>,
     pub(super) floor: bool,
+    /// Measure batching instead.
+    pub(super) batching: bool,
     pub(super) json: Option<PathBuf>,
     pub(super) csv: Option<PathBuf>,
 }
@@ -155,6 +166,7 @@ impl Options {
         let count = |name| matches.get_one(name).copied().unwrap_or(1);
         let file = |name| matches.get_one::<PathBuf>(name).cloned();
         let target = target(matches);
+        let batching = matches.get_flag("batching");
         let only: Option<Vec<&String>> = matches.get_many("only").map(Iterator::collect);
         let mut works = WORKS.to_vec();
         works.retain(|work| match (&only, &target) {
@@ -164,7 +176,11 @@ impl Options {
         });
         Self {
             works,
-            connections: count("connections") as usize,
+            connections: match (batching, matches.value_source("connections")) {
+                (true, Some(ValueSource::DefaultValue)) => BATCHING_CONNECTIONS,
+                _ => count("connections") as usize,
+            },
+            batching,
             warm_up: seconds("warm-up"),
             measure: seconds("seconds"),
             repeat: count("repeat"),

@@ -55,6 +55,7 @@ fn statistics() -> [(&'static str, Value); 5] {
         ("fail", duration()),
         ("queue", duration()),
     ];
+    let cache = [("cache_hit", duration()), ("cache_miss", duration())];
     let batch = [("batch_size", count("The size of the batch"))];
     [
         (
@@ -81,7 +82,7 @@ fn statistics() -> [(&'static str, Value); 5] {
         ),
         (
             "InferenceStatistics",
-            object(&[&inferences[..], &compute()].concat()),
+            object(&[&inferences[..], &compute(), &cache].concat()),
         ),
         (
             "BatchStatistics",
@@ -103,6 +104,21 @@ fn configuration() -> [(&'static str, Value); 2] {
     let group = object(&[("count", count("How many")), ("kind", text("On what"))]);
     let parameter = object(&[("string_value", text("The value"))]);
     let versions = list_of(count("A version"));
+    let batching = object(&[
+        ("preferred_batch_size", list_of(count("A size"))),
+        (
+            "max_queue_delay_microseconds",
+            count("Longest wait for others"),
+        ),
+        ("priority_levels", count("How many")),
+        ("default_priority_level", count("1 is the highest")),
+        (
+            "default_queue_policy",
+            object(&[("max_queue_size", count("Requests that may wait"))]),
+        ),
+    ]);
+    let warmup = object(&[("name", text("Which one"))]);
+    let cache = object(&[("enable", flag("Whether answers are kept"))]);
     [
         (
             "ModelConfiguration",
@@ -112,7 +128,10 @@ fn configuration() -> [(&'static str, Value); 2] {
                 ("backend", text("The engine that runs it")),
                 (
                     "version_policy?",
-                    object(&[("specific", object(&[("versions", versions)]))]),
+                    object(&[
+                        ("specific?", object(&[("versions", versions)])),
+                        ("latest?", object(&[("num_versions", count("How many"))])),
+                    ]),
                 ),
                 (
                     "max_batch_size",
@@ -121,6 +140,9 @@ fn configuration() -> [(&'static str, Value); 2] {
                 ("input", tensors.clone()),
                 ("output", tensors),
                 ("instance_group?", list_of(group)),
+                ("dynamic_batching?", batching),
+                ("model_warmup?", list_of(warmup)),
+                ("response_cache?", cache),
                 (
                     "parameters?",
                     json!({"type": "object", "additionalProperties": parameter}),

@@ -1,0 +1,334 @@
+//! `oip bench --batching`: what gathering requests brings. Two servers of our own serve the same
+//! networks, one with a `model.toml` that switches batching on; both are measured in turn.
+
+use std::fmt::Write as _;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::check::{self, Expect};
+use super::figures::{Row, throughput_ratio};
+use super::load::{self, Load};
+use super::options::Options;
+use super::progress::Progress;
+use super::sample::Input;
+use super::target::{self, Host, Target};
+use super::work::Wire;
+use super::{BenchError, affinity, onnx, request};
+
+/// The networks: a large one that waits for memory at one row, and one that takes microseconds.
+const NETWORKS: [(&str, &[usize]); 2] = [
+    ("mlp-512-4096-4096-10", &[512, 4096, 4096, 10]),
+    ("mlp-16-64-3", &[16, 64, 3]),
+];
+
+/// What switches batching on.
+const SETTINGS: &str = "[batching]\nmax_batch_size = 32\n";
+
+/// The engines, and what `--onnxruntime-library` is to be for each.
+const ENGINES: [(&str, Option<&str>); 2] = [("onnxruntime", None), ("tract", Some("off"))];
+
+/// How long a server may take until it listens.
+const STARTING: Duration = Duration::from_secs(30);
+
+/// What came of it.
+pub(super) struct Gain {
+    network: &'static str,
+    engine: &'static str,
+    /// Batching off, batching on.
+    rows: [Row; 2],
+    /// Rows of a run on average, batching on.
+    rows_a_run: f64,
+}
+
+/// Measures every network on every engine that is here.
+pub(super) fn run(options: &Options) -> Result<Vec<Gain>, BenchError> {
+    let folder = Folder::make().map_err(BenchError::Load)?;
+    let (server, load) = affinity::halves(&affinity::allowed()).unwrap_or_default();
+    let asking = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(BenchError::Load)?;
+    let measurements = (ENGINES.len() * NETWORKS.len() * 2) as u32 * options.repeat;
+    let mut bench = Bench {
+        load: Load {
+            connections: options.connections,
+            warm_up: options.warm_up,
+            measure: options.measure,
+            cpus: load,
+        },
+        repeat: options.repeat,
+        progress: Progress::new((options.warm_up + options.measure) * measurements),
+        asking,
+    };
+    let mut gains = Vec::new();
+    for (engine, library) in ENGINES {
+        let off = Server::start(&folder.0.join("off"), library, &server)?;
+        let on = Server::start(&folder.0.join("on"), library, &server)?;
+        for (network, widths) in NETWORKS {
+            let width = widths.first().copied().unwrap_or(1);
+            gains.extend(bench.network(engine, network, width, [&off, &on])?);
+        }
+    }
+    bench.progress.finish();
+    Ok(gains)
+}
+
+struct Bench {
+    load: Load,
+    repeat: u32,
+    progress: Progress,
+    asking: tokio::runtime::Runtime,
+}
+
+impl Bench {
+    /// Measures one network; nothing where the engine is not here.
+    fn network(
+        &mut self,
+        engine: &'static str,
+        network: &'static str,
+        width: usize,
+        servers: [&Server; 2],
+    ) -> Result<Option<Gain>, BenchError> {
+        let mut rows = [Row::default(), Row::default()];
+        let mut inputs = Vec::new();
+        for server in servers {
+            self.progress.say(format!("{network} on {engine} loads"));
+            let declared = self.asking.block_on(server.target.inputs(network))?;
+            let config = self.asking.block_on(server.ask(network, "/config"))?;
+            if config["backend"] != engine {
+                eprintln!("note: {engine} is not here, so it is not measured");
+                return Ok(None);
+            }
+            inputs = declared.iter().map(|input| input.fill(width)).collect();
+            let first = check::first_answer(
+                Wire::Binary,
+                &server.host,
+                network,
+                &inputs,
+                Expect::Outputs,
+            );
+            self.asking.block_on(first)?;
+        }
+        for _ in 0..self.repeat {
+            for (row, (server, name)) in rows.iter_mut().zip(servers.into_iter().zip(["off", "on"]))
+            {
+                let what = format!("{network} on {engine}, batching {name}");
+                self.measure(&what, network, server, &inputs, row)?;
+            }
+        }
+        let [_, on] = servers;
+        let statistics = self.asking.block_on(on.ask(network, "/stats"))?;
+        let statistics = &statistics["model_stats"][0];
+        let count = |name: &str| statistics[name].as_f64().unwrap_or(0.0);
+        Ok(Some(Gain {
+            network,
+            engine,
+            rows,
+            rows_a_run: count("inference_count") / count("execution_count").max(1.0),
+        }))
+    }
+
+    fn measure(
+        &mut self,
+        what: &str,
+        network: &str,
+        server: &Server,
+        inputs: &[Input],
+        row: &mut Row,
+    ) -> Result<(), BenchError> {
+        let ask = request::build(Wire::Binary, &server.host, network, inputs);
+        let beat = |elapsed, answers| self.progress.beat(what, elapsed, answers);
+        let process = server.target.process;
+        let measured = load::run(&self.load, server.host.address, &ask, process, beat);
+        row.add(&measured.map_err(BenchError::Load)?);
+        self.progress.next(self.load.warm_up + self.load.measure);
+        Ok(())
+    }
+}
+
+/// A server of ours. It ends when it is dropped.
+struct Server {
+    child: Child,
+    host: Host,
+    target: Target,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended already; then there is nothing to do.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Server {
+    fn start(models: &Path, library: Option<&str>, cpus: &[usize]) -> Result<Self, BenchError> {
+        let fail = |source| BenchError::Child {
+            role: "server",
+            source,
+        };
+        let (rest, grpc) = (free_port().map_err(fail)?, free_port().map_err(fail)?);
+        let mut command = Command::new(std::env::current_exe().map_err(fail)?);
+        command.arg("serve").arg(models).args([
+            "--auth-enabled",
+            "false",
+            "--rest-port",
+            &rest.to_string(),
+            "--grpc-port",
+            &grpc.to_string(),
+        ]);
+        if let Some(library) = library {
+            command.args(["--onnxruntime-library", library]);
+        }
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        // A process inherits the CPUs of the thread that starts it.
+        let cpus = cpus.to_vec();
+        let spawned = std::thread::spawn(move || {
+            affinity::keep_to(&cpus)?;
+            command.spawn()
+        });
+        let child = spawned
+            .join()
+            .unwrap_or_else(|_| Err(io::Error::other("a panic")));
+        let child = child.map_err(fail)?;
+        let host = Host::of_address(SocketAddr::from((Ipv4Addr::LOCALHOST, rest)));
+        let target = Target {
+            name: "oip".to_owned(),
+            rest: Some(host.clone()),
+            grpc: None,
+            process: Some(child.id()),
+        };
+        let server = Self {
+            child,
+            host,
+            target,
+        };
+        let begun = Instant::now();
+        while TcpStream::connect(server.host.address).is_err() {
+            if begun.elapsed() > STARTING {
+                return Err(fail(io::Error::other("it does not listen")));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(server)
+    }
+
+    /// What the server says of a model.
+    async fn ask(&self, network: &str, call: &str) -> Result<Value, BenchError> {
+        let path = request::model_path(network, call);
+        let answer = target::once(&self.host, &request::get(&self.host, &path)).await?;
+        serde_json::from_slice(&answer.body).map_err(|error| BenchError::Metadata {
+            model: network.to_owned(),
+            why: error.to_string(),
+        })
+    }
+}
+
+fn free_port() -> io::Result<u16> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    Ok(listener.local_addr()?.port())
+}
+
+/// The networks' files, in a folder that is removed at the end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn make() -> io::Result<Self> {
+        let name = format!("oip-bench-{}", std::process::id());
+        let folder = Self(std::env::temp_dir().join(name));
+        for (network, widths) in NETWORKS {
+            let (off, on) = (folder.of("off", network), folder.of("on", network));
+            std::fs::create_dir_all(&off)?;
+            std::fs::create_dir_all(&on)?;
+            std::fs::write(off.join("model.onnx"), onnx::perceptron(widths))?;
+            std::fs::hard_link(off.join("model.onnx"), on.join("model.onnx"))?;
+            std::fs::write(on.join("model.toml"), SETTINGS)?;
+        }
+        Ok(folder)
+    }
+
+    fn of(&self, batching: &str, network: &str) -> PathBuf {
+        self.0.join(batching).join(network)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The table for people.
+pub(super) fn table(gains: &[Gain]) -> String {
+    let mut table = format!(
+        "{:<21} {:<11} {:>12} {:>12} {:>6} {:>11} {:>11} {:>11}\n",
+        "network",
+        "engine",
+        "off req/s",
+        "on req/s",
+        "ratio",
+        "off p99 ms",
+        "on p99 ms",
+        "rows a run"
+    );
+    for gain in gains {
+        let [off, on] = &gain.rows;
+        let rate = |row: &Row| row.rate().map_or(0.0, |rate| rate.median);
+        let p99 = |row: &Row| row.spread(|f| Some(f.p99)).map_or(0.0, |p99| p99.median);
+        let ratio = throughput_ratio(on, off).unwrap_or(0.0);
+        let _ = writeln!(
+            table,
+            "{:<21} {:<11} {:>12.0} {:>12.0} {:>6.2} {:>11.2} {:>11.2} {:>11.1}",
+            gain.network,
+            gain.engine,
+            rate(off),
+            rate(on),
+            ratio,
+            p99(off),
+            p99(on),
+            gain.rows_a_run
+        );
+        for row in &gain.rows {
+            if let Some(why) = &row.first_failure {
+                let _ = writeln!(table, "  {} failed, the first: {why}", row.failures);
+            }
+        }
+    }
+    table
+}
+
+/// Everything, as JSON.
+pub(super) fn as_json(gains: &[Gain]) -> Value {
+    let of_row = |row: &Row| -> Vec<Value> {
+        let figures = row.figures.iter();
+        figures
+            .map(|f| json!({ "requests_per_second": f.rate, "p50_ms": f.p50, "p99_ms": f.p99, "cpu_us": f.cpu }))
+            .collect()
+    };
+    let of_gain = |gain: &Gain| {
+        let [off, on] = &gain.rows;
+        json!({
+            "network": gain.network,
+            "engine": gain.engine,
+            "off": of_row(off),
+            "on": of_row(on),
+            "ratio": throughput_ratio(on, off),
+            "rows_a_run": gain.rows_a_run,
+        })
+    };
+    Value::from(gains.iter().map(of_gain).collect::<Vec<_>>())
+}
+
+/// How many requests failed.
+pub(super) fn failures(gains: &[Gain]) -> u64 {
+    let rows = gains.iter().flat_map(|gain| &gain.rows);
+    rows.map(|row| row.failures).sum()
+}
