@@ -76,7 +76,7 @@ impl Entry {
             reason: short(decision.reason()),
             pdp,
             latency_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
-            request_id: caller.header("x-request-id").map(short),
+            request_id: caller.request_id().map(short),
         }
     }
 

@@ -148,4 +148,16 @@ impl PolicyDecisionPoint for Enforced {
         let open_probe = self.probes == ProbeAccess::Open && probe;
         open_probe || self.mode == PolicyMode::Shadow || self.inner.may_permit_anonymous(action)
     }
+
+    fn refused_unread<'a>(&'a self, question: &'a Question<'a>) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            let decision = Decision::Deny {
+                reason: "nothing permits it to Anonymous; its message was not read".to_owned(),
+            };
+            let written = self.write_down(question, &decision, Instant::now());
+            if let Some(refused) = written.await {
+                warn!(cause = refused.reason(), "a refusal has no audit line");
+            }
+        })
+    }
 }

@@ -78,7 +78,7 @@ async fn arriving(subject: Option<Subject>, address: &str) -> Caller {
     let arrival = Arrival {
         peer: Some(address.parse().unwrap()),
         path: "/v2/test".to_owned(),
-        headers: vec![("x-request-id".to_owned(), "req-7".to_owned())],
+        request_id: Some("req-7".to_owned()),
         ..Arrival::default()
     };
     Access::new(Arc::new(Stated(subject)), Arc::new(Always(None)))

@@ -246,6 +246,35 @@ async fn every_decision_is_one_line_and_shadow_mode_shows_in_it() {
 }
 
 #[tokio::test]
+async fn who_is_refused_unread_has_a_line_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit");
+    let log = AuditLog::open(AuditOptions {
+        target: AuditTarget::File(path.clone()),
+        ..AuditOptions::default()
+    })
+    .unwrap();
+    let gate = Enforced::new(Arc::new(Always(Some(permit())))).audit(log.clone());
+    let caller = super::testing::caller("", &[]).await;
+    let question = oip_core::access::Question {
+        caller: &caller,
+        action: Action::Load,
+        model: None,
+    };
+    gate.refused_unread(&question).await;
+    log.close();
+    let line: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+    for (member, value) in [
+        ("subject", "Anonymous"),
+        ("action", "load"),
+        ("decision", "deny"),
+    ] {
+        assert_eq!(line[member], value);
+    }
+}
+
+#[tokio::test]
 async fn a_permit_whose_line_cannot_be_written_is_refused_even_in_shadow_mode() {
     let log = AuditLog::open(AuditOptions::default()).unwrap();
     log.close();

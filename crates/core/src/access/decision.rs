@@ -122,4 +122,13 @@ pub trait PolicyDecisionPoint: Send + Sync + 'static {
         let _ = action;
         true
     }
+
+    /// Told of an anonymous caller that is refused before its message, which names the model, is
+    /// read, because nothing [may permit](Self::may_permit_anonymous) it: a decision that may
+    /// have to be written down. The question names no model. Whatever comes of it, the caller is
+    /// refused.
+    fn refused_unread<'a>(&'a self, question: &'a Question<'a>) -> BoxFuture<'a, ()> {
+        let _ = question;
+        Box::pin(async {})
+    }
 }

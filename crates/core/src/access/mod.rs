@@ -25,6 +25,8 @@ pub struct Arrival {
     pub peer: Option<IpAddr>,
     /// The path that was asked for: of the URL, or of the gRPC method.
     pub path: String,
+    /// The name that the caller gave its request (`X-Request-Id`), for the audit.
+    pub request_id: Option<String>,
     /// The headers that handlers may see, names in lower case.
     pub headers: Vec<(String, String)>,
 }
@@ -38,6 +40,7 @@ struct CallerParts {
     subject: Option<Subject>,
     peer: Option<IpAddr>,
     path: String,
+    request_id: Option<String>,
     headers: Vec<(String, String)>,
 }
 
@@ -64,6 +67,12 @@ impl Caller {
     #[must_use]
     pub fn path(&self) -> &str {
         &self.0.path
+    }
+
+    /// The name that the caller gave its request, where it gave one.
+    #[must_use]
+    pub fn request_id(&self) -> Option<&str> {
+        self.0.request_id.as_deref()
     }
 
     /// A header's value, of those that handlers may see.
@@ -151,6 +160,7 @@ impl Access {
             subject,
             peer: arrival.peer,
             path: arrival.path,
+            request_id: arrival.request_id,
             headers: arrival.headers,
         })))
     }
@@ -189,13 +199,25 @@ impl Access {
         })
     }
 
-    /// Whether an anonymous caller could possibly be permitted an action, so that a door may
-    /// refuse it before it reads the message that names the model.
-    #[must_use]
-    pub fn may_permit_anonymous(&self, action: Action) -> bool {
-        self.policy
-            .as_ref()
-            .is_none_or(|policy| policy.may_permit_anonymous(action))
+    /// Refuses an anonymous caller whom nothing could permit an action, so that a door need not
+    /// read the message that names the model. Anyone else passes, to be authorized later.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unauthenticated`].
+    pub async fn refuse_unread(&self, caller: &Caller, action: Action) -> Result<()> {
+        let Some(policy) = &self.policy else {
+            return Ok(());
+        };
+        if caller.subject().is_some() || policy.may_permit_anonymous(action) {
+            return Ok(());
+        }
+        let question = Question {
+            caller,
+            action,
+            model: None,
+        };
+        policy.refused_unread(&question).await;
+        Err(refusal(caller, action, "nothing permits it to Anonymous"))
     }
 }
 

@@ -67,6 +67,43 @@ async fn a_fault_of_the_policy_decision_point_is_a_refusal() {
     assert_eq!(error.kind(), ErrorKind::Unavailable);
 }
 
+/// Permits nobody but the known anything, and counts whom it is told of.
+#[derive(Default)]
+struct Strict(std::sync::atomic::AtomicUsize);
+
+impl PolicyDecisionPoint for Strict {
+    fn decide<'a>(&'a self, _: &'a Question<'a>) -> BoxFuture<'a, Decision> {
+        Box::pin(async { panic!("it is not asked") })
+    }
+
+    fn may_permit_anonymous(&self, action: Action) -> bool {
+        action == Action::Live
+    }
+
+    fn refused_unread<'a>(&'a self, question: &'a Question<'a>) -> BoxFuture<'a, ()> {
+        assert_eq!(question.caller.id(), "Anonymous");
+        self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        Box::pin(async {})
+    }
+}
+
+#[tokio::test]
+async fn an_anonymous_whom_nothing_could_permit_is_refused_unread_and_the_policy_is_told() {
+    let policy = Arc::new(Strict::default());
+    let access = Access::new(Arc::new(Doorman), policy.clone());
+    let anonymous = access.authenticate(Arrival::default()).await.unwrap();
+    let error = access.refuse_unread(&anonymous, Action::Infer).await;
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::Unauthenticated);
+    assert!(access.refuse_unread(&anonymous, Action::Live).await.is_ok());
+    let mut arrival = Arrival::default();
+    arrival.credentials.authorization = vec!["Bearer bob".to_owned()];
+    let known = access.authenticate(arrival).await.unwrap();
+    assert!(access.refuse_unread(&known, Action::Infer).await.is_ok());
+    assert_eq!(policy.0.load(std::sync::atomic::Ordering::SeqCst), 1);
+    let open = Access::open();
+    assert!(open.refuse_unread(&anonymous, Action::Infer).await.is_ok());
+}
+
 #[tokio::test]
 async fn open_gates_let_anonymous_pass() {
     let access = Access::open();

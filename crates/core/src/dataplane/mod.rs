@@ -155,10 +155,13 @@ impl Dataplane {
         self.access.authorize(caller, None).await
     }
 
-    /// Whether an anonymous caller could be permitted an action at all.
-    #[must_use]
-    pub fn may_permit_anonymous(&self, action: Action) -> bool {
-        self.access.may_permit_anonymous(action)
+    /// Refuses an anonymous caller whom nothing could permit an action, before its message is
+    /// read. See [`Access::refuse_unread`].
+    ///
+    /// # Errors
+    /// `Unauthenticated`.
+    pub async fn refuse_unread(&self, caller: &Caller, action: Action) -> Result<()> {
+        self.access.refuse_unread(caller, action).await
     }
 }
 

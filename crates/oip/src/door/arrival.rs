@@ -20,6 +20,7 @@ pub fn arrival(parts: &Parts, options: &DoorOptions) -> Arrival {
         },
         peer: peer.and_then(|peer| super::caller(peer, headers, &options.trusted_proxies)),
         path: parts.uri.path().to_owned(),
+        request_id: values(headers, &HeaderName::from_static("x-request-id")).pop(),
         headers: forwarded(headers, &options.forward_headers),
     }
 }
@@ -83,6 +84,14 @@ mod tests {
         // Still a credential, and none that holds.
         assert_eq!(shown(alice(1)).as_deref(), Some(""));
         assert_eq!(shown(None), None);
+    }
+
+    #[test]
+    fn the_name_of_a_request_is_read_whatever_handlers_may_see() {
+        let parts = parts(&[("x-request-id", b"req-7")]);
+        let arrival = arrival(&parts, &DoorOptions::default());
+        assert_eq!(arrival.request_id.as_deref(), Some("req-7"));
+        assert!(arrival.headers.is_empty());
     }
 
     #[test]

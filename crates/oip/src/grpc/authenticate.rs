@@ -9,7 +9,7 @@ use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use http::{HeaderMap, Method as HttpMethod, Request, Response, Uri};
 use oip_core::access::actions;
-use oip_core::{Action, BoxFuture, Caller, execute};
+use oip_core::{Action, BoxFuture, execute};
 use oip_protocol::{Error, Result};
 use tokio::time::Instant;
 use tonic::body::Body;
@@ -110,7 +110,7 @@ impl Inner {
         let method = method?;
         match method {
             Method::Absent(extension) => return Err(methods::absent(extension)),
-            Method::Call(action) => self.refuse_anonymous(&caller, action)?,
+            Method::Call(action) => dataplane.refuse_unread(&caller, action).await?,
             Method::Probe(Action::Live) => {
                 dataplane.authorize::<actions::Live>(&caller).await?;
             }
@@ -123,14 +123,6 @@ impl Inner {
         }
         parts.extensions.insert(caller);
         Ok(method)
-    }
-
-    /// Refuses a stranger before its message is read, where no policy could let it pass.
-    fn refuse_anonymous(&self, caller: &Caller, action: Action) -> Result<()> {
-        if caller.subject().is_some() || self.door.dataplane.may_permit_anonymous(action) {
-            return Ok(());
-        }
-        Err(Error::unauthenticated("this needs authentication"))
     }
 
     async fn dispatch(&self, method: Method, request: Request<Messages>) -> Response<Body> {
