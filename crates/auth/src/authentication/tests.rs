@@ -76,6 +76,19 @@ async fn a_token_without_signature_is_refused() {
 }
 
 #[tokio::test]
+async fn a_token_in_which_a_name_stands_twice_is_refused() {
+    let who = build(&with_secret());
+    let (header, payload) = (json!({"alg": "HS256"}), good().to_string());
+    assert!(bear(&who, &sign(&header, &payload, SECRET.as_bytes())).await.is_ok());
+    for twice in [
+        payload.replace('{', r#"{"exp":1,"#),
+        payload.replace('{', r#"{"\u0073ub":"mallory","#),
+    ] {
+        refused(&who, &sign(&header, &twice, SECRET.as_bytes()), "twice").await;
+    }
+}
+
+#[tokio::test]
 async fn a_public_key_used_as_a_secret_does_not_forge_a_token() {
     let public = content("rsa.pem");
     let who = build(&with_key("RS256", "rsa.pem"));

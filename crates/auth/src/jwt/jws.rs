@@ -5,6 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 
 use super::Algorithm;
+use crate::pdp::strict;
 use crate::rejection::Rejection;
 
 /// A token taken apart, nothing of it trusted yet but its form.
@@ -73,7 +74,13 @@ fn check_type(typ: Option<&Value>) -> Result<(), Rejection> {
 
 fn object(part: &str) -> Result<Map<String, Value>, Rejection> {
     let bytes = decode(part)?;
-    serde_json::from_slice(&bytes).map_err(|_| Rejection::Form("a part is no JSON object"))
+    // A name that stands twice means one thing here and another to whoever looked before us.
+    match strict::parse(&bytes) {
+        Ok(Value::Object(members)) => Ok(members),
+        _ => Err(Rejection::Form(
+            "a part is no JSON object, or a name stands twice in it",
+        )),
+    }
 }
 
 fn decode(part: &str) -> Result<Vec<u8>, Rejection> {

@@ -20,7 +20,7 @@ mod enforce;
 mod explain;
 pub mod opa;
 pub(crate) mod remote;
-mod strict;
+pub(crate) mod strict;
 pub mod xacml;
 
 use std::any::Any;

@@ -1,4 +1,4 @@
-//! JSON from a decision point, read strictly: a name that stands twice in an object is refused.
+//! JSON from a decision point, and in tokens, read strictly: a name that stands twice in an object is refused.
 //!
 //! `{"Decision":"Deny","Decision":"Permit"}` means one thing to one parser and the opposite to
 //! another. An answer that can be read two ways is no answer.
@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 ///
 /// # Errors
 /// A sentence that says what is wrong and where, without quoting the body.
-pub(super) fn parse(body: &[u8]) -> Result<Value, String> {
+pub(crate) fn parse(body: &[u8]) -> Result<Value, String> {
     serde_json::from_slice::<Strict>(body)
         .map(|Strict(value)| value)
         .map_err(|error| format!("the answer is not JSON that can be relied on: {error}"))
