@@ -65,11 +65,11 @@ def run_to_exit(arguments, timeout=20, env=None, cwd=None):
 class Server:
     """One running `oip serve`; REST and gRPC on free ports of 127.0.0.1."""
 
-    def __init__(self, repository, log_path, extra=(), env=None, wait="ready"):
+    def __init__(self, repository, log_path, extra=(), env=None, wait="ready", auth=False, status=200):
         self.rest_port, self.grpc_port = free_port(), free_port()
         self.log_path = pathlib.Path(log_path)
         self.repository = repository
-        arguments = serve_arguments(repository, self.rest_port, self.grpc_port, extra=extra)
+        arguments = serve_arguments(repository, self.rest_port, self.grpc_port, auth, extra)
         with open(self.log_path, "wb") as log:
             # Its own folder, so that no oip.properties of the caller is picked up.
             self.process = subprocess.Popen(
@@ -77,7 +77,7 @@ class Server:
                 stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
             )
         try:
-            self.wait_for(f"/v2/health/{wait}")
+            self.wait_for(f"/v2/health/{wait}", status)
         except BaseException:
             self.kill()
             raise
