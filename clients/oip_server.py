@@ -65,11 +65,16 @@ def run_to_exit(arguments, timeout=20, env=None, cwd=None):
 class Server:
     """One running `oip serve`; REST and gRPC on free ports of 127.0.0.1."""
 
-    def __init__(self, repository, log_path, extra=(), env=None, wait="ready", auth=False, status=200):
-        self.rest_port, self.grpc_port = free_port(), free_port()
+    def __init__(self, repository, log_path, extra=(), env=None, wait="ready", auth=False, status=200,
+                 one_port=False):
+        self.rest_port = free_port()
+        self.grpc_port = self.rest_port if one_port else free_port()
         self.log_path = pathlib.Path(log_path)
         self.repository = repository
-        arguments = serve_arguments(repository, self.rest_port, self.grpc_port, auth, extra)
+        ports = (self.rest_port, self.grpc_port)
+        if one_port:
+            ports, extra = (None, None), ["--port", self.rest_port, *extra]
+        arguments = serve_arguments(repository, *ports, auth, extra)
         with open(self.log_path, "wb") as log:
             # Its own folder, so that no oip.properties of the caller is picked up.
             self.process = subprocess.Popen(

@@ -64,6 +64,7 @@ class Guarded(Server):
     """`oip serve` with authentication on."""
 
     def __init__(self, repository, log_path, extra=(), **options):
+        """Starts it; see `Server`."""
         super().__init__(repository, log_path, extra, auth=True, **options)
         self.channel = grpc.insecure_channel(self.grpc)
 

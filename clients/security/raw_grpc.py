@@ -13,7 +13,10 @@ _BY_STATUS = {"0": YES, "16": WHO, "7": NO}
 
 
 def call(server, method, message, headers, timeout=10):
-    """What is said to one call; `closed` or `reset` when HTTP/2 itself refuses it."""
+    """What is said to one call; `closed` or `reset` when HTTP/2 itself refuses it.
+
+    Without a message (None) nothing follows the headers, and the call stays open.
+    """
     config = h2.config.H2Configuration(
         client_side=True, header_encoding="latin-1",
         validate_outbound_headers=False, normalize_outbound_headers=False,
@@ -23,7 +26,8 @@ def call(server, method, message, headers, timeout=10):
     head = [(":method", "POST"), (":scheme", "http"), (":path", f"/{SERVICE}/{method}"),
             (":authority", server.grpc), ("content-type", "application/grpc"), ("te", "trailers")]
     connection.send_headers(1, [*head, *headers])
-    connection.send_data(1, b"\0" + len(message).to_bytes(4, "big") + message, end_stream=True)
+    if message is not None:
+        connection.send_data(1, b"\0" + len(message).to_bytes(4, "big") + message, end_stream=True)
     with socket.create_connection(("127.0.0.1", server.grpc_port), timeout) as wire:
         wire.sendall(connection.data_to_send())
         return _said(wire, connection)

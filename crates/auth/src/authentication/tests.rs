@@ -79,7 +79,11 @@ async fn a_token_without_signature_is_refused() {
 async fn a_token_in_which_a_name_stands_twice_is_refused() {
     let who = build(&with_secret());
     let (header, payload) = (json!({"alg": "HS256"}), good().to_string());
-    assert!(bear(&who, &sign(&header, &payload, SECRET.as_bytes())).await.is_ok());
+    assert!(
+        bear(&who, &sign(&header, &payload, SECRET.as_bytes()))
+            .await
+            .is_ok()
+    );
     for twice in [
         payload.replace('{', r#"{"exp":1,"#),
         payload.replace('{', r#"{"\u0073ub":"mallory","#),

@@ -165,6 +165,8 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
 }
 
 #[cfg(test)]
+mod exchange_tests;
+#[cfg(test)]
 mod remote_tests;
 #[cfg(test)]
 mod stub;

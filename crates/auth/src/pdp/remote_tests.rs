@@ -204,7 +204,7 @@ async fn explain_shows_what_is_posted_and_what_comes_of_it() {
 
 /// Whether a body is a legal permit, said a second time and another way: the sample bodies of the
 /// property test hold each name at most once.
-fn is_legal_permit(body: &[u8], pdp: &str) -> bool {
+pub(super) fn is_legal_permit(body: &[u8], pdp: &str) -> bool {
     let Ok(value) = serde_json::from_slice::<Value>(body) else {
         return false;
     };
@@ -276,7 +276,7 @@ fn json() -> impl Strategy<Value = Value> {
     })
 }
 
-fn body() -> impl Strategy<Value = Vec<u8>> {
+pub(super) fn body() -> impl Strategy<Value = Vec<u8>> {
     let permits = prop::sample::select(vec![
         PERMIT.to_owned(),
         r#"{"Response":{"Decision":"Permit"},"result":{"allow":true},"decision":true}"#.to_owned(),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use oip_core::access::PolicyDecisionPoint;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -16,6 +17,8 @@ use crate::pdp::{authzen::AuthZen, opa::Opa};
 pub(crate) enum Answer {
     /// These bytes, then close.
     Bytes(Vec<u8>),
+    /// These bytes, then nothing, on a connection that stays open.
+    Stall(Vec<u8>),
     /// A head, then bytes without end.
     Endless,
     /// Nothing.
@@ -89,6 +92,10 @@ async fn serve(mut stream: TcpStream, answer: Answer, asked: Arc<AtomicUsize>) {
             // Take what is still coming, so that the answer is not lost to a reset.
             while matches!(stream.read(&mut head).await, Ok(1..)) {}
         }
+        Answer::Stall(bytes) => {
+            let _ = stream.write_all(&bytes).await;
+            tokio::time::sleep(Duration::from_secs(60)).await;
+        }
         Answer::Endless => {
             let head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n[";
             let mut open = stream.write_all(head).await.is_ok();
@@ -116,8 +123,12 @@ pub(crate) const PERMIT: &str =
     r#"{"Response":[{"Decision":"Permit"}],"decision":true,"result":true}"#;
 
 pub(crate) fn client() -> Arc<HttpClient> {
+    patient(Duration::from_millis(600))
+}
+
+fn patient(timeout: Duration) -> Arc<HttpClient> {
     let options = HttpOptions {
-        timeout: Duration::from_millis(600),
+        timeout,
         max_response_bytes: 64 << 10,
         ..HttpOptions::default()
     };
@@ -125,10 +136,16 @@ pub(crate) fn client() -> Arc<HttpClient> {
 }
 
 /// The three remote decision points, all at one address.
-pub(crate) fn remotes(url: &str) -> Vec<Arc<dyn oip_core::access::PolicyDecisionPoint>> {
+pub(crate) fn remotes(url: &str) -> Vec<Arc<dyn PolicyDecisionPoint>> {
+    remotes_within(url, Duration::from_millis(600))
+}
+
+/// The same, which wait so long for an answer.
+pub(crate) fn remotes_within(url: &str, timeout: Duration) -> Vec<Arc<dyn PolicyDecisionPoint>> {
+    let client = patient(timeout);
     vec![
-        Arc::new(Xacml::new(client(), url).unwrap()),
-        Arc::new(AuthZen::new(client(), url).unwrap()),
-        Arc::new(Opa::new(client(), url).unwrap()),
+        Arc::new(Xacml::new(Arc::clone(&client), url).unwrap()),
+        Arc::new(AuthZen::new(Arc::clone(&client), url).unwrap()),
+        Arc::new(Opa::new(client, url).unwrap()),
     ]
 }

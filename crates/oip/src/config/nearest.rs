@@ -4,8 +4,10 @@
 pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     // A name is near when at most a third of it is wrong.
     let most = (name.chars().count() / 3).clamp(1, 4);
+    let wanted = name.to_ascii_lowercase();
+    let distance = |known: &str| strsim::damerau_levenshtein(&wanted, &known.to_ascii_lowercase());
     known
-        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
+        .map(|candidate| (distance(candidate), candidate))
         .filter(|(distance, _)| *distance <= most)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
@@ -21,6 +23,7 @@ mod tests {
         let find = |name| nearest(name, known.into_iter());
         assert_eq!(find("rest_prot"), Some("rest_port"));
         assert_eq!(find("auth_enable"), Some("auth_enabled"));
+        assert_eq!(find("AUTH_ENABLED"), Some("auth_enabled"));
         assert_eq!(find("spring.datasource.url"), None);
     }
 }
