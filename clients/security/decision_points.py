@@ -1,5 +1,6 @@
 """What decision points say, by their specifications, and what they say when they are not well."""
 
+import gzip
 import json
 from typing import NamedTuple
 
@@ -137,7 +138,8 @@ def faults(dialect, stub):
         "a permit and more": saying(good + "x", "200 OK", media),
         "a permit behind a byte order mark": saying("\ufeff" + good, "200 OK", media),
         "a permit in UTF-16": saying(good.encode("utf-16"), "200 OK", media),
-        "a permit, compressed by word alone": saying(good[1:], "200 OK", media, "Content-Encoding: gzip"),
+        "a permit, compressed by word alone": saying(good, "200 OK", media, "Content-Encoding: gzip"),
+        "a permit, compressed": saying(gzip.compress(good.encode()), "200 OK", media, "Content-Encoding: gzip"),
         "a permit with a name twice": saying(twice, "200 OK", media),
         "a permit in single quotes": saying(good.replace('"', "'"), "200 OK", media),
         "a permit with a comment": saying(good + "//", "200 OK", media),

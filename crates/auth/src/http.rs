@@ -80,6 +80,9 @@ pub enum HttpError {
     /// The answer is longer than the limit.
     #[error("the answer is longer than {0} bytes")]
     TooLarge(usize),
+    /// The answer says that its bytes are not what it says, but that in another coding.
+    #[error("the answer has a content coding, and none was asked for")]
+    Coded,
 }
 
 /// An answer, whole.
@@ -219,6 +222,10 @@ impl HttpClient {
         };
         let (head, body) = answer.map_err(|error| fault(&error))?.into_parts();
         let limit = self.options.max_response_bytes;
+        let codings = head.headers.get_all(header::CONTENT_ENCODING);
+        if codings.iter().any(|coding| coding != "identity") {
+            return Err(Fault::Other(HttpError::Coded));
+        }
         Ok(HttpResponse {
             status: head.status.as_u16(),
             content_type: head

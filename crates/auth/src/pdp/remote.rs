@@ -71,6 +71,7 @@ impl Remote {
             Err(HttpError::TooLarge(limit)) => {
                 return Err(wrong(format!("the answer is longer than {limit} bytes")));
             }
+            Err(error @ HttpError::Coded) => return Err(wrong(error.to_string())),
             Err(error) => return Err(unreachable(error.to_string())),
         };
         match answer.status {

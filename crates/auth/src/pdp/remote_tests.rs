@@ -103,6 +103,14 @@ async fn a_body_that_is_no_json_is_a_fault() {
 }
 
 #[tokio::test]
+async fn an_answer_in_a_coding_that_was_not_asked_for_is_a_fault() {
+    for coding in ["gzip", "br", "identity, gzip", ""] {
+        let kind = format!("application/json\r\nContent-Encoding: {coding}");
+        faults(Answer::http("200 OK", &kind, PERMIT), false).await;
+    }
+}
+
+#[tokio::test]
 async fn an_answer_that_can_be_read_two_ways_is_a_fault() {
     let twice = r#"{"Response":[{"Decision":"Deny","Decision":"Permit"}],
         "decision":false,"decision":true,"result":false,"result":true}"#;
