@@ -82,7 +82,10 @@ class Server:
                 stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
             )
         try:
-            self.wait_for(f"/v2/health/{wait}", status)
+            if wait is None:
+                self.wait_for_port()
+            else:
+                self.wait_for(f"/v2/health/{wait}", status)
         except BaseException:
             self.kill()
             raise
@@ -107,6 +110,15 @@ class Server:
         with contextlib.closing(connection):
             connection.request(method, path, body)
             return connection.getresponse().status
+
+    def wait_for_port(self, limit=START_LIMIT_S):
+        """Waits until the REST door is bound: all that can be asked of it without a certificate."""
+        end = time.monotonic() + limit
+        while self.process.poll() is None and time.monotonic() < end:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.rest_port), 1):
+                return
+            time.sleep(0.02)
+        raise AssertionError(f"the REST door is not bound:\n{self.log()}")
 
     def wait_for(self, path, status=200, limit=START_LIMIT_S):
         """Asks for `path` until it answers with `status`."""
