@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use oip_auth::certificate::{Certificate, Dates};
 use rustls::crypto::{CryptoProvider, ring};
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
@@ -67,10 +67,10 @@ impl Named<'_> {
     }
 
     /// Every certificate of a PEM text; there is at least one.
-    fn certificates(&self, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-        let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    fn certificates(&self, text: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+        let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text).collect();
         match certificates {
-            Err(error) => Err(self.wrong(format!("is no PEM that can be read: {error}"))),
+            Err(error) => Err(self.wrong(no_pem(&error))),
             Ok(none) if none.is_empty() => {
                 Err(self.wrong("holds no certificate in PEM (-----BEGIN CERTIFICATE-----)"))
             }
@@ -193,19 +193,25 @@ impl Files {
 }
 
 fn private_key(file: &Named<'_>, pem: &[u8]) -> Result<PrivateKeyDer<'static>, TlsError> {
-    use rustls::pki_types::pem::Error;
-
     PrivateKeyDer::from_pem_slice(pem).map_err(|error| match error {
-        Error::NoItemsFound if contains(pem, b"BEGIN ENCRYPTED PRIVATE KEY") => file.wrong(
+        pem::Error::NoItemsFound if contains(pem, b"BEGIN ENCRYPTED PRIVATE KEY") => file.wrong(
             "holds an encrypted key, and there is nobody to ask for its password ('openssl pkey \
              -in FILE -out PLAIN' decrypts it)",
         ),
-        Error::NoItemsFound => {
+        pem::Error::NoItemsFound => {
             file.wrong("holds no private key in PEM (-----BEGIN PRIVATE KEY-----)")
         }
-        // Other errors may quote lines of the file.
-        _ => file.wrong("is no PEM that can be read"),
+        error => file.wrong(no_pem(&error)),
     })
+}
+
+/// What is wrong with a PEM text, in words of ours: the library's may quote the file.
+fn no_pem(error: &pem::Error) -> &'static str {
+    match error {
+        pem::Error::MissingSectionEnd { .. } => "breaks off: a section of it has no END line",
+        pem::Error::Base64Decode(_) => "holds a section that is not base64",
+        _ => "is no PEM that can be read",
+    }
 }
 
 fn contains(text: &[u8], wanted: &[u8]) -> bool {

@@ -63,6 +63,11 @@ fn a_file_that_is_of_no_use_is_refused_by_option_and_name() {
         ("cert.pem", " \n", "is empty"),
         ("cert.pem", "hello", "holds no certificate"),
         ("cert.pem", broken, "is no certificate that can be read"),
+        (
+            "cert.pem",
+            "-----BEGIN CERTIFICATE-----\nAAAA\n",
+            "breaks off",
+        ),
         ("cert.pem", &other_key, "holds no certificate"),
         ("key.pem", "", "is empty"),
         ("key.pem", &other_cert, "holds no private key"),

@@ -84,6 +84,25 @@ async fn a_certificate_through_an_authority_in_between_holds() {
 }
 
 #[tokio::test]
+async fn an_authority_that_is_taken_out_of_the_file_lets_no_new_connection_in() {
+    let (pki, clients) = (Pki::new(), Authority::new("clients"));
+    let (server, _) = start_guarded(pki.asking(&clients, ClientAuth::Required)).await;
+    let trust = Trust::new(&pki.authority, Some(&clients.client("carol")));
+    assert_eq!(ask_both(&server, &trust).await, (true, true));
+    pki.asking(&Authority::new("others"), ClientAuth::Required);
+    let mut refused = false;
+    for _ in 0..80 {
+        refused = ask_both(&server, &trust).await == (false, false);
+        if refused {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    // The same client, which would resume its session if it could.
+    assert!(refused, "its certificate still holds");
+}
+
+#[tokio::test]
 async fn no_certificate_is_refused_where_one_is_required_and_anonymous_where_not() {
     let (pki, clients) = (Pki::new(), Authority::new("clients"));
     let (server, policy) = start_guarded(pki.asking(&clients, ClientAuth::Required)).await;
