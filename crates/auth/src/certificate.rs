@@ -140,6 +140,17 @@ mod tests {
         Certificate::from_der(params.self_signed(&key).unwrap().der()).unwrap()
     }
 
+    fn der_of_carol() -> &'static [u8] {
+        static DER: std::sync::OnceLock<Vec<u8>> = std::sync::OnceLock::new();
+        DER.get_or_init(|| {
+            let mut params = CertificateParams::default();
+            common_name(&mut params, "carol");
+            params.subject_alt_names = vec![dns("c.example"), uri("spiffe://x/c")];
+            let key = KeyPair::generate().unwrap();
+            params.self_signed(&key).unwrap().der().to_vec()
+        })
+    }
+
     fn common_name(params: &mut CertificateParams, name: &str) {
         params.distinguished_name.push(DnType::CommonName, name);
     }
@@ -191,6 +202,22 @@ mod tests {
         assert_eq!(made.dates(0), Dates::Before);
         assert_eq!(made.dates(946_684_800), Dates::Within);
         assert_eq!(made.dates(978_307_201), Dates::Past);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_certificate_with_bytes_changed_is_read_or_refused_and_never_a_panic(
+            changes in proptest::collection::vec((0_usize..600, proptest::num::u8::ANY), 1..6),
+        ) {
+            let mut der = der_of_carol().to_vec();
+            for (at, byte) in changes {
+                let at = at % der.len();
+                der[at] = byte;
+            }
+            if let Ok(read) = Certificate::from_der(&der) {
+                let _ = (read.name(), read.dates(u64::MAX), read.dates(0));
+            }
+        }
     }
 
     #[test]
