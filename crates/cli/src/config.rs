@@ -85,6 +85,7 @@ fn print_entry(text: &mut String, entry: &Entry) {
         help,
         default,
         secret,
+        hot,
         ..
     } = *entry.option;
     let _ = writeln!(text, "# {help}");
@@ -93,6 +94,9 @@ fn print_entry(text: &mut String, entry: &Entry) {
         Origin::Default => writeln!(text, "# from: default"),
         origin => writeln!(text, "# from: {origin}; default: {default}"),
     };
+    if hot {
+        let _ = writeln!(text, "# can change without a restart (reload=true)");
+    }
     // What has no value, or must not be shown, is no setting.
     let comment = if entry.shown().is_empty() || secret {
         "#"

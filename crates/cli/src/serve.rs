@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use clap::{ArgMatches, Command};
 use oip::config::{Config, LogFormat, Settings, Watch};
+use oip::logging::{self, LogControl};
 use oip::models::Models;
 use oip::server::{BoundServer, Phase, stop_signal};
-use oip::{Dataplane, Server, logging};
+use oip::{Dataplane, Server};
 
 use crate::args;
 use crate::exit::{Exit, fail};
@@ -46,7 +47,11 @@ pub(crate) fn run(matches: &ArgMatches) -> Exit {
         Ok(settings) => settings,
         Err(error) => return fail(Exit::Usage, error),
     };
-    let log = match logging::init(settings.log_level, settings.log_format) {
+    let log = match logging::init(
+        settings.log_level,
+        settings.latency_log,
+        settings.log_format,
+    ) {
         Ok(log) => log,
         Err(error) => return fail(Exit::Failed, format!("cannot start logging: {error}")),
     };
@@ -61,27 +66,37 @@ pub(crate) fn run(matches: &ArgMatches) -> Exit {
         Ok(made) => made,
         Err(error) => return fail(Exit::Usage, error),
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build();
-    match runtime {
+    let mut threads = tokio::runtime::Builder::new_multi_thread();
+    if let Some(count) = settings.worker_threads {
+        threads.worker_threads(count);
+    }
+    match threads.enable_all().build() {
         Ok(runtime) => {
-            if settings.reload {
-                let watch = Watch::new(sources, config);
-                runtime.spawn(reload::watch(watch, settings.poll_interval, log));
-            }
-            runtime.block_on(serve(server, models, settings))
+            let watch = settings.reload.then(|| (Watch::new(sources, config), log));
+            runtime.block_on(serve(server, models, settings, watch))
         }
         Err(error) => fail(Exit::Failed, format!("cannot start threads: {error}")),
     }
 }
 
-async fn serve(server: Server, models: Arc<dyn Models>, settings: Settings) -> Exit {
-    let bound = match server.bind().await {
+async fn serve(
+    server: Server,
+    models: Arc<dyn Models>,
+    settings: Settings,
+    watch: Option<(Watch, LogControl)>,
+) -> Exit {
+    let mut bound = match server.bind().await {
         Ok(bound) => bound,
         Err(error) => return fail(Exit::Failed, error),
     };
     let stop = stop_signal();
+    if let Some((watch, log)) = watch {
+        let running = reload::Running {
+            doors: bound.reconfigurable(),
+            log,
+        };
+        tokio::spawn(reload::watch(watch, settings.poll_interval, running));
+    }
     announce_doors(&bound, &settings);
     let rest = bound.rest_address();
     let dataplane = Arc::clone(bound.dataplane());

@@ -13,10 +13,11 @@ use crate::config::{LogFormat, LogLevel};
 pub struct LogControl(reload::Handle<EnvFilter, Registry>);
 
 impl LogControl {
-    /// Logs from now on what this level says.
-    pub fn set_level(&self, level: LogLevel) {
+    /// Logs from now on what this level says, and how long each inference took if that is asked
+    /// for.
+    pub fn set(&self, level: LogLevel, latencies: bool) {
         // It fails only when the subscriber is gone, and then nothing is logged anyway.
-        let _ = self.0.reload(filter(level));
+        let _ = self.0.reload(filter(level, latencies));
     }
 }
 
@@ -24,8 +25,12 @@ impl LogControl {
 ///
 /// # Errors
 /// When something else in the process logs already.
-pub fn init(level: LogLevel, format: LogFormat) -> Result<LogControl, TryInitError> {
-    let (filter, handle) = reload::Layer::new(filter(level));
+pub fn init(
+    level: LogLevel,
+    latencies: bool,
+    format: LogFormat,
+) -> Result<LogControl, TryInitError> {
+    let (filter, handle) = reload::Layer::new(filter(level, latencies));
     let colours = std::io::stderr().is_terminal();
     let lines = fmt::layer().with_writer(std::io::stderr);
     let registry = tracing_subscriber::registry().with(filter);
@@ -37,14 +42,17 @@ pub fn init(level: LogLevel, format: LogFormat) -> Result<LogControl, TryInitErr
 }
 
 /// Below `info` only our own crates speak: those of the libraries would drown them. Audit lines
-/// that go to the log are no matter of level.
-fn filter(level: LogLevel) -> EnvFilter {
+/// that go to the log are no matter of level, nor are latencies that are asked for.
+fn filter(level: LogLevel, latencies: bool) -> EnvFilter {
+    let audit = "oip::audit=info";
+    let latency = match latencies {
+        true => "oip::latency=info",
+        false => "oip::latency=off",
+    };
     EnvFilter::new(match level {
-        LogLevel::Error => "error,oip::audit=info",
-        LogLevel::Warn => "warn,oip::audit=info",
-        LogLevel::Debug => "info,oip=debug",
-        LogLevel::Trace => "info,oip=trace",
-        level => level.as_str(),
+        LogLevel::Debug => format!("info,oip=debug,{latency}"),
+        LogLevel::Trace => format!("info,oip=trace,{latency}"),
+        level => format!("{},{audit},{latency}", level.as_str()),
     })
 }
 
@@ -62,7 +70,7 @@ mod tests {
             LogLevel::Debug,
             LogLevel::Trace,
         ] {
-            let text = filter(level).to_string();
+            let text = filter(level, false).to_string();
             assert!(text.contains(level.as_str()), "{text}");
         }
     }

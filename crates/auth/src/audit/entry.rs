@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use oip_core::access::{Decision, Question};
+use oip_core::access::{Decision, Question, TurnedAway};
+use oip_protocol::ErrorKind;
 use serde::Serialize;
 
 use crate::moment::Moment;
@@ -58,7 +59,6 @@ impl Entry {
     ) -> Self {
         let caller = question.caller;
         let model = question.model;
-        let path = caller.path().split(['?', '#']).next().unwrap_or_default();
         Self {
             time: Moment::now().rfc3339(),
             subject: short(caller.id()),
@@ -66,7 +66,7 @@ impl Entry {
             model: model.map(|model| short(&model.name)),
             version: model.and_then(|model| model.version.as_deref()).map(short),
             ip: caller.peer().map(|ip| plain(ip).to_string()),
-            path: short(path),
+            path: without_query(caller.path()),
             decision: match decision {
                 Decision::Permit { .. } => "permit",
                 Decision::Deny { .. } => "deny",
@@ -77,6 +77,34 @@ impl Entry {
             pdp,
             latency_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
             request_id: caller.request_id().map(short),
+        }
+    }
+
+    /// The entry of a caller who was refused before the policy was asked: nobody knows who it is.
+    #[must_use]
+    pub fn turned_away(who: &TurnedAway<'_>) -> Self {
+        let kind = who.error.kind();
+        let reason = match who.error.cause() {
+            Some(cause) => format!("authentication: {cause}"),
+            None => "authentication".to_owned(),
+        };
+        Self {
+            time: Moment::now().rfc3339(),
+            subject: "Anonymous".to_owned(),
+            action: who.action.map_or("", |action| action.name()).to_owned(),
+            model: None,
+            version: None,
+            ip: who.peer.map(|ip| plain(ip).to_string()),
+            path: without_query(who.path),
+            decision: match kind {
+                ErrorKind::Unauthenticated => "deny",
+                _ => "fault",
+            },
+            enforced: true,
+            reason: short(&reason),
+            pdp: "authentication",
+            latency_us: 0,
+            request_id: who.request_id.map(short),
         }
     }
 
@@ -104,22 +132,33 @@ impl Entry {
     /// terminal codes, no letters that look like others.
     pub(super) fn body(&self, seq: u64) -> Result<String, serde_json::Error> {
         let json = serde_json::to_string(self)?;
+        let json = json.trim_start_matches('{').trim_end_matches('}');
         let mut body = format!("{{\"seq\":{seq},");
-        for c in json.trim_start_matches('{').trim_end_matches('}').chars() {
-            if (' '..='~').contains(&c) {
-                body.push(c);
-            } else {
-                let mut units = [0; 2];
-                for unit in c.encode_utf16(&mut units) {
-                    body.push_str(&format!("\\u{unit:04x}"));
-                }
+        body.reserve(json.len());
+        let mut rest = json;
+        while let Some(at) = rest.bytes().position(|byte| !(b' '..=b'~').contains(&byte)) {
+            let (plain, odd) = rest.split_at(at);
+            body.push_str(plain);
+            let Some(c) = odd.chars().next() else { break };
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                body.push_str(&format!("\\u{unit:04x}"));
             }
+            rest = odd.get(c.len_utf8()..).unwrap_or_default();
         }
+        body.push_str(rest);
         Ok(body)
     }
 }
 
+fn without_query(path: &str) -> String {
+    short(path.split(['?', '#']).next().unwrap_or_default())
+}
+
 fn short(text: &str) -> String {
+    // Most texts have fewer bytes than that, and so fewer characters.
+    if text.len() <= LONGEST {
+        return text.to_owned();
+    }
     match text.char_indices().nth(LONGEST) {
         None => text.to_owned(),
         Some((end, _)) => format!("{}...", text.get(..end).unwrap_or_default()),

@@ -50,10 +50,16 @@ impl AuditFile {
         &self.path
     }
 
-    /// Appends one line. When that fails, what part of it was written is taken back.
-    pub(super) fn append(&mut self, line: &str) -> io::Result<()> {
-        let before = if self.torn { "\n" } else { "" };
-        let whole = format!("{before}{line}\n");
+    /// Appends whole lines. When that fails, what part of them was written is taken back.
+    pub(super) fn append(&mut self, lines: &str) -> io::Result<()> {
+        let after_torn;
+        let whole = match self.torn {
+            true => {
+                after_torn = format!("\n{lines}");
+                &after_torn
+            }
+            false => lines,
+        };
         match self.file.write_all(whole.as_bytes()) {
             Ok(()) => {
                 self.end += whole.len() as u64;

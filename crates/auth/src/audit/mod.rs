@@ -1,7 +1,9 @@
 //! The audit: one line of JSON for every decision, numbered and chained.
 //!
-//! Lines are made by the thread that decides and written by a thread of the log's own, so no
-//! async thread waits for a disk. Each line ends in a code over itself and the code before it
+//! Entries are made by the thread that decides and written by a thread of the log's own, so no
+//! async thread waits for a disk; those that arrive meanwhile are written next in one go. A line
+//! is handed to the operating system before its request goes on, and is not forced to the disk
+//! (no `fsync`): it outlives a crash of this process, not one of the machine. Each line ends in a code over itself and the code before it
 //! ([`verify()`]): with a key nobody who lacks it can change, drop or reorder a line unseen;
 //! without one the chain finds accidents only, as anyone can compute it anew.
 //!
@@ -11,22 +13,21 @@
 mod chain;
 mod entry;
 mod file;
+mod gather;
 mod verify;
 mod writer;
 
 use std::path::PathBuf;
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use thiserror::Error;
-use tokio::sync::oneshot;
-
 pub use chain::{AuditKey, Head};
 pub use entry::Entry;
+use gather::Gathering;
+use thiserror::Error;
 pub use verify::{Finding, Report, verify};
-use writer::{Message, Writer};
+use writer::Writer;
 
 /// What becomes of a request whose line cannot be written (`audit_failure`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -114,12 +115,11 @@ pub struct AuditLog(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    sender: Mutex<Option<SyncSender<Message>>>,
+    gathering: Arc<Gathering>,
     thread: Mutex<Option<JoinHandle<Head>>>,
     failure: AuditFailure,
     /// Whether a line can fail once it is sent.
     waits: bool,
-    queue: usize,
     lost: Arc<std::sync::atomic::AtomicU64>,
 }
 
@@ -130,22 +130,22 @@ impl AuditLog {
     /// [`AuditError::File`] when the file cannot be written, is kept by another process, or was
     /// begun with a key where there is none now (or the other way round).
     pub fn open(options: AuditOptions) -> Result<Self, AuditError> {
-        let queue = options.queue.max(1);
+        let gathering = Arc::new(Gathering::new(options.queue.max(1)));
         let failure = options.failure;
-        let waits = matches!(options.target, AuditTarget::File(_));
+        let in_file = matches!(options.target, AuditTarget::File(_));
+        let waits = in_file && failure == AuditFailure::Refuse;
         let lost = Arc::default();
         let writer = Writer::open(options, Arc::clone(&lost))?;
-        let (sender, receiver) = sync_channel(queue);
+        let lines = Arc::clone(&gathering);
         let thread = std::thread::Builder::new()
             .name("oip-audit".to_owned())
-            .spawn(move || writer.run(&receiver))
+            .spawn(move || writer.run(&lines, waits))
             .map_err(|error| AuditError::Write(error.to_string()))?;
         Ok(Self(Arc::new(Inner {
-            sender: Mutex::new(Some(sender)),
+            gathering,
             thread: Mutex::new(Some(thread)),
             failure,
             waits,
-            queue,
             lost,
         })))
     }
@@ -155,22 +155,15 @@ impl AuditLog {
     /// # Errors
     /// [`AuditError`] with [`AuditFailure::Refuse`]; the request must be refused then.
     pub async fn write(&self, entry: Entry) -> Result<(), AuditError> {
+        let gathering = &self.0.gathering;
         match self.0.failure {
+            AuditFailure::Refuse if self.0.waits => gathering.write(entry).await,
+            AuditFailure::Refuse => gathering.push(entry),
             AuditFailure::Continue => {
-                if self.0.send(Message { entry, done: None }).is_err() {
+                if gathering.push(entry).is_err() {
                     self.0.count_lost();
                 }
                 Ok(())
-            }
-            AuditFailure::Refuse if !self.0.waits => self.0.send(Message { entry, done: None }),
-            AuditFailure::Refuse => {
-                let (done, written) = oneshot::channel();
-                self.0.send(Message {
-                    entry,
-                    done: Some(done),
-                })?;
-                let written = written.await.map_err(|_| AuditError::Closed)?;
-                written.map_err(AuditError::Write)
             }
         }
     }
@@ -183,26 +176,12 @@ impl AuditLog {
 }
 
 impl Inner {
-    fn send(&self, message: Message) -> Result<(), AuditError> {
-        let sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner);
-        let sender = sender.as_ref().ok_or(AuditError::Closed)?;
-        sender.try_send(message).map_err(|error| match error {
-            TrySendError::Full(_) => AuditError::QueueFull(self.queue),
-            TrySendError::Disconnected(_) => AuditError::Closed,
-        })
-    }
-
     fn count_lost(&self) {
         self.lost.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     }
 
     fn close(&self) -> Option<Head> {
-        let sender = self
-            .sender
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        drop(sender);
+        self.gathering.close();
         let thread = self
             .thread
             .lock()

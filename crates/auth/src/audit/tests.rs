@@ -315,3 +315,75 @@ proptest! {
         prop_assert!(report.is_whole() == bytes.is_empty());
     }
 }
+
+#[tokio::test]
+async fn many_writers_at_once_make_one_whole_chain_and_each_waits_for_its_own_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit");
+    let log = open(&path, key(), AuditFailure::Refuse).unwrap();
+    let writers = (0..500).map(|n| {
+        let (log, path) = (log.clone(), path.clone());
+        async move {
+            let model = format!("m{n}-");
+            log.write(entry("alice", &model).await).await.unwrap();
+            assert!(fs::read_to_string(path).unwrap().contains(&model));
+        }
+    });
+    futures_util::future::join_all(writers).await;
+    let head = log.close();
+    let report = check(&fs::read_to_string(&path).unwrap(), key(), head);
+    assert!(report.is_whole(), "{:?}", report.findings);
+    assert_eq!(report.lines, 500);
+}
+
+#[test]
+fn a_caller_who_was_turned_away_is_a_deny_without_a_model_or_a_credential() {
+    let error =
+        oip_protocol::Error::unauthenticated("x").caused_by("the signature is not the key's");
+    let entry = Entry::turned_away(&oip_core::access::TurnedAway {
+        action: oip_core::access::Action::by_name("infer"),
+        peer: Some([192, 0, 2, 7].into()),
+        path: "/v2/models/iris/infer?token=secret",
+        request_id: Some("r1"),
+        error: &error,
+    });
+    assert_eq!(
+        (entry.decision, entry.subject.as_str()),
+        ("deny", "Anonymous")
+    );
+    assert_eq!(
+        entry.reason,
+        "authentication: the signature is not the key's"
+    );
+    assert_eq!(entry.path, "/v2/models/iris/infer");
+    assert_eq!(entry.model, None);
+}
+
+#[tokio::test]
+async fn a_line_stands_and_others_go_on_when_the_first_of_a_round_leaves() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit");
+    let log = open(&path, key(), AuditFailure::Refuse).unwrap();
+    for n in 0..50 {
+        let entries = [entry("alice", "a").await, entry("bob", "b").await];
+        let [first, second] = entries;
+        let mut leaves = Box::pin(log.write(first));
+        // Polled once, so that it leads, then perhaps once more, so that its round is handed over.
+        for _ in 0..=n % 2 {
+            let _ = futures_util::poll!(&mut leaves);
+        }
+        let stays = log.write(second);
+        tokio::pin!(stays);
+        let _ = futures_util::poll!(&mut stays);
+        if n % 3 == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        drop(leaves);
+        let waited = tokio::time::timeout(Duration::from_secs(10), stays).await;
+        waited.expect("nobody told it").unwrap();
+    }
+    let head = log.close();
+    let report = check(&fs::read_to_string(&path).unwrap(), key(), head);
+    assert!(report.is_whole(), "{:?}", report.findings);
+    assert_eq!(report.lines, 100);
+}

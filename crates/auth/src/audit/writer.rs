@@ -1,23 +1,15 @@
-//! The thread that writes.
+//! The thread that writes: whatever has been gathered, in one go.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
 use super::chain::{Chain, Head};
 use super::file::AuditFile;
+use super::gather::{Found, Gathering, Round, Written};
 use super::{AuditError, AuditOptions, AuditTarget, Entry};
-
-/// A line to be written, and who waits for it.
-#[derive(Debug)]
-pub(super) struct Message {
-    pub(super) entry: Entry,
-    pub(super) done: Option<oneshot::Sender<Result<(), String>>>,
-}
 
 pub(super) struct Writer {
     chain: Chain,
@@ -52,17 +44,21 @@ impl Writer {
         })
     }
 
-    /// Writes until every sender is gone.
-    pub(super) fn run(mut self, messages: &Receiver<Message>) -> Head {
+    /// Writes until the end. `waited` says whether requests wait for their lines.
+    pub(super) fn run(mut self, gathering: &Gathering, waited: bool) -> Head {
+        let _end = Abandon(gathering);
         let mut logged = self.head;
         let mut due = Instant::now() + self.interval;
         loop {
-            let wait = due.saturating_duration_since(Instant::now());
-            match messages.recv_timeout(wait) {
-                Ok(message) => self.handle(message),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => break,
-            }
+            let rounds = match gathering.next(due, waited) {
+                Found::Rounds(rounds) => rounds,
+                Found::Nothing => Vec::new(),
+                Found::End(rounds) => {
+                    self.handle(rounds, gathering);
+                    break;
+                }
+            };
+            self.handle(rounds, gathering);
             if Instant::now() >= due {
                 due = Instant::now() + self.interval;
                 if logged != self.head {
@@ -76,22 +72,26 @@ impl Writer {
         self.head
     }
 
-    fn handle(&mut self, message: Message) {
+    /// Writes what was gathered, and tells whoever waits for it.
+    fn handle(&mut self, rounds: Vec<Round>, gathering: &Gathering) {
+        if rounds.is_empty() {
+            return;
+        }
         self.write_lost();
-        let written = self.write(&message.entry);
+        let written = self.write(rounds.iter().flat_map(|round| &round.entries));
         self.note(&written);
-        match message.done {
-            // Whoever waited may have left; its line stands.
-            Some(done) => drop(done.send(written)),
-            None if written.is_err() => {
-                self.lost.fetch_add(1, Ordering::Relaxed);
+        for round in rounds {
+            let lines = round.entries.len();
+            gathering.gone(lines);
+            if written.is_err() && !round.is_waited_for() {
+                self.lost.fetch_add(lines as u64, Ordering::Relaxed);
             }
-            None => {}
+            round.done(written.clone());
         }
     }
 
     /// Says in the log when writing begins to fail and when it works again, not for each line.
-    fn note(&mut self, written: &Result<(), String>) {
+    fn note(&mut self, written: &Written) {
         let path = self.file.as_ref().map(AuditFile::path);
         match written {
             Err(fault) if !self.failing => error!(?path, fault, "the audit cannot be written"),
@@ -104,26 +104,31 @@ impl Writer {
     /// Writes how many lines were lost, if any were.
     fn write_lost(&mut self) {
         let count = self.lost.swap(0, Ordering::Relaxed);
-        if count > 0 && self.write(&Entry::lost(count)).is_err() {
+        if count > 0 && self.write([&Entry::lost(count)]).is_err() {
             self.lost.fetch_add(count, Ordering::Relaxed);
         }
     }
 
-    /// Writes one line; the chain goes on only when it stands.
-    fn write(&mut self, entry: &Entry) -> Result<(), String> {
-        let seq = self
-            .head
-            .count
-            .checked_add(1)
-            .ok_or("the numbers have run out")?;
-        let body = entry.body(seq).map_err(|error| error.to_string())?;
-        let code = self.chain.code(&self.head.code, &body);
-        let line = self.chain.seal(&body, &code);
-        match &mut self.file {
-            Some(file) => file.append(&line).map_err(|error| error.to_string())?,
-            None => info!(target: "oip::audit", "{line}"),
+    /// Writes lines, all of them or none; the chain goes on only when they stand.
+    fn write<'a>(&mut self, entries: impl IntoIterator<Item = &'a Entry>) -> Written {
+        let mut head = self.head;
+        let mut lines = String::new();
+        for entry in entries {
+            let seq = head.count.checked_add(1);
+            let seq = seq.ok_or("the numbers have run out")?;
+            let body = entry.body(seq).map_err(|error| error.to_string())?;
+            let code = self.chain.code(&head.code, &body);
+            let line = self.chain.seal(&body, &code);
+            match self.file {
+                Some(_) => lines.extend([line.as_str(), "\n"]),
+                None => info!(target: "oip::audit", "{line}"),
+            }
+            head = Head { count: seq, code };
         }
-        self.head = Head { count: seq, code };
+        if let Some(file) = &mut self.file {
+            file.append(&lines).map_err(|error| error.to_string())?;
+        }
+        self.head = head;
         Ok(())
     }
 
@@ -131,5 +136,14 @@ impl Writer {
         let path = self.file.as_ref().map(AuditFile::path);
         let keyed = matches!(self.chain, Chain::Keyed(_));
         info!(target: "oip::audit", head = %self.head, ?path, keyed, "audit head");
+    }
+}
+
+/// Lets nobody wait for a thread that is gone.
+struct Abandon<'a>(&'a Gathering);
+
+impl Drop for Abandon<'_> {
+    fn drop(&mut self) {
+        self.0.abandon();
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use oip_core::BoxFuture;
-use oip_core::access::{Action, Decision, PolicyDecisionPoint, Question};
+use oip_core::access::{Action, Decision, PolicyDecisionPoint, Question, TurnedAway};
 use tracing::warn;
 
 use crate::audit::{AuditLog, Entry};
@@ -136,6 +136,17 @@ impl PolicyDecisionPoint for Enforced {
                 return refused;
             }
             self.apply(question, decision)
+        })
+    }
+
+    /// Writes down who was refused at the door. The caller is refused whether or not its line can
+    /// be written.
+    fn turned_away<'a>(&'a self, who: &'a TurnedAway<'a>) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            let Some(audit) = &self.audit else { return };
+            if let Err(error) = audit.write(Entry::turned_away(who)).await {
+                warn!(%error, "the audit line of a refusal could not be written");
+            }
         })
     }
 

@@ -2,12 +2,14 @@
 
 use std::io::{self, BufRead, BufReader, Read as _};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use tokio::net::TcpListener;
 
+use super::gates::Variant;
 use super::target::{Host, Target};
-use super::{BenchError, affinity, floor, identity};
+use super::{BenchError, affinity, floor, gates, identity};
 
 /// The hidden command that a child process runs, and what it is asked to be.
 pub(crate) const COMMAND: &str = "bench-child";
@@ -18,10 +20,20 @@ pub(super) enum Role {
     FloorRest,
     FloorGrpc,
     Server,
+    /// Our server with something around it.
+    Gates(Variant),
 }
 
 impl Role {
-    pub(super) const ALL: [Self; 3] = [Self::FloorRest, Self::FloorGrpc, Self::Server];
+    pub(super) const ALL: [Self; 3 + Variant::ALL.len()] = [
+        Self::FloorRest,
+        Self::FloorGrpc,
+        Self::Server,
+        Self::Gates(Variant::Hs256),
+        Self::Gates(Variant::Rs256),
+        Self::Gates(Variant::AuditToLog),
+        Self::Gates(Variant::AccessLog),
+    ];
 
     /// Its name on the command line.
     pub(super) const fn name(self) -> &'static str {
@@ -29,6 +41,7 @@ impl Role {
             Self::FloorRest => "floor-rest",
             Self::FloorGrpc => "floor-grpc",
             Self::Server => "server",
+            Self::Gates(variant) => variant.name(),
         }
     }
 
@@ -40,6 +53,8 @@ impl Role {
 /// A child process. It ends when it is dropped, and by itself when this process ends.
 pub(super) struct Running {
     child: Child,
+    /// What it writes while it runs.
+    folder: Option<PathBuf>,
     pub(super) target: Target,
 }
 
@@ -48,6 +63,10 @@ impl Drop for Running {
         // It may have ended already; then there is nothing to do.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if let Some(folder) = &self.folder {
+            // What is left lies in the folder for temporary files.
+            let _ = std::fs::remove_dir_all(folder);
+        }
     }
 }
 
@@ -63,6 +82,10 @@ pub(super) fn start(role: Role, cpus: &[usize]) -> Result<Running, BenchError> {
         .args([COMMAND, role.name()])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped());
+    let folder = match role {
+        Role::Gates(_) => Some(room(role, &mut command).map_err(fail)?),
+        _ => None,
+    };
     // A process inherits the CPUs of the thread that starts it.
     let cpus = cpus.to_vec();
     let spawned = std::thread::spawn(move || {
@@ -80,6 +103,7 @@ pub(super) fn start(role: Role, cpus: &[usize]) -> Result<Running, BenchError> {
     let target = Target {
         name: match role {
             Role::Server => "oip".to_owned(),
+            Role::Gates(variant) => variant.name().to_owned(),
             _ => "floor".to_owned(),
         },
         rest: door(&line, "rest"),
@@ -88,10 +112,35 @@ pub(super) fn start(role: Role, cpus: &[usize]) -> Result<Running, BenchError> {
     };
     if target.rest.is_none() && target.grpc.is_none() {
         let silent = io::Error::other("it ended before it listened");
-        drop(Running { child, target });
+        drop(Running {
+            child,
+            folder,
+            target,
+        });
         return Err(fail(silent));
     }
-    Ok(Running { child, target })
+    let target = match role {
+        Role::Gates(variant) => match variant.token() {
+            Some(token) => target.with_token(token),
+            None => target,
+        },
+        _ => target,
+    };
+    Ok(Running {
+        child,
+        folder,
+        target,
+    })
+}
+
+/// A folder for what the child writes: its audit, and its log, which is standard error.
+fn room(role: Role, command: &mut Command) -> io::Result<PathBuf> {
+    let name = format!("oip-bench-{}-{}", std::process::id(), role.name());
+    let folder = std::env::temp_dir().join(name);
+    std::fs::create_dir_all(&folder)?;
+    let log = std::fs::File::create(folder.join("log"))?;
+    command.arg(&folder).stderr(log);
+    Ok(folder)
 }
 
 /// Reads `rest=127.0.0.1:1 grpc=127.0.0.1:2`.
@@ -104,7 +153,7 @@ fn door(line: &str, name: &str) -> Option<Host> {
 }
 
 /// Is the child: serves until standard input ends.
-pub(super) fn be(role: Role) -> Result<(), BenchError> {
+pub(super) fn be(role: Role, folder: Option<&Path>) -> Result<(), BenchError> {
     let fail = |source: io::Error| BenchError::Child {
         role: role.name(),
         source,
@@ -118,12 +167,20 @@ pub(super) fn be(role: Role) -> Result<(), BenchError> {
         .enable_all()
         .build()
         .map_err(fail)?;
-    runtime.block_on(serve(role)).map_err(fail)
+    runtime.block_on(serve(role, folder)).map_err(fail)
 }
 
-async fn serve(role: Role) -> io::Result<()> {
-    if role == Role::Server {
-        let bound = identity::server().bind().await.map_err(io::Error::other)?;
+async fn serve(role: Role, folder: Option<&Path>) -> io::Result<()> {
+    let server = match role {
+        Role::Server => Some(identity::server()),
+        Role::Gates(variant) => {
+            let folder = folder.ok_or_else(|| io::Error::other("it has no folder"))?;
+            Some(gates::server(variant, folder)?)
+        }
+        Role::FloorRest | Role::FloorGrpc => None,
+    };
+    if let Some(server) = server {
+        let bound = server.bind().await.map_err(io::Error::other)?;
         say(bound.rest_address(), bound.grpc_address());
         bound.serve(std::future::pending()).await;
         return Ok(());

@@ -89,12 +89,18 @@ pub(super) fn settings(payload: &[u8]) -> impl Iterator<Item = (u16, u32)> + '_ 
 
 /// The header block of a gRPC call, as a client writes it that fills the server's table with the
 /// first call (`indexed` false) and points into it from then on.
-pub(super) fn call_headers(path: &str, authority: &str, indexed: bool) -> Vec<u8> {
+pub(super) fn call_headers(
+    path: &str,
+    authority: &str,
+    authorization: Option<&str>,
+    indexed: bool,
+) -> Vec<u8> {
     // :method POST and :scheme http, from the static table.
     let mut block = vec![0x83, 0x86];
     if indexed {
-        // The five entries below, which the first call added: the latest is 62.
-        block.extend_from_slice(&[0xc2, 0xc1, 0xc0, 0xbf, 0xbe]);
+        // The entries below, which the first call added: the latest is 62.
+        let first = if authorization.is_some() { 0xc3 } else { 0xc2 };
+        block.extend((0xbe..=first).rev());
         return block;
     }
     let agent = concat!("oip-bench/", env!("CARGO_PKG_VERSION"));
@@ -103,6 +109,9 @@ pub(super) fn call_headers(path: &str, authority: &str, indexed: bool) -> Vec<u8
     put_literal(&mut block, 0x41, authority);
     put_literal(&mut block, 0x40 | 31, "application/grpc");
     put_literal(&mut block, 0x40 | 58, agent);
+    if let Some(authorization) = authorization {
+        put_literal(&mut block, 0x40 | 23, authorization);
+    }
     block.push(0x40);
     put_string(&mut block, "te");
     put_string(&mut block, "trailers");

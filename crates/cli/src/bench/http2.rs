@@ -31,6 +31,8 @@ const MOST_CONTROL: usize = INITIAL_FRAME;
 pub(super) struct Call {
     pub(super) authority: String,
     pub(super) path: &'static str,
+    /// The credential to show.
+    pub(super) authorization: Option<String>,
     /// The protobuf message.
     pub(super) message: Vec<u8>,
 }
@@ -131,7 +133,9 @@ impl Connection {
 
     fn frames(&self, again: bool) -> CallFrames {
         let indexed = again && self.server.table >= INITIAL_TABLE;
-        let headers = frames::call_headers(self.call.path, &self.call.authority, indexed);
+        let call = &self.call;
+        let shown = call.authorization.as_deref();
+        let headers = frames::call_headers(call.path, &call.authority, shown, indexed);
         // Half of the window: the server must be able to open it again before it is used up.
         let most = (self.server.window as usize / 2).min(self.server.frame);
         CallFrames::new(&headers, &self.call.message, most.clamp(1, MOST_FRAME))

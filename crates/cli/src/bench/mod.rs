@@ -6,6 +6,7 @@
 //! | `sample`, `request` | inputs made from a model's metadata, and the bytes of a request |
 //! | `load`, `http1`, `http2` | the load generator |
 //! | `children`, `floor`, `identity` | the processes that are measured |
+//! | `gates` | our server with authentication, audit and access log, against itself without |
 //! | `check` | the first answer, looked at closely |
 //! | `figures`, `report` | what came of it |
 //! | `batching`, `onnx` | what gathering requests brings, on networks made on the spot |
@@ -19,6 +20,7 @@ mod children;
 mod figures;
 mod floor;
 mod frames;
+mod gates;
 mod http1;
 mod http2;
 mod identity;
@@ -67,6 +69,11 @@ enum BenchError {
     #[error("cannot start {role}: {source}")]
     Child {
         role: &'static str,
+        source: std::io::Error,
+    },
+    #[error("cannot read {file}: {source}")]
+    Read {
+        file: String,
         source: std::io::Error,
     },
     #[error("cannot put load on the server: {0}")]
@@ -122,8 +129,9 @@ fn run_batching(options: &options::Options) -> Exit {
 /// Is one of the processes that are measured.
 pub(crate) fn run_child(matches: &ArgMatches) -> Exit {
     let role = matches.get_one::<String>("role");
+    let folder = matches.get_one::<std::path::PathBuf>("folder");
     match role.and_then(|role| children::Role::parse(role)) {
-        Some(role) => match children::be(role) {
+        Some(role) => match children::be(role, folder.map(std::path::PathBuf::as_path)) {
             Ok(()) => Exit::Success,
             Err(error) => fail(Exit::Failed, error),
         },

@@ -41,6 +41,7 @@ Examples:
   oip bench
   oip bench --only rest-json-16 --only grpc-16 --repeat 5
   oip bench --url http://127.0.0.1:8000 --grpc-url 127.0.0.1:8001 --model iris
+  oip bench --gates --repeat 5
   oip bench --seconds 20 --csv figures.csv
   oip bench --batching";
 
@@ -101,6 +102,20 @@ pub(crate) fn command() -> Command {
             .default_value(identity::NAME),
             named("pid", "PID", "Process of that server, to show its CPU time")
                 .value_parser(value_parser!(u32)),
+            file(
+                "token-file",
+                "File of a bearer token to show with every request",
+            ),
+            Arg::new("gates")
+                .long("gates")
+                .help("Measure what authentication, the audit and the access log cost instead")
+                .long_help(
+                    "Measure what authentication, the audit and the access log cost: our server \
+                     without and with them, each as a part of the server without, on the small \
+                     requests of both doors.",
+                )
+                .action(ArgAction::SetTrue)
+                .conflicts_with_all(["url", "grpc-url", "no-floor", "token-file"]),
             Arg::new("no-floor")
                 .long("no-floor")
                 .help("Measure no floor, so show no ratios")
@@ -122,6 +137,7 @@ pub(crate) fn child_command() -> Command {
         .hide(true)
         .about("What `oip bench` measures; it runs this by itself")
         .arg(Arg::new("role").required(true).value_parser(roles))
+        .arg(Arg::new("folder").value_parser(value_parser!(PathBuf)))
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
@@ -151,6 +167,10 @@ pub(super) struct Options {
     pub(super) floor: bool,
     /// Measure batching instead.
     pub(super) batching: bool,
+    /// Our server with its gates is measured against the same without.
+    pub(super) gates: bool,
+    /// Where the bearer token is that is shown.
+    pub(super) token_file: Option<PathBuf>,
     pub(super) json: Option<PathBuf>,
     pub(super) csv: Option<PathBuf>,
 }
@@ -169,7 +189,10 @@ impl Options {
         let batching = matches.get_flag("batching");
         let only: Option<Vec<&String>> = matches.get_many("only").map(Iterator::collect);
         let mut works = WORKS.to_vec();
+        let gates = matches.get_flag("gates");
         works.retain(|work| match (&only, &target) {
+            // What the gates cost does not hang on the tensors.
+            (None, None) if gates => work.is_small(),
             (Some(only), _) => only.iter().any(|name| *name == work.name),
             (None, Some(target)) => target.host(work.is_grpc()).is_some(),
             (None, None) => true,
@@ -190,9 +213,26 @@ impl Options {
                 .unwrap_or_else(|| identity::NAME.to_owned()),
             target,
             floor: !matches.get_flag("no-floor"),
+            gates,
+            token_file: file("token-file"),
             json: file("json"),
             csv: file("csv"),
         }
+    }
+}
+
+impl Options {
+    /// The bearer token that is to be shown.
+    pub(super) fn token(&self) -> Result<Option<String>, BenchError> {
+        let read = |file: &PathBuf| {
+            let token = std::fs::read_to_string(file);
+            let token = token.map(|token| token.trim().to_owned());
+            token.map_err(|source| BenchError::Read {
+                file: file.display().to_string(),
+                source,
+            })
+        };
+        self.token_file.as_ref().map(read).transpose()
     }
 }
 
@@ -238,6 +278,14 @@ mod tests {
         let options = options(&["--grpc-url", "127.0.0.1:8001"]).unwrap();
         assert!(options.works.iter().all(Work::is_grpc));
         assert_eq!(options.works.len(), 2);
+    }
+
+    #[test]
+    fn the_gates_are_measured_with_small_requests_on_our_own_server() {
+        let gates = options(&["--gates"]).unwrap();
+        let names: Vec<&str> = gates.works.iter().map(|work| work.name).collect();
+        assert_eq!(names, ["rest-json-16", "grpc-16"]);
+        assert!(options(&["--gates", "--url", "127.0.0.1:1"]).is_err());
     }
 
     #[test]

@@ -10,8 +10,8 @@ use super::work::Work;
 /// Everything that was measured.
 #[derive(Debug)]
 pub(super) struct Report {
-    /// The name of the server that is held against the floor.
-    pub(super) server: String,
+    /// What the servers are held against, in one word.
+    pub(super) base: &'static str,
     /// Connections, seconds, CPUs: whatever somebody needs to repeat it.
     pub(super) conditions: Vec<(&'static str, String)>,
     pub(super) entries: Vec<Entry>,
@@ -24,7 +24,8 @@ pub(super) struct Entry {
     /// Elements that each request really carried.
     pub(super) elements: u64,
     pub(super) floor: Option<Row>,
-    pub(super) server: Row,
+    /// What was measured, by name.
+    pub(super) servers: Vec<(String, Row)>,
 }
 
 /// A figure's name in JSON and CSV, and where it is found.
@@ -38,11 +39,13 @@ const COLUMNS: [Column; 4] = [
 ];
 
 impl Report {
-    /// Rows of floor and server, in the order of the table.
+    /// Rows of floor and servers, in the order of the table.
     fn rows(&self) -> impl Iterator<Item = (&Entry, &str, &Row)> {
         self.entries.iter().flat_map(|entry| {
-            let floor = entry.floor.iter().map(move |row| (entry, "floor", row));
-            floor.chain([(entry, self.server.as_str(), &entry.server)])
+            let base = self.base;
+            let floor = entry.floor.iter().map(move |row| (entry, base, row));
+            let servers = entry.servers.iter();
+            floor.chain(servers.map(move |(name, row)| (entry, name.as_str(), row)))
         })
     }
 
@@ -53,23 +56,27 @@ impl Report {
 
     /// The table for people.
     pub(super) fn table(&self) -> String {
-        let wide = self.server.len().max("server".len());
+        let names = self.rows().map(|(_, name, _)| name.len());
+        let wide = names.max().unwrap_or(0).max("server".len());
+        let part = match self.base {
+            "floor" => "part of the floor".to_owned(),
+            base => format!("part of the server {base}"),
+        };
         let mut table = format!(
-            "{:<19} {:<wide$} {:>12} {:>9} {:>9} {:>11}   {}\n",
-            "work", "server", "requests/s", "p50 ms", "p99 ms", "CPU us/req", "part of the floor"
+            "{:<19} {:<wide$} {:>12} {:>9} {:>9} {:>11}   {part}\n",
+            "work", "server", "requests/s", "p50 ms", "p99 ms", "CPU us/req"
         );
+        let mut above = "";
         for (entry, name, row) in self.rows() {
             let [rate, p50, p99, cpu] = COLUMNS.map(|(_, figure)| middle(row.spread(figure)));
-            let work = if name == "floor" || entry.floor.is_none() {
-                entry.work.name
-            } else {
+            let work = if above == entry.work.name {
                 ""
-            };
-            let ratios = if name == "floor" {
-                String::new()
             } else {
-                ratios(entry)
+                entry.work.name
             };
+            above = entry.work.name;
+            let ratios = self.floor_of(entry, name).map(|floor| ratios(row, floor));
+            let ratios = ratios.unwrap_or_default();
             let line = format!(
                 "{work:<19} {name:<wide$} {rate:>12} {p50:>9} {p99:>9} {cpu:>11}   {ratios}"
             );
@@ -82,6 +89,11 @@ impl Report {
         table
     }
 
+    /// What a row is held against; nothing for the floor itself.
+    fn floor_of<'a>(&self, entry: &'a Entry, name: &str) -> Option<&'a Row> {
+        entry.floor.as_ref().filter(|_| name != self.base)
+    }
+
     /// Everything, as JSON.
     pub(super) fn json(&self) -> Value {
         let conditions: serde_json::Map<_, _> = self
@@ -89,20 +101,24 @@ impl Report {
             .iter()
             .map(|(name, value)| ((*name).to_owned(), Value::from(value.as_str())))
             .collect();
-        let works: Vec<Value> = self.entries.iter().map(|entry| self.entry(entry)).collect();
+        let servers = self.entries.iter().flat_map(|entry| {
+            let servers = entry.servers.iter();
+            servers.map(|(name, row)| self.entry(entry, name, row))
+        });
+        let works: Vec<Value> = servers.collect();
         json!({ "conditions": conditions, "works": works })
     }
 
-    fn entry(&self, entry: &Entry) -> Value {
+    fn entry(&self, entry: &Entry, name: &str, row: &Row) -> Value {
         let mut value = json!({
             "work": entry.work.name,
             "elements": entry.elements,
-            "server": { "name": self.server, "figures": row_json(&entry.server) },
+            "server": { "name": name, "figures": row_json(row) },
         });
         if let Some(floor) = &entry.floor {
-            value["floor"] = row_json(floor);
-            value["throughput_ratio"] = json!(throughput_ratio(&entry.server, floor));
-            value["cpu_ratio"] = json!(cpu_ratio(&entry.server, floor));
+            value[self.base] = row_json(floor);
+            value["throughput_ratio"] = json!(throughput_ratio(row, floor));
+            value["cpu_ratio"] = json!(cpu_ratio(row, floor));
         }
         value
     }
@@ -115,6 +131,7 @@ impl Report {
         }
         csv.push_str(",failures,throughput_ratio,cpu_ratio\n");
         for (entry, name, row) in self.rows() {
+            let floor = self.floor_of(entry, name);
             let name = name.replace([',', '"', '\n'], " ");
             let _ = write!(csv, "{},{},{name}", entry.work.name, entry.elements);
             for (_, figure) in COLUMNS {
@@ -124,7 +141,6 @@ impl Report {
                     plain(row.spread(figure).map(|spread| spread.median))
                 );
             }
-            let floor = entry.floor.as_ref().filter(|_| name != "floor");
             let throughput = floor.and_then(|floor| throughput_ratio(row, floor));
             let cpu = floor.and_then(|floor| cpu_ratio(row, floor));
             let (throughput, cpu) = (plain(throughput), plain(cpu));
@@ -148,12 +164,9 @@ fn row_json(row: &Row) -> Value {
 }
 
 /// `0.63 by throughput, 0.58 by CPU`
-fn ratios(entry: &Entry) -> String {
-    let Some(floor) = &entry.floor else {
-        return String::new();
-    };
-    let throughput = throughput_ratio(&entry.server, floor);
-    let by_cpu = cpu_ratio(&entry.server, floor);
+fn ratios(row: &Row, floor: &Row) -> String {
+    let throughput = throughput_ratio(row, floor);
+    let by_cpu = cpu_ratio(row, floor);
     let mut parts = Vec::new();
     if let Some(ratio) = throughput {
         parts.push(format!("{ratio:.3} by throughput"));
@@ -218,13 +231,13 @@ mod tests {
 
     fn report(server: Row) -> Report {
         Report {
-            server: "oip".to_owned(),
+            base: "floor",
             conditions: vec![("connections", "32".to_owned())],
             entries: vec![Entry {
                 work: WORKS[0],
                 elements: 16,
                 floor: Some(row(&[(100_000.0, Some(10.0))])),
-                server,
+                servers: vec![("oip".to_owned(), server)],
             }],
         }
     }

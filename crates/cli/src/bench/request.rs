@@ -32,6 +32,7 @@ pub(super) fn build(wire: Wire, host: &Host, model: &str, inputs: &[Input]) -> A
         Wire::Grpc => Ask::Grpc(Call {
             authority: host.authority.clone(),
             path: MODEL_INFER,
+            authorization: host.authorization.clone(),
             message: message(model, inputs).encode_to_vec(),
         }),
     }
@@ -40,7 +41,15 @@ pub(super) fn build(wire: Wire, host: &Host, model: &str, inputs: &[Input]) -> A
 /// A GET request.
 pub(super) fn get(host: &Host, path: &str) -> Vec<u8> {
     let (authority, prefix) = (&host.authority, &host.prefix);
-    format!("GET {prefix}{path} HTTP/1.1\r\nhost: {authority}\r\naccept: */*\r\n\r\n").into_bytes()
+    let shown = shown(host);
+    format!("GET {prefix}{path} HTTP/1.1\r\nhost: {authority}\r\naccept: */*\r\n{shown}\r\n")
+        .into_bytes()
+}
+
+/// The line of the credential that is shown, if any.
+fn shown(host: &Host) -> String {
+    let line = |value| format!("authorization: {value}\r\n");
+    host.authorization.as_ref().map(line).unwrap_or_default()
 }
 
 fn post(host: &Host, model: &str, headers: &[(&str, String)], body: &[u8]) -> Vec<u8> {
@@ -58,6 +67,7 @@ fn post(host: &Host, model: &str, headers: &[(&str, String)], body: &[u8]) -> Ve
     for (name, value) in headers {
         let _ = write!(head, "{name}: {value}\r\n");
     }
+    head.push_str(&shown(host));
     head.push_str("\r\n");
     let mut request = head.into_bytes();
     request.extend_from_slice(body);

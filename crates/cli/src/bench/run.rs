@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::check::{self, Expect};
 use super::children::{self, Role, Running};
 use super::figures::Row;
+use super::gates::Variant;
 use super::load::{self, Load};
 use super::options::Options;
 use super::progress::Progress;
@@ -22,7 +23,11 @@ pub(super) fn run(options: &Options) -> Result<Report, BenchError> {
         .enable_all()
         .build()
         .map_err(BenchError::Load)?;
-    let declared = asking.block_on(fleet.server.inputs(&options.model))?;
+    let mut declared = Vec::new();
+    for server in fleet.servers.iter().rev() {
+        // It answers when its model is loaded. Those that are not asked for yet load meanwhile.
+        declared = asking.block_on(server.inputs(&options.model))?;
+    }
     let mut bench = Bench {
         options,
         fleet: &fleet,
@@ -40,7 +45,7 @@ pub(super) fn run(options: &Options) -> Result<Report, BenchError> {
     let entries: Result<_, _> = works.map(|work| bench.entry(*work)).collect();
     bench.progress.finish();
     Ok(Report {
-        server: fleet.server.name.clone(),
+        base: if options.gates { "without" } else { "floor" },
         conditions: conditions(options, &cpus),
         entries: entries?,
     })
@@ -68,7 +73,10 @@ impl Cpus {
 }
 
 fn total(options: &Options) -> Duration {
-    let servers = 1 + u32::from(options.floor);
+    let servers = match options.gates {
+        true => 1 + Variant::ALL.len() as u32,
+        false => 1 + u32::from(options.floor),
+    };
     let measurements = servers * options.repeat * options.works.len() as u32;
     (options.warm_up + options.measure) * measurements
 }
@@ -88,8 +96,9 @@ fn conditions(options: &Options, cpus: &Cpus) -> Vec<(&'static str, String)> {
 
 /// The servers of a run. Those that we started end with it.
 struct Fleet {
-    server: Target,
-    /// For REST and for gRPC, where it is wanted.
+    /// What is measured; never empty.
+    servers: Vec<Target>,
+    /// What it is held against. For REST and for gRPC, where it is wanted.
     floors: [Option<Target>; 2],
     _running: Vec<Running>,
 }
@@ -103,9 +112,23 @@ impl Fleet {
             running.push(child);
             Ok(target)
         };
+        if options.gates {
+            let without = start(Role::Server)?;
+            let variants = Variant::ALL.into_iter();
+            let servers: Result<_, _> = variants.map(|kind| start(Role::Gates(kind))).collect();
+            return Ok(Self {
+                servers: servers?,
+                floors: [Some(without.clone()), Some(without)],
+                _running: running,
+            });
+        }
         let server = match &options.target {
             Some(target) => target.clone(),
             None => start(Role::Server)?,
+        };
+        let server = match options.token()? {
+            Some(token) => server.with_token(&token),
+            None => server,
         };
         for work in &options.works {
             if server.host(work.is_grpc()).is_none() {
@@ -126,7 +149,7 @@ impl Fleet {
             }
         }
         Ok(Self {
-            server,
+            servers: vec![server],
             floors,
             _running: running,
         })
@@ -153,34 +176,34 @@ impl Bench<'_> {
         let inputs: Vec<Input> = inputs.map(|input| input.fill(work.elements)).collect();
         let fleet = self.fleet;
         let floor = fleet.floor(work);
-        let mut rows = [Row::default(), Row::default()];
-        let servers = [floor, Some(&fleet.server)];
-        for target in servers.iter().flatten() {
+        let targets: Vec<&Target> = floor.into_iter().chain(&fleet.servers).collect();
+        let mut rows = vec![Row::default(); targets.len()];
+        for target in &targets {
             self.check(work, target, &inputs)?;
         }
         // Floor and server in turn, so that a machine that grows slower slows both.
         for _ in 0..self.options.repeat {
-            for (row, target) in rows.iter_mut().zip(servers) {
-                if let Some(target) = target {
-                    self.measure(work, target, &inputs, row)?;
-                }
+            for (row, target) in rows.iter_mut().zip(&targets) {
+                self.measure(work, target, &inputs, row)?;
             }
         }
-        let [floor_row, server] = rows;
+        let mut rows = rows.into_iter();
+        let floor = floor.and_then(|_| rows.next());
+        let names = fleet.servers.iter().map(|server| server.name.clone());
         let elements = inputs
             .iter()
             .map(|input| input.shape.iter().product::<u64>());
         Ok(Entry {
             work,
             elements: elements.sum(),
-            floor: floor.map(|_| floor_row),
-            server,
+            floor,
+            servers: names.zip(rows).collect(),
         })
     }
 
     fn check(&self, work: Work, target: &Target, inputs: &[Input]) -> Result<(), BenchError> {
         let ours = self.options.target.is_none() || self.options.model == identity::NAME;
-        let floor = !std::ptr::eq(target, &self.fleet.server);
+        let floor = !self.options.gates && !std::ptr::eq(target, &self.fleet.servers[0]);
         let expect = match (floor, work.wire) {
             (true, Wire::Grpc) => Expect::SameNumbers,
             (true, _) => Expect::SameBytes,

@@ -27,6 +27,8 @@ pub(super) struct Host {
     pub(super) authority: String,
     /// A path before `/v2`, without its last slash.
     pub(super) prefix: String,
+    /// The credential that is shown with every request, as the `Authorization` header has it.
+    pub(super) authorization: Option<String>,
 }
 
 impl Host {
@@ -56,6 +58,7 @@ impl Host {
             address: addresses.next().ok_or_else(|| refuse("no such host"))?,
             authority: authority.to_owned(),
             prefix: prefix.trim_end_matches('/').to_owned(),
+            authorization: None,
         })
     }
 
@@ -65,6 +68,7 @@ impl Host {
             address,
             authority: address.to_string(),
             prefix: String::new(),
+            authorization: None,
         }
     }
 }
@@ -81,6 +85,14 @@ pub(super) struct Target {
 }
 
 impl Target {
+    /// The same server, asked with a bearer token.
+    pub(super) fn with_token(mut self, token: &str) -> Self {
+        for host in [&mut self.rest, &mut self.grpc].into_iter().flatten() {
+            host.authorization = Some(format!("Bearer {token}"));
+        }
+        self
+    }
+
     /// The door that a kind of request goes through.
     pub(super) fn host(&self, grpc: bool) -> Option<&Host> {
         match grpc {
@@ -180,7 +192,11 @@ where
     client.ready().await.map_err(reach)?;
     let codec = ProstCodec::<Request, Response>::default();
     let path = PathAndQuery::from_static(path);
-    let request = tonic::Request::new(message);
+    let mut request = tonic::Request::new(message);
+    let shown = host.authorization.as_deref().map(str::parse);
+    if let Some(Ok(shown)) = shown {
+        request.metadata_mut().insert("authorization", shown);
+    }
     let answer = client.unary(request, path, codec).await.map_err(refused)?;
     Ok(answer.into_inner())
 }

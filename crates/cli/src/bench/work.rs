@@ -45,6 +45,11 @@ const fn work(name: &'static str, wire: Wire, elements: usize) -> Work {
 }
 
 impl Work {
+    /// Whether it carries so little that the tensors cost next to nothing.
+    pub(super) fn is_small(&self) -> bool {
+        self.elements == SMALL
+    }
+
     /// Whether it goes through the gRPC door.
     pub(super) fn is_grpc(&self) -> bool {
         self.wire == Wire::Grpc

@@ -1,7 +1,7 @@
 //! Who may come in and what they may do, asked of the built binary through both doors.
 
 mod audit;
-mod both_doors;
+pub(super) mod both_doors;
 mod commands;
 mod policies;
 mod tokens;

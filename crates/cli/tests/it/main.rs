@@ -1,11 +1,14 @@
 //! The built binary, from outside.
 
 mod access;
+mod access_log;
 mod architecture;
 mod bench;
 mod config;
 mod help;
+mod kserve;
 mod refusals;
+mod reload;
 mod running;
 mod serving;
 mod tls;

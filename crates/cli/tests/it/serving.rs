@@ -58,27 +58,6 @@ fn the_log_may_be_json() {
 }
 
 #[test]
-fn a_watched_file_changes_what_can_change_and_says_what_needs_a_restart() {
-    let folder = tempfile::tempdir().unwrap();
-    let write = |text: &str| std::fs::write(folder.path().join("oip.properties"), text).unwrap();
-    write("reload=true\npoll_interval=20ms\nlog_level=info\n");
-    let base = folder.path().to_str().unwrap();
-    let mut server = Running::start_in(&["--port", "0"], &[("KRAUSENING_BASE", base)], "REST  ");
-    let mut lines = BufReader::new(server.child.stderr.take().unwrap()).lines();
-    write("reload=true\npoll_interval=20ms\nlog_level=debug\nin_flight=7\n");
-    for (text, key) in [
-        ("needs a restart", "in_flight"),
-        ("configuration changed", "log_level"),
-    ] {
-        let said = lines.any(|line| {
-            let line = line.unwrap();
-            line.contains(text) && line.contains(key)
-        });
-        assert!(said, "{text}");
-    }
-}
-
-#[test]
 fn the_start_says_what_is_served_and_how_to_try_it() {
     let folder = tempfile::tempdir().unwrap();
     let put = |name: &str, version: &str| {

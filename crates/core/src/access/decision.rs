@@ -1,8 +1,9 @@
 //! The two traits behind the gates: who is it, and may they.
 
 use std::fmt;
+use std::net::IpAddr;
 
-use oip_protocol::{ModelRef, Result};
+use oip_protocol::{Error, ModelRef, Result};
 use serde_json::{Map, Value};
 
 use super::{Action, Caller};
@@ -107,10 +108,33 @@ impl Decision {
     }
 }
 
+/// A caller who was refused before anything was asked about it: a credential that does not hold,
+/// or none where nobody could come in without.
+#[derive(Debug)]
+pub struct TurnedAway<'a> {
+    /// What it was about to ask for, where that is known.
+    pub action: Option<Action>,
+    /// Its address, where there is one.
+    pub peer: Option<IpAddr>,
+    /// The path that was asked for.
+    pub path: &'a str,
+    /// The id of the request, where it has one.
+    pub request_id: Option<&'a str>,
+    /// What it is told, and why. Holds no part of a credential.
+    pub error: &'a Error,
+}
+
 /// Decides who may do what.
 pub trait PolicyDecisionPoint: Send + Sync + 'static {
     /// May they? Called once per request as soon as the model's name is known.
     fn decide<'a>(&'a self, question: &'a Question<'a>) -> BoxFuture<'a, Decision>;
+
+    /// Is told of a caller who was refused before it came to a question, so that this can be
+    /// written down. Does nothing by itself.
+    fn turned_away<'a>(&'a self, who: &'a TurnedAway<'a>) -> BoxFuture<'a, ()> {
+        let _ = who;
+        Box::pin(std::future::ready(()))
+    }
 
     /// The name in the audit and in messages, such as `"xacml"`.
     fn name(&self) -> &'static str {

@@ -14,7 +14,9 @@ use std::sync::Arc;
 use oip_protocol::{Error, ErrorKind, ModelRef, Result};
 
 pub use action::{Action, actions};
-pub use decision::{Authenticator, Credentials, Decision, PolicyDecisionPoint, Question, Subject};
+pub use decision::{
+    Authenticator, Credentials, Decision, PolicyDecisionPoint, Question, Subject, TurnedAway,
+};
 
 /// What a door knows of a request from its head alone.
 #[derive(Debug, Clone, Default)]
@@ -25,6 +27,8 @@ pub struct Arrival {
     pub peer: Option<IpAddr>,
     /// The path that was asked for: of the URL, or of the gRPC method.
     pub path: String,
+    /// What the caller is about to ask for, where the door knows it already.
+    pub action: Option<Action>,
     /// The name that the caller gave its request (`X-Request-Id`), for the audit.
     pub request_id: Option<String>,
     /// The headers that handlers may see, names in lower case.
@@ -153,16 +157,35 @@ impl Access {
     /// is no error: the caller is then `Anonymous`.
     pub async fn authenticate(&self, arrival: Arrival) -> Result<Caller> {
         let subject = match &self.authenticator {
-            Some(authenticator) => authenticator.authenticate(&arrival.credentials).await?,
-            None => None,
+            Some(authenticator) => authenticator.authenticate(&arrival.credentials).await,
+            None => Ok(None),
         };
-        Ok(Caller(Arc::new(CallerParts {
-            subject,
-            peer: arrival.peer,
-            path: arrival.path,
-            request_id: arrival.request_id,
-            headers: arrival.headers,
-        })))
+        match subject {
+            Ok(subject) => Ok(Caller(Arc::new(CallerParts {
+                subject,
+                peer: arrival.peer,
+                path: arrival.path,
+                request_id: arrival.request_id,
+                headers: arrival.headers,
+            }))),
+            Err(error) => {
+                self.turned_away(&TurnedAway {
+                    action: arrival.action,
+                    peer: arrival.peer,
+                    path: &arrival.path,
+                    request_id: arrival.request_id.as_deref(),
+                    error: &error,
+                })
+                .await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn turned_away(&self, who: &TurnedAway<'_>) {
+        if let Some(policy) = &self.policy {
+            policy.turned_away(who).await;
+        }
     }
 
     /// Whether a caller may do `A` with a model.

@@ -26,7 +26,7 @@ impl Dataplane {
         deadline: Option<tokio::time::Instant>,
     ) -> Result<InferResponse> {
         let _slot = self.slots.take().await?;
-        let limit = self.limits.request_timeout;
+        let limit = self.request_timeout();
         let deadline = execute::deadline(deadline, &request.parameters, limit)?;
         let (caller, model) = permit.into_parts();
         let call = Call::new(model.ok_or_else(no_model)?, caller, deadline);
@@ -99,13 +99,7 @@ impl Dataplane {
         if let Err(error) = result {
             log(&answered, error);
         }
-        tracing::debug!(
-            model = answered.name,
-            queue_ns = call.timings().get(Part::Queue),
-            infer_ns = call.timings().get(Part::ComputeInfer),
-            ok = result.is_ok(),
-            "inference ended"
-        );
+        log_latency(&answered, call, took, result.is_ok());
     }
 }
 
@@ -123,6 +117,24 @@ fn address(
         response.model_version = model.version().map(str::to_owned);
     }
     response.id = id;
+}
+
+/// One line with the parts of the time, for whoever asks for them (`latency_log`).
+fn log_latency(model: &ModelRef, call: &Call, took: std::time::Duration, ok: bool) {
+    let us = |part| call.timings().get(part) / 1000;
+    tracing::info!(
+        target: "oip::latency",
+        model = model.name,
+        version = model.version.as_deref().unwrap_or(""),
+        request_id = call.caller().request_id().unwrap_or(""),
+        queue_us = us(Part::Queue),
+        input_us = us(Part::ComputeInput),
+        infer_us = us(Part::ComputeInfer),
+        output_us = us(Part::ComputeOutput),
+        total_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+        ok,
+        "inference ended"
+    );
 }
 
 /// What of a request is still needed when the handler has taken its tensors.

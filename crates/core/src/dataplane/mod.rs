@@ -21,7 +21,8 @@ mod model;
 mod server;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 use oip_protocol::{ModelRef, Result};
 
@@ -39,7 +40,8 @@ use crate::{Access, Arrival, Caller, Limits, ModelHandler, Models, Permit};
 pub struct Dataplane {
     models: Arc<dyn Models>,
     access: Access,
-    limits: Limits,
+    /// Nanoseconds; 0 for none.
+    request_timeout: AtomicU64,
     slots: Slots,
     codecs: ContentCodecs,
     statistics: Statistics,
@@ -67,7 +69,7 @@ impl Dataplane {
             statistics: Statistics::new(limits.statistics),
             models,
             access,
-            limits,
+            request_timeout: AtomicU64::new(nanoseconds(limits.request_timeout)),
             codecs: ContentCodecs::default(),
             phase: AtomicU8::new(Phase::Starting as u8),
             extensions: Vec::new(),
@@ -92,6 +94,18 @@ impl Dataplane {
     pub fn with_extension(mut self, name: impl Into<String>) -> Self {
         self.extensions.push(name.into());
         self
+    }
+
+    /// Longest that one inference may take from now on; see [`Limits::request_timeout`].
+    pub fn set_request_timeout(&self, timeout: Option<Duration>) {
+        self.request_timeout.store(nanoseconds(timeout), Relaxed);
+    }
+
+    fn request_timeout(&self) -> Option<Duration> {
+        match self.request_timeout.load(Relaxed) {
+            0 => None,
+            nanoseconds => Some(Duration::from_nanos(nanoseconds)),
+        }
     }
 
     /// The gates.
@@ -163,6 +177,11 @@ impl Dataplane {
     pub async fn refuse_unread(&self, caller: &Caller, action: Action) -> Result<()> {
         self.access.refuse_unread(caller, action).await
     }
+}
+
+fn nanoseconds(timeout: Option<Duration>) -> u64 {
+    let timeout = timeout.unwrap_or_default().as_nanos();
+    u64::try_from(timeout).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

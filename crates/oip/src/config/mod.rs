@@ -38,7 +38,7 @@ pub use access::{AccessSettings, PdpKind};
 pub use error::ConfigError;
 pub use options::{ConfigOption, Group, OPTIONS, Standing, option};
 pub use secret::Secret;
-pub use settings::{Listen, LogFormat, LogLevel, ModelControl, Settings};
+pub use settings::{AccessLogFormat, Listen, LogFormat, LogLevel, ModelControl, Settings};
 pub use source::{Origin, Sources, Surroundings};
 pub use tls::{ClientAuth, TlsSettings};
 pub use value::{Kind, Value};

@@ -90,6 +90,18 @@ words! {
     }
 }
 
+words! {
+    /// The form of the access log.
+    AccessLogFormat {
+        /// There is none.
+        Off = "off",
+        /// For people.
+        Text = "text",
+        /// One JSON object a line.
+        Json = "json",
+    }
+}
+
 /// Everything a server is built from. Each field is the option of its name.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -104,6 +116,8 @@ pub struct Settings {
     pub model_control: ModelControl,
     pub poll_interval: Duration,
     pub reload: bool,
+    /// `None`: one for each processor.
+    pub worker_threads: Option<usize>,
     /// `None`: one for each processor.
     pub threads: Option<usize>,
     /// `None`: by the number of processors.
@@ -131,6 +145,8 @@ pub struct Settings {
     pub shutdown_grace: Duration,
     pub log_level: LogLevel,
     pub log_format: LogFormat,
+    pub access_log: AccessLogFormat,
+    pub latency_log: bool,
     /// `None`: the doors speak plain HTTP.
     pub tls: Option<TlsSettings>,
     pub auth_enabled: bool,
@@ -151,6 +167,7 @@ impl Settings {
             model_control: model_control(&read),
             poll_interval: read.duration("poll_interval"),
             reload: read.bool("reload"),
+            worker_threads: some(read.number("worker_threads")),
             threads: some(read.number("threads")),
             model_concurrency: some(read.number("model_concurrency")),
             model_queue: read.number("model_queue"),
@@ -158,7 +175,7 @@ impl Settings {
             surroundings: config.surroundings.clone(),
             json_non_finite: read.word("json_non_finite", |word| word.parse().ok()),
             forward_headers: header_names(&read)?,
-            cors_origins: read.list("cors_origins"),
+            cors_origins: origins(&read)?,
             docs: read.bool("docs"),
             body_limit: read.number("body_limit"),
             header_limit: read.number("header_limit"),
@@ -174,6 +191,8 @@ impl Settings {
             shutdown_grace: read.duration("shutdown_grace"),
             log_level: log_level(config),
             log_format: read.word("log_format", LogFormat::of),
+            access_log: access_log(&read),
+            latency_log: read.bool("latency_log"),
             tls: TlsSettings::new(&read)?,
             auth_enabled: read.bool("auth_enabled"),
             access: config.access()?,
@@ -258,6 +277,15 @@ fn model_control(read: &Reader<'_>) -> ModelControl {
     }
 }
 
+/// A format in Python's words asks for an access log; its form is ours.
+fn access_log(read: &Reader<'_>) -> AccessLogFormat {
+    let asked = read.entry("kserve_access_log_format").is_given();
+    match !read.entry("access_log").is_given() && asked {
+        true => AccessLogFormat::Text,
+        false => read.word("access_log", AccessLogFormat::of),
+    }
+}
+
 /// A repository serves all its models, or one under a name.
 fn model_name(read: &Reader<'_>) -> Result<Vec<String>, ConfigError> {
     let names = read.list("model_name");
@@ -287,6 +315,31 @@ fn header_names(read: &Reader<'_>) -> Result<Vec<String>, ConfigError> {
             allowed: "names of headers separated by commas".to_owned(),
         }),
         None => Ok(names),
+    }
+}
+
+/// Origins as browsers write them: what has another form would never be found equal to one.
+fn origins(read: &Reader<'_>) -> Result<Vec<String>, ConfigError> {
+    let origins = read.list("cors_origins");
+    let is_origin = |text: &str| {
+        let text = text.strip_suffix('/').unwrap_or(text);
+        let host = text
+            .split_once("://")
+            .filter(|(scheme, _)| !scheme.is_empty());
+        host.is_some_and(|(_, host)| {
+            let odd = |c: char| c.is_whitespace() || matches!(c, '/' | '?' | '#' | '*' | '@');
+            !host.is_empty() && !host.contains(odd)
+        })
+    };
+    match origins.iter().find(|text| !is_origin(text)) {
+        Some(bad) => Err(ConfigError::Value {
+            key: "cors_origins",
+            shown: format!("'{}'", super::excerpt(bad)),
+            origin: read.entry("cors_origins").origin.clone(),
+            allowed: "origins such as https://console.example, without a path, separated by commas"
+                .to_owned(),
+        }),
+        None => Ok(origins),
     }
 }
 

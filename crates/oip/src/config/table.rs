@@ -152,6 +152,13 @@ const GENERAL: &[ConfigOption] = &[
     .also(&["FASTAPI_RELOAD"], &["fastapi_reload"], &[]),
     new(
         Models,
+        "worker_threads",
+        ANY,
+        "0",
+        "Threads that serve connections; 0 is one for each processor.",
+    ),
+    new(
+        Models,
         "threads",
         ANY,
         "0",
@@ -186,14 +193,16 @@ const GENERAL: &[ConfigOption] = &[
         "null",
         "How NaN and infinities are written in JSON answers: null, as the tokens NaN and \
          Infinity, or not at all (500).",
-    ),
+    )
+    .hot(),
     new(
         Requests,
         "forward_headers",
         List,
         "",
         "Request headers (gRPC: metadata) that handlers may see.",
-    ),
+    )
+    .hot(),
     new(
         Requests,
         "cors_origins",
@@ -201,19 +210,23 @@ const GENERAL: &[ConfigOption] = &[
         "",
         "Origins of web pages that may call this server, such as https://console.example. Its \
          own pages always may.",
-    ),
-    new(Requests, "docs", Bool, "true", "Whether /docs is served.").also(
-        &["KSERVE_ENABLE_DOCS_URL"],
-        &["kserve_enable_docs_url"],
-        &["enable_docs_url"],
-    ),
+    )
+    .hot(),
+    new(Requests, "docs", Bool, "true", "Whether /docs is served.")
+        .also(
+            &["KSERVE_ENABLE_DOCS_URL"],
+            &["kserve_enable_docs_url"],
+            &["enable_docs_url"],
+        )
+        .hot(),
     new(
         Limits,
         "body_limit",
         Size { least: 1 },
         "64MiB",
         "Largest body, also after decompression, and largest gRPC message.",
-    ),
+    )
+    .hot(),
     new(
         Limits,
         "header_limit",
@@ -234,7 +247,8 @@ const GENERAL: &[ConfigOption] = &[
         Duration,
         "30s",
         "Longest that nothing may arrive of a body, or of a gRPC message, that has begun.",
-    ),
+    )
+    .hot(),
     new(
         Limits,
         "connections",
@@ -255,28 +269,32 @@ const GENERAL: &[ConfigOption] = &[
         Duration,
         "0s",
         "Longest that one inference may take; 0s leaves it to the caller.",
-    ),
+    )
+    .hot(),
     new(
         Limits,
         "json_depth",
         SOME,
         "64",
         "Deepest nesting of a JSON body.",
-    ),
+    )
+    .hot(),
     new(
         Limits,
         "tensors_limit",
         SOME,
         "1024",
         "Tensors in one request.",
-    ),
+    )
+    .hot(),
     new(
         Limits,
         "parameters_limit",
         ANY,
         "1024",
         "Parameters on one object of a request.",
-    ),
+    )
+    .hot(),
     new(
         Stopping,
         "shutdown_delay",
@@ -308,11 +326,32 @@ const GENERAL: &[ConfigOption] = &[
         "Form of a log line.",
     ),
     new(
+        Logging,
+        "access_log",
+        Choice(&["off", "text", "json"]),
+        "off",
+        "A line for every request of both doors, to standard error, when its answer has ended. \
+         With it every answer carries an X-Request-Id: the caller's, or one that is made.",
+    ),
+    new(
+        Logging,
+        "latency_log",
+        Bool,
+        "false",
+        "A line in the log for every inference, with the parts of its time.",
+    )
+    .also(
+        &["KSERVE_ENABLE_LATENCY_LOGGING"],
+        &["kserve_enable_latency_logging"],
+        &["enable_latency_logging"],
+    )
+    .hot(),
+    new(
         Compatibility,
         "grpc_workers",
         ANY,
         "",
-        "One process serves with every processor; see threads.",
+        "Threads follow the processors; see worker_threads and threads.",
     )
     .also(&["GRPC_WORKERS"], &[], &[])
     .accepted(),
@@ -321,7 +360,7 @@ const GENERAL: &[ConfigOption] = &[
         "kserve_workers",
         ANY,
         "",
-        "One process serves with every processor; see threads.",
+        "One process serves with every processor; see worker_threads and threads.",
     )
     .also(&["KSERVE_WORKERS"], &[], &["workers"])
     .accepted(),
@@ -330,7 +369,7 @@ const GENERAL: &[ConfigOption] = &[
         "kserve_max_threads",
         ANY,
         "",
-        "Threads follow the processors; see threads.",
+        "Threads follow the processors; see worker_threads and threads.",
     )
     .also(&["KSERVE_MAX_THREADS"], &[], &["max_threads"])
     .accepted(),
@@ -339,7 +378,7 @@ const GENERAL: &[ConfigOption] = &[
         "kserve_max_asyncio_workers",
         ANY,
         "",
-        "Threads follow the processors; see threads.",
+        "Threads follow the processors; see worker_threads and threads.",
     )
     .also(
         &["KSERVE_MAX_ASYNCIO_WORKERS"],
@@ -349,23 +388,10 @@ const GENERAL: &[ConfigOption] = &[
     .accepted(),
     new(
         Compatibility,
-        "kserve_enable_latency_logging",
-        Bool,
-        "",
-        "Durations are in the statistics; see /v2/models/stats.",
-    )
-    .also(
-        &["KSERVE_ENABLE_LATENCY_LOGGING"],
-        &[],
-        &["enable_latency_logging"],
-    )
-    .accepted(),
-    new(
-        Compatibility,
         "kserve_access_log_format",
         Text,
         "",
-        "There is no access log.",
+        "Switches the access log on, as text in our own form; see access_log.",
     )
     .also(&["KSERVE_ACCESS_LOG_FORMAT"], &[], &["access_log_format"])
     .accepted(),

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::SystemTime;
 
-use super::{Config, ConfigError, Entry, Sources};
+use super::{Config, ConfigError, Entry, Settings, Sources};
 
 /// Looks whether the properties files changed.
 #[derive(Debug)]
@@ -21,6 +21,8 @@ type Stamp = (Option<SystemTime>, u64);
 pub struct Changes {
     /// The configuration as it would be at a restart.
     pub config: Config,
+    /// The settings of it.
+    pub settings: Settings,
     /// The options whose value is another one now.
     pub changed: Vec<Entry>,
 }
@@ -37,12 +39,18 @@ impl Watch {
         }
     }
 
+    /// The configuration as it was read last.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
     /// Reads the files again where one of them changed. `None` where none did, or where no value
     /// in force is another one.
     ///
     /// # Errors
-    /// As [`Config::resolve`]: the configuration stays as it was, and the same fault is told
-    /// once.
+    /// As [`Config::resolve`] and [`Config::settings`]: the configuration stays as it was, and the
+    /// same fault is told once.
     pub fn look(&mut self) -> Result<Option<Changes>, ConfigError> {
         let now = stamps(&self.config);
         if now == self.seen {
@@ -50,13 +58,19 @@ impl Watch {
         }
         self.seen = now;
         let config = Config::resolve(&self.sources)?;
+        let settings = config.settings()?;
         let pairs = self.config.entries.iter().zip(&config.entries);
         let changed: Vec<Entry> = pairs
             .filter(|(before, after)| before.value != after.value)
             .map(|(_, after)| after.clone())
             .collect();
         self.config = config.clone();
-        Ok((!changed.is_empty()).then_some(Changes { config, changed }))
+        let changes = Changes {
+            config,
+            settings,
+            changed,
+        };
+        Ok((!changes.changed.is_empty()).then_some(changes))
     }
 }
 
@@ -78,7 +92,9 @@ mod tests {
         let write =
             |text: &str| std::fs::write(folder.path().join("oip.properties"), text).unwrap();
         write("log_level=info\n");
-        let sources = Sources::default().with_variable("KRAUSENING_BASE", folder.path());
+        let sources = Sources::default()
+            .with_variable("KRAUSENING_BASE", folder.path())
+            .with_flag("auth-enabled", "false");
         let config = Config::resolve(&sources).unwrap();
         let mut watch = Watch::new(sources, config);
         assert!(watch.look().unwrap().is_none());
@@ -92,8 +108,14 @@ mod tests {
             .collect();
         assert_eq!(keys, ["rest_port", "log_level"]);
 
-        write("log_level=everything, please\n");
-        assert!(watch.look().is_err());
+        // The second is a conflict that only shows when everything is put together.
+        for wrong in [
+            "log_level=everything, please\n",
+            "pdp=opa\nlog_level=trace\n",
+        ] {
+            write(wrong);
+            assert!(watch.look().is_err(), "{wrong}");
+        }
         assert!(
             watch.look().unwrap().is_none(),
             "the same fault is told once"

@@ -6,6 +6,9 @@ use oip_core::access::{Arrival, Credentials};
 
 use super::{ClientCertificate, DoorOptions, Peer};
 
+/// The header that carries the id of a request.
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
 /// What the gates need to know of a request, from its head alone.
 #[must_use]
 pub fn arrival(parts: &Parts, options: &DoorOptions) -> Arrival {
@@ -20,7 +23,8 @@ pub fn arrival(parts: &Parts, options: &DoorOptions) -> Arrival {
         },
         peer: peer.and_then(|peer| super::caller(peer, headers, &options.trusted_proxies)),
         path: parts.uri.path().to_owned(),
-        request_id: values(headers, &HeaderName::from_static("x-request-id")).pop(),
+        action: None,
+        request_id: values(headers, &REQUEST_ID).pop(),
         headers: forwarded(headers, &options.forward_headers),
     }
 }

@@ -1,6 +1,7 @@
 //! What both doors share: their settings, and what they read from the head of a request before
 //! anything else.
 
+pub(crate) mod access_log;
 mod arrival;
 mod deadline;
 mod origin;
@@ -14,6 +15,9 @@ use oip_core::Dataplane;
 use oip_protocol::DecodeLimits;
 use oip_protocol::json::NonFinite;
 
+use crate::config::AccessLogFormat;
+
+pub(crate) use access_log::note_caller;
 pub use arrival::arrival;
 pub use deadline::{TIMEOUT_HEADER, deadline};
 pub use origin::{Origins, refuse_foreign_origin};
@@ -85,6 +89,8 @@ pub struct DoorOptions {
     pub probes_by_policy: bool,
     /// Proxies whose `X-Forwarded-For` and `Forwarded` headers are believed; none.
     pub trusted_proxies: Vec<Network>,
+    /// The form of the access log, a line for each request on standard error; off.
+    pub access_log: AccessLogFormat,
 }
 
 impl Default for DoorOptions {
@@ -99,6 +105,7 @@ impl Default for DoorOptions {
             docs: true,
             probes_by_policy: false,
             trusted_proxies: Vec::new(),
+            access_log: AccessLogFormat::Off,
         }
     }
 }

@@ -105,8 +105,10 @@ impl Inner {
             return method;
         }
         let dataplane = &self.door.dataplane;
-        let arrival = door::arrival(parts, &self.door.options);
+        let mut arrival = door::arrival(parts, &self.door.options);
+        arrival.action = method.as_ref().ok().and_then(Method::action);
         let caller = dataplane.authenticate(arrival).await?;
+        door::note_caller(&parts.extensions, &caller);
         let method = method?;
         match method {
             Method::Absent(extension) => return Err(methods::absent(extension)),

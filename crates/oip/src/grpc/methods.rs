@@ -33,6 +33,18 @@ pub(super) enum Method {
     Absent(&'static str),
 }
 
+impl Method {
+    /// What a caller must be permitted.
+    pub(super) fn action(&self) -> Option<Action> {
+        match self {
+            Self::Call(action) | Self::Probe(action) => Some(*action),
+            Self::Health => Some(Action::Ready),
+            Self::Reflection => Some(Action::Reflection),
+            Self::Absent(_) => None,
+        }
+    }
+}
+
 /// The path as the stubs know it: the original's name of the service is another's alias.
 pub(super) fn canonical(path: &str) -> Cow<'_, str> {
     let method = path

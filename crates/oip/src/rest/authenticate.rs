@@ -15,8 +15,10 @@ impl Arrived {
     /// `Unauthenticated`, `Forbidden`, or `Unavailable` when the policy cannot be asked.
     pub(super) async fn permit<A: Permitted>(&mut self) -> Result<Permit<A>> {
         let door = &self.rest.door;
-        let arrival = door::arrival(&self.parts, &door.options);
+        let mut arrival = door::arrival(&self.parts, &door.options);
+        arrival.action = Some(A::ACTION);
         let caller = door.dataplane.authenticate(arrival).await?;
+        door::note_caller(&self.parts.extensions, &caller);
         match &self.model {
             Some(model) => door.dataplane.authorize_model(&caller, model.clone()).await,
             None => door.dataplane.authorize(&caller).await,

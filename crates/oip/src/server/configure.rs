@@ -178,7 +178,7 @@ fn limits(settings: &Settings) -> Limits {
     limits
 }
 
-fn options(settings: &Settings) -> DoorOptions {
+pub(super) fn options(settings: &Settings) -> DoorOptions {
     let mut decode = DecodeLimits::default();
     decode.json_depth = settings.json_depth;
     decode.tensors = settings.tensors_limit;
@@ -193,6 +193,7 @@ fn options(settings: &Settings) -> DoorOptions {
         docs: settings.docs,
         probes_by_policy: settings.probes_by_policy,
         trusted_proxies: settings.trusted_proxies.clone(),
+        access_log: settings.access_log,
     }
 }
 

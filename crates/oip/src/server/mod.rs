@@ -4,6 +4,7 @@ mod accept;
 mod configure;
 mod drain;
 mod keeping;
+mod reconfigure;
 mod signals;
 mod transport;
 
@@ -20,11 +21,14 @@ use tokio::net::TcpListener;
 pub use accept::ConnectionLimits;
 pub use configure::StartError;
 pub use oip_core::dataplane::Phase;
+pub use reconfigure::Reconfigure;
 pub use signals::stop_signal;
 
+use crate::door::access_log::AccessLog;
 use crate::door::{Door, DoorOptions, Origins};
-use crate::{grpc, rest};
+use crate::rest;
 use keeping::Keeping;
+use reconfigure::Frame;
 use transport::Transport;
 
 /// Port of the REST door where none is given.
@@ -311,6 +315,7 @@ impl Server {
             door,
             keeping,
             listeners,
+            reconfigure: None,
             connections: self.connections,
             transport: self.transport,
             delay: self.delay,
@@ -369,6 +374,7 @@ pub struct BoundServer {
     door: Arc<Door>,
     keeping: Keeping,
     listeners: Vec<(TcpListener, Kind)>,
+    reconfigure: Option<Reconfigure>,
     connections: ConnectionLimits,
     transport: Transport,
     delay: Duration,
@@ -376,6 +382,14 @@ pub struct BoundServer {
 }
 
 impl BoundServer {
+    /// Makes this a server whose settings can change while it serves.
+    pub fn reconfigurable(&mut self) -> Reconfigure {
+        let reconfigure = self
+            .reconfigure
+            .get_or_insert_with(|| Reconfigure::of(&self.door));
+        reconfigure.clone()
+    }
+
     fn address(&self, wanted: Kind) -> Option<SocketAddr> {
         self.listeners
             .iter()
@@ -412,19 +426,22 @@ impl BoundServer {
             .flatten()
             .collect();
         let options = &self.door.options;
-        let origins = Arc::new(Origins::new(
-            &own,
-            &options.cors_origins,
-            self.transport.scheme(),
-        ));
-        let rest = rest::router(Arc::clone(&self.door), Arc::clone(&origins));
-        let grpc = grpc::routes(Arc::clone(&self.door), origins);
+        let log = AccessLog::start(options.access_log, &options.trusted_proxies);
+        let frame = Frame {
+            own,
+            scheme: self.transport.scheme(),
+            log: log.clone(),
+        };
+        let mut routers = frame.routers(&self.door);
+        if let Some(reconfigure) = self.reconfigure {
+            routers = reconfigure.around(frame, routers);
+        }
         self.keeping.start();
         let drain = drain::Drain::new();
         self.transport.start(&drain);
         let accepting = accept::Accepting::new(self.connections, self.transport, drain.clone());
         for (listener, kind) in self.listeners {
-            accepting.spawn(listener, kind, rest.clone(), grpc.clone());
+            accepting.spawn(listener, kind, routers.rest.clone(), routers.grpc.clone());
         }
         let dataplane = Arc::clone(&self.door.dataplane);
         let starting = tokio::spawn(async move { dataplane.start().await });
@@ -439,6 +456,9 @@ impl BoundServer {
             cut => tracing::warn!(connections = cut, "stopped: the grace ran out"),
         }
         self.keeping.close().await;
+        if let Some(log) = log {
+            log.close().await;
+        }
         cut
     }
 }

@@ -21,8 +21,9 @@ fn every_decision_has_a_line_and_a_changed_file_is_found() {
     for door in Door::BOTH {
         door.ask(&server, &Ask::metadata("iris"), &[&alice]);
         door.ask(&server, &Ask::load("iris"), &[&alice]);
-        // Neither a decision: no credential that holds, and an open probe.
+        // Turned away before the policy is asked: a credential that does not hold.
         door.ask(&server, &Ask::Index, &["Bearer x"]);
+        // Nothing was decided: an open probe.
         door.ask(&server, &Ask::Live, &[]);
     }
     server.signal("-TERM");
@@ -34,7 +35,7 @@ fn every_decision_has_a_line_and_a_changed_file_is_found() {
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
     let said = |line: &Value| {
-        let text = |member: &str| line[member].as_str().unwrap().to_owned();
+        let text = |member: &str| line[member].as_str().unwrap_or("-").to_owned();
         [
             text("subject"),
             text("action"),
@@ -43,7 +44,12 @@ fn every_decision_has_a_line_and_a_changed_file_is_found() {
         ]
         .join(" ")
     };
-    let expected = ["alice metadata iris permit", "alice load iris deny"].repeat(2);
+    let expected = [
+        "alice metadata iris permit",
+        "alice load iris deny",
+        "Anonymous index - deny",
+    ]
+    .repeat(2);
     assert_eq!(lines.iter().map(said).collect::<Vec<_>>(), expected);
 
     let head = log
@@ -57,11 +63,11 @@ fn every_decision_has_a_line_and_a_changed_file_is_found() {
         .unwrap();
     let whole = verify(&[path, "--key-file", key, "--head", head]);
     assert_eq!(whole.0, Some(0), "{}", whole.1);
-    assert!(whole.1.contains("4 lines"), "{}", whole.1);
+    assert!(whole.1.contains("6 lines"), "{}", whole.1);
     let text = std::fs::read_to_string(&file).unwrap();
     std::fs::write(&file, text.replacen("alice", "mallory", 1)).unwrap();
     assert_eq!(verify(&[path, "--key-file", key]).0, Some(1));
-    let cut: Vec<&str> = text.lines().take(3).collect();
+    let cut: Vec<&str> = text.lines().take(4).collect();
     std::fs::write(&file, cut.join("\n") + "\n").unwrap();
     assert_eq!(verify(&[path, "--key-file", key]).0, Some(0));
     assert_eq!(
@@ -71,8 +77,48 @@ fn every_decision_has_a_line_and_a_changed_file_is_found() {
 }
 
 #[test]
+fn who_is_turned_away_at_the_door_has_a_line_that_says_why_and_which_request() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("audit");
+    let server = guarded(&["--audit-file", file.to_str().unwrap()]);
+    for door in Door::BOTH {
+        door.ask(&server, &Ask::metadata("iris"), &["Basic eA=="]);
+        door.ask(&server, &Ask::load("iris"), &[]);
+    }
+    let more = "X-Request-Id: r-1\r\n";
+    both_doors::rest(&server, "GET", "/v2/models/iris?a=b", &["Bearer x"], more);
+    server.signal("-TERM");
+    server.wait();
+    let text = std::fs::read_to_string(&file).unwrap();
+    let lines: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(lines.len(), 5, "{text}");
+    assert!(
+        lines.iter().all(|line| line["decision"] == "deny"),
+        "{text}"
+    );
+    // REST knows the model from the path, so the policy refuses; gRPC refuses before the message.
+    for (line, pdp) in [
+        (0, "authentication"),
+        (1, "embedded"),
+        (3, "authentication"),
+    ] {
+        assert_eq!(lines[line]["pdp"], pdp, "{text}");
+    }
+    let reason = lines[0]["reason"].as_str().unwrap();
+    assert!(reason.starts_with("authentication: "), "{reason}");
+    assert_eq!(lines[3]["action"], "load");
+    let last = &lines[4];
+    assert_eq!(last["request_id"], "r-1");
+    assert_eq!(last["path"], "/v2/models/iris");
+    assert_eq!(last["action"], "metadata");
+}
+
+#[test]
 fn a_token_is_in_no_log_and_in_no_audit() {
-    let server = guarded(&["--log-level", "trace"]);
+    let server = guarded(&["--log-level", "trace", "--access-log", "json"]);
     let (good, bad) = (bearer("alice", &["user"]), "Bearer not-a-token-but-secret");
     for door in Door::BOTH {
         for shown in [good.as_str(), bad] {

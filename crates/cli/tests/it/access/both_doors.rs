@@ -15,7 +15,7 @@ use crate::running::{PATIENCE, Running};
 
 /// What is asked for.
 #[derive(Debug)]
-pub(super) enum Ask {
+pub(crate) enum Ask {
     Live,
     Ready,
     Server,
@@ -27,22 +27,22 @@ pub(super) enum Ask {
 }
 
 impl Ask {
-    pub(super) fn metadata(model: &'static str) -> Self {
+    pub(crate) fn metadata(model: &'static str) -> Self {
         Self::Metadata(model)
     }
 
-    pub(super) fn load(model: &'static str) -> Self {
+    pub(crate) fn load(model: &'static str) -> Self {
         Self::Load(model)
     }
 
-    pub(super) fn unload(model: &'static str) -> Self {
+    pub(crate) fn unload(model: &'static str) -> Self {
         Self::Unload(model)
     }
 }
 
 /// What is answered, in words for both doors.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Said {
+pub(crate) enum Said {
     Yes,
     WhoAreYou,
     No,
@@ -52,15 +52,15 @@ pub(super) enum Said {
 }
 
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Door {
+pub(crate) enum Door {
     Rest,
     Grpc,
 }
 
 impl Door {
-    pub(super) const BOTH: [Self; 2] = [Self::Rest, Self::Grpc];
+    pub(crate) const BOTH: [Self; 2] = [Self::Rest, Self::Grpc];
 
-    pub(super) fn ask(self, server: &Running, ask: &Ask, authorization: &[&str]) -> Said {
+    pub(crate) fn ask(self, server: &Running, ask: &Ask, authorization: &[&str]) -> Said {
         match self {
             Self::Rest => {
                 let (method, path) = route(ask);
@@ -103,7 +103,7 @@ fn route(ask: &Ask) -> (&'static str, String) {
 }
 
 /// A whole answer of the REST door, its head included.
-pub(super) fn raw(
+pub(crate) fn raw(
     server: &Running,
     method: &str,
     path: &str,
@@ -124,7 +124,7 @@ pub(super) fn raw(
 }
 
 /// Status and body of an answer of the REST door. `more` are further header lines.
-pub(super) fn rest(
+pub(crate) fn rest(
     server: &Running,
     method: &str,
     path: &str,

@@ -222,7 +222,8 @@ pub(super) const SECURITY: &[ConfigOption] = &[
         "",
         "Addresses and networks (10.0.0.0/8) of proxies whose X-Forwarded-For and \
          Forwarded headers are believed.",
-    ),
+    )
+    .hot(),
     new(
         "tls_cert",
         Path,

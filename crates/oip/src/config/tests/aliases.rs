@@ -22,11 +22,7 @@ const VARIABLES: &[(&str, &str, &str)] = &[
     ),
     ("KSERVE_ENABLE_GRPC", "False", "grpc"),
     ("KSERVE_ENABLE_DOCS_URL", "False", "docs"),
-    (
-        "KSERVE_ENABLE_LATENCY_LOGGING",
-        "True",
-        "kserve_enable_latency_logging",
-    ),
+    ("KSERVE_ENABLE_LATENCY_LOGGING", "True", "latency_log"),
     ("KSERVE_ACCESS_LOG_FORMAT", "x", "kserve_access_log_format"),
 ];
 
@@ -78,7 +74,12 @@ fn the_arguments_of_a_kserve_runtime_are_accepted() {
         Some(PathBuf::from("/mnt/models"))
     );
     assert_eq!(settings.model_name, ["iris"]);
-    assert!(!settings.docs);
+    assert!(!settings.docs && settings.latency_log);
+    assert_eq!(settings.access_log, AccessLogFormat::Text);
+    assert!(matches!(settings.listen, Listen::Two { .. }));
+    let without = Config::resolve(&sources.with_flag("access-log", "off"));
+    let settings = without.unwrap().settings().unwrap();
+    assert_eq!(settings.access_log, AccessLogFormat::Off);
 }
 
 #[test]

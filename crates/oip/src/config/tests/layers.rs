@@ -147,3 +147,52 @@ fn an_encrypted_value_that_cannot_be_decrypted_refuses_to_start() {
     let elsewhere = open().with_variable("AUTH_SECRET", format!("ENC({SECRET})"));
     assert!(refusal(&elsewhere).contains("only values in oip.properties"));
 }
+
+/// Three folders, and what the package `krausening` itself makes of each key in them.
+#[derive(serde::Deserialize)]
+struct Golden {
+    files: std::collections::BTreeMap<String, Option<String>>,
+    values: std::collections::BTreeMap<String, String>,
+}
+
+#[test]
+fn layers_hold_what_the_python_package_finds_in_them() {
+    let text = include_str!("../../../../../testdata/config/krausening-layers.json");
+    let cases: Vec<Golden> = serde_json::from_str(text).unwrap();
+    assert!(cases.len() >= 5);
+    for case in cases {
+        let file = |name: &str| case.files[name].as_deref();
+        let (_layers, sources) = Layers::new(["one", "two", "three"].map(file));
+        let sources = sources
+            .with_variable("HOME", "/root")
+            .with_variable("KRAUSENING_PASSWORD", "pw");
+        let mut properties = properties::read_layers(&sources).unwrap();
+        for (key, expected) in &case.values {
+            let option = option("model_repository").unwrap();
+            let found = properties.value(option, key, &sources).unwrap();
+            let found = found.map_or(String::new(), |(text, _)| text);
+            assert_eq!(found, *expected, "{key}");
+        }
+    }
+}
+
+#[test]
+fn a_secret_that_was_expanded_by_accident_is_warned_about_and_not_shown() {
+    for (text, warned) in [
+        ("auth_secret=pa$HOME$$x\n", true),
+        ("auth_secret=pa${HOME}\n", true),
+        ("auth_secret=pa$NOPE$$x\n", false),
+        ("auth_secret=${HOME}x\nmodel_repository=$HOME\n", true),
+        ("model_repository=$HOME\n", false),
+    ] {
+        let (_layers, sources) = Layers::one(text);
+        let config = Config::resolve(&sources.with_variable("HOME", "/root")).unwrap();
+        let warnings = config.warnings().join("\n");
+        assert_eq!(
+            warnings.contains("auth_secret_file"),
+            warned,
+            "{text}: {warnings}"
+        );
+        assert!(!warnings.contains("/root"), "{warnings}");
+    }
+}

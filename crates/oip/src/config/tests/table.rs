@@ -80,3 +80,88 @@ fn sizes_times_and_lists_reach_the_settings() {
     let message = refusal(&open().with_flag("trusted-proxies", "10.0.0.0/8,proxy"));
     assert!(message.contains("'proxy'"), "{message}");
 }
+
+/// A value that options of a kind do not take; `None` where any text will do.
+fn wrong(kind: Kind) -> Option<&'static str> {
+    match kind {
+        Kind::Bool => Some("perhaps"),
+        Kind::Port => Some("65536"),
+        Kind::Count { .. } => Some("-1"),
+        Kind::Size { .. } => Some("big"),
+        Kind::Duration => Some("soon"),
+        Kind::Host => Some("not a host"),
+        Kind::HttpUrl => Some("ftp://x"),
+        Kind::Choice(_) => Some("no-such-word"),
+        Kind::Text | Kind::Path | Kind::List => None,
+    }
+}
+
+#[test]
+fn a_bad_value_of_every_option_is_refused_by_key_source_and_what_is_allowed() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("oip.properties");
+    let mut refused = 0;
+    for option in OPTIONS {
+        let Some(value) = wrong(option.kind) else {
+            continue;
+        };
+        std::fs::write(&file, format!("\n{}={value}\n", option.key)).unwrap();
+        let base = closed().with_variable("KRAUSENING_BASE", folder.path());
+        for (sources, named) in [
+            (
+                closed().with_flag(option.flag(), value),
+                format!("--{}", option.flag()),
+            ),
+            (
+                closed().with_variable(option.variable(), value),
+                option.variable(),
+            ),
+            (base, format!("{}:2", file.display())),
+        ] {
+            let message = refusal(&sources);
+            for part in [option.key, &named, &option.kind.allowed()] {
+                assert!(message.contains(part), "{part}: {message}");
+            }
+            assert!(option.secret || message.contains(value), "{message}");
+            assert_eq!(message.lines().count(), 1, "{message}");
+            refused += 1;
+        }
+    }
+    assert!(refused > 100);
+}
+
+#[test]
+fn texts_that_have_a_form_are_held_to_it() {
+    for (flag, value, allowed) in [
+        ("forward-headers", "x-a,not a header", "names of headers"),
+        ("trusted-proxies", "10.0.0.0/8,proxy", "IP addresses"),
+        (
+            "cors-origins",
+            "https://a.example,console.example",
+            "https://console.example",
+        ),
+        ("cors-origins", "*", "https://console.example"),
+        (
+            "cors-origins",
+            "https://a.example/path",
+            "https://console.example",
+        ),
+        ("auth-jwks-timeout", "0s", "more than 0s"),
+        ("pdp-timeout", "0", "more than 0s"),
+    ] {
+        let message = refusal(&open().with_flag(flag, value));
+        for part in [&flag.replace('-', "_"), &format!("--{flag}"), allowed] {
+            assert!(message.contains(part), "{part}: {message}");
+        }
+    }
+    let good = open().with_flag("cors-origins", "https://a.example/,http://localhost:3000");
+    assert!(Config::resolve(&good).unwrap().settings().is_ok());
+}
+
+#[test]
+fn a_secret_that_is_refused_is_not_shown() {
+    let sources = closed().with_flag("auth-secret", "hunter2\0");
+    let message = refusal(&sources);
+    assert!(message.contains("auth_secret is ***"), "{message}");
+    assert!(!message.contains("hunter2"), "{message}");
+}

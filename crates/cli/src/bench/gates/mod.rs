@@ -1,0 +1,110 @@
+//! What authentication, the audit and the access log cost: our server with each of them.
+//!
+//! The tokens beside this file are valid until the year 2100 and open nothing but these servers.
+//! The secret of the first is below; the private key of the second was thrown away.
+
+use std::io;
+use std::path::Path;
+
+use oip::Server;
+use oip::config::{Config, Settings, Sources};
+use oip::gates::Gates;
+use oip::logging;
+
+use super::identity;
+
+const SECRET: &str = "oip-bench-measures-with-this-known-secret";
+const HS256_TOKEN: &str = include_str!("hs256.jwt");
+const RS256_TOKEN: &str = include_str!("rs256.jwt");
+const RS256_KEY: &str = include_str!("rs256.pem");
+
+/// What stands around the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Variant {
+    /// HS256 tokens, the built-in policy, the audit in a file.
+    Hs256,
+    /// RS256 tokens, the built-in policy, the audit in a file.
+    Rs256,
+    /// HS256 tokens, the built-in policy, the audit in the log: the defaults.
+    AuditToLog,
+    /// No authentication, and an access log.
+    AccessLog,
+}
+
+impl Variant {
+    pub(super) const ALL: [Self; 4] = [Self::Hs256, Self::Rs256, Self::AuditToLog, Self::AccessLog];
+
+    /// Its name in the report and on the command line of the process.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Hs256 => "hs256-audit-file",
+            Self::Rs256 => "rs256-audit-file",
+            Self::AuditToLog => "hs256-audit-log",
+            Self::AccessLog => "access-log",
+        }
+    }
+
+    /// The token that is shown.
+    pub(super) fn token(self) -> Option<&'static str> {
+        match self {
+            Self::Hs256 | Self::AuditToLog => Some(HS256_TOKEN.trim()),
+            Self::Rs256 => Some(RS256_TOKEN.trim()),
+            Self::AccessLog => None,
+        }
+    }
+
+    /// Its configuration. Nothing of the environment counts.
+    fn sources(self, folder: &Path) -> Sources {
+        let audit = folder.join("audit").display().to_string();
+        let free = Sources::default()
+            .with_flag("rest-port", "0")
+            .with_flag("grpc-port", "0");
+        match self {
+            Self::Hs256 => free
+                .with_flag("auth-secret", SECRET)
+                .with_flag("audit-file", audit),
+            Self::Rs256 => free
+                .with_flag("auth-secret", RS256_KEY)
+                .with_flag("auth-algorithm", "RS256")
+                .with_flag("audit-file", audit),
+            Self::AuditToLog => free.with_flag("auth-secret", SECRET),
+            Self::AccessLog => free
+                .with_flag("auth-enabled", "false")
+                .with_flag("access-log", "text"),
+        }
+    }
+
+    fn settings(self, folder: &Path) -> io::Result<Settings> {
+        let config = Config::resolve(&self.sources(folder)).map_err(io::Error::other)?;
+        config.settings().map_err(io::Error::other)
+    }
+}
+
+/// The server, configured as an operator would. Logging is on, as it is in `oip serve`.
+pub(super) fn server(variant: Variant, folder: &Path) -> io::Result<Server> {
+    let settings = variant.settings(folder)?;
+    let (level, format) = (settings.log_level, settings.log_format);
+    logging::init(level, settings.latency_log, format).map_err(io::Error::other)?;
+    let server = identity::server().configure(&settings);
+    Ok(match settings.auth_enabled {
+        true => server.gates(Gates::new(&settings).map_err(io::Error::other)?),
+        false => server,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_variant_is_a_configuration_that_starts() {
+        let folder = tempfile::tempdir().unwrap();
+        for variant in Variant::ALL {
+            let settings = variant.settings(folder.path()).unwrap();
+            assert_eq!(settings.auth_enabled, variant.token().is_some());
+            if settings.auth_enabled {
+                assert!(Gates::new(&settings).is_ok(), "{variant:?}");
+            }
+        }
+    }
+}

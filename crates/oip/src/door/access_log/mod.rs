@@ -1,0 +1,206 @@
+//! The access log: a line for every request of both doors, when its answer has ended.
+//!
+//! | file | what is there |
+//! |---|---|
+//! | `line` | what stands in a line, as text or JSON |
+//! | `body` | the body of an answer, counted until its end |
+//! | `writer` | the thread that writes |
+//!
+//! A line never holds a tensor, a header's value but the request's id, or the query of a path,
+//! where some clients put tokens. It stands around the doors, so that refusals have lines too.
+
+mod body;
+mod line;
+mod writer;
+
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use axum::Router;
+use axum::body::Body;
+use http::{Extensions, HeaderValue, Request, Response};
+use oip_core::{BoxFuture, Caller};
+use tower::{Layer, Service};
+
+use self::body::Counted;
+use self::line::Line;
+use self::writer::Writer;
+use super::arrival::REQUEST_ID;
+use super::{Network, Peer, caller};
+use crate::config::AccessLogFormat;
+
+/// Longest id that is taken from a caller, in characters.
+const LONGEST_ID: usize = 128;
+
+/// Writes the access log of one server. Clones write to the same.
+#[derive(Clone)]
+pub(crate) struct AccessLog {
+    format: AccessLogFormat,
+    trusted: Arc<[Network]>,
+    writer: Writer,
+    ids: Arc<Ids>,
+}
+
+impl AccessLog {
+    /// Starts the thread that writes to standard error; `None` where nothing is to be written.
+    pub(crate) fn start(format: AccessLogFormat, trusted: &[Network]) -> Option<Self> {
+        if format == AccessLogFormat::Off {
+            return None;
+        }
+        let writer = Writer::start(std::io::stderr());
+        let writer = writer
+            .inspect_err(|error| tracing::error!(%error, "there is no access log"))
+            .ok()?;
+        Some(Self {
+            format,
+            trusted: trusted.into(),
+            writer,
+            ids: Arc::new(Ids::new()),
+        })
+    }
+
+    /// Puts the log around a door.
+    pub(crate) fn around(&self, door: &'static str, router: Router) -> Router {
+        let log = self.clone();
+        router.layer(Around { log, door })
+    }
+
+    /// The same log, which believes these proxies from now on.
+    pub(crate) fn trusting(&self, trusted: &[Network]) -> Self {
+        Self {
+            trusted: trusted.into(),
+            ..self.clone()
+        }
+    }
+
+    /// Writes what is waiting.
+    pub(crate) async fn close(&self) {
+        let writer = self.writer.clone();
+        // It blocks until the last line is written. A panic in it is logged by its own thread.
+        let _ = tokio::task::spawn_blocking(move || writer.close()).await;
+    }
+
+    /// What is known of a request before its answer. Gives it an id where it has none.
+    fn begin(&self, door: &'static str, request: &mut Request<Body>) -> Line {
+        let headers = request.headers();
+        let peer = request.extensions().get::<Peer>();
+        let peer = peer.and_then(|peer| caller(peer.0.ip(), headers, &self.trusted));
+        let taken = headers.get(&REQUEST_ID).filter(|id| is_id(id)).cloned();
+        let id = taken.unwrap_or_else(|| self.ids.next());
+        request.headers_mut().insert(REQUEST_ID, id.clone());
+        let note = Arc::new(Note::default());
+        request.extensions_mut().insert(Arc::clone(&note));
+        Line {
+            door,
+            peer,
+            method: request.method().clone(),
+            path: request.uri().path().to_owned(),
+            received: length(request.headers()),
+            id,
+            note,
+            begun: Instant::now(),
+        }
+    }
+}
+
+fn length(headers: &http::HeaderMap) -> Option<u64> {
+    let value = headers.get(http::header::CONTENT_LENGTH)?;
+    value.to_str().ok()?.parse().ok()
+}
+
+/// Whether a caller's id can stand in a line and in a header: visible ASCII, and not long.
+fn is_id(id: &HeaderValue) -> bool {
+    let bytes = id.as_bytes();
+    !bytes.is_empty() && bytes.len() <= LONGEST_ID && bytes.iter().all(u8::is_ascii_graphic)
+}
+
+/// Who was asking, left behind by the gates for the log.
+#[derive(Debug, Default)]
+pub(crate) struct Note {
+    subject: OnceLock<String>,
+}
+
+/// Tells the access log, where there is one, who is asking.
+pub(crate) fn note_caller(extensions: &Extensions, caller: &Caller) {
+    if let Some(note) = extensions.get::<Arc<Note>>() {
+        // A request has one caller; a second note would be the same.
+        let _ = note.subject.set(caller.id().to_owned());
+    }
+}
+
+/// Makes ids: a number that no other start has, and a counter. They can be guessed.
+struct Ids {
+    start: u64,
+    count: AtomicU64,
+}
+
+impl Ids {
+    fn new() -> Self {
+        use std::hash::{BuildHasher as _, RandomState};
+        let start = RandomState::new().hash_one(std::process::id());
+        let count = AtomicU64::new(0);
+        Self { start, count }
+    }
+
+    fn next(&self) -> HeaderValue {
+        let count = self.count.fetch_add(1, Relaxed);
+        let id = format!("{:016x}-{count:x}", self.start);
+        HeaderValue::from_str(&id).unwrap_or_else(|_| HeaderValue::from_static("-"))
+    }
+}
+
+#[derive(Clone)]
+struct Around {
+    log: AccessLog,
+    door: &'static str,
+}
+
+impl<S> Layer<S> for Around {
+    type Service = Logged<S>;
+
+    fn layer(&self, inner: S) -> Logged<S> {
+        let around = self.clone();
+        Logged { around, inner }
+    }
+}
+
+/// A door with the log around it.
+#[derive(Clone)]
+struct Logged<S> {
+    around: Around,
+    inner: S,
+}
+
+impl<S> Service<Request<Body>> for Logged<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+    S::Future: Send + 'static,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        let Around { log, door } = self.around.clone();
+        let line = log.begin(door, &mut request);
+        let id = line.id.clone();
+        let mut ended = log.ending(line);
+        let answer = self.inner.call(request);
+        Box::pin(async move {
+            let mut response = answer.await?;
+            response.headers_mut().insert(REQUEST_ID, id);
+            ended.answered(&response);
+            Ok(response.map(|body| Body::new(Counted::new(body, ended))))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;
