@@ -70,13 +70,16 @@ def test_each_request_has_one_line_that_says_who_what_where_and_why(kept, issuer
     assert unread and all("model" not in line and line["subject"] == "Anonymous" for line in unread)
 
 
-def test_neither_an_open_probe_nor_a_wrong_credential_is_a_decision(kept):
+def test_an_open_probe_has_no_line_and_a_wrong_credential_has_one_that_names_nobody(kept):
     audit = kept()
     for door in DOORS:
         audit.server.ask(door, "live")
         audit.server.ask(door, "ready")
         assert audit.server.ask(door, "metadata", authorization("Bearer x")).word == WHO
-    assert audit.lines() == []
+    lines = audit.lines()
+    assert [(line["subject"], line["action"], line["decision"]) for line in lines] == [("Anonymous", "metadata", "deny")] * 2
+    assert all(line["pdp"] == "authentication" and line["reason"].startswith("authentication") for line in lines)
+    assert all("model" not in line for line in lines)
 
 
 def test_a_verified_chain_shows_each_change_and_a_cut_end_by_the_head(kept, issuer):
