@@ -132,7 +132,9 @@ fn certificates_alone_are_a_way_in_and_their_names_reach_the_policy_and_the_audi
     assert_eq!(code, Some(0), "{log}");
     let lines = std::fs::read_to_string(audit).unwrap();
     let lines: Vec<&str> = lines.lines().collect();
-    assert_eq!(lines.len(), 2, "{lines:?}");
+    // The third is of the certificate that names nobody: it was turned away.
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    assert!(lines[2].contains(r#""pdp":"authentication""#), "{lines:?}");
     assert!(lines[0].contains(r#""subject":"carol""#) && lines[0].contains("permit"));
     assert!(lines[1].contains(r#""subject":"dave""#) && lines[1].contains("deny"));
     assert!(!log.contains("BEGIN"), "{log}");

@@ -100,11 +100,7 @@ fn who_is_turned_away_at_the_door_has_a_line_that_says_why_and_which_request() {
         "{text}"
     );
     // REST knows the model from the path, so the policy refuses; gRPC refuses before the message.
-    for (line, pdp) in [
-        (0, "authentication"),
-        (1, "embedded"),
-        (3, "authentication"),
-    ] {
+    for (line, pdp) in [(0, "authentication"), (1, "embedded"), (3, "embedded")] {
         assert_eq!(lines[line]["pdp"], pdp, "{text}");
     }
     let reason = lines[0]["reason"].as_str().unwrap();
