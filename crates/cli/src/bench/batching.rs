@@ -332,3 +332,36 @@ pub(super) fn failures(gains: &[Gain]) -> u64 {
     let rows = gains.iter().flat_map(|gain| &gain.rows);
     rows.map(|row| row.failures).sum()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::figures::tests::row;
+
+    #[test]
+    fn the_table_shows_what_batching_brings() {
+        let gain = Gain {
+            network: "mlp",
+            engine: "tract",
+            rows: [row(&[(100.0, None)]), row(&[(350.0, None)])],
+            rows_a_run: 12.5,
+        };
+        let line = table(&[gain]).lines().nth(1).unwrap().to_owned();
+        let words: Vec<&str> = line.split_whitespace().collect();
+        assert_eq!(words[..5], ["mlp", "tract", "100", "350", "3.50"]);
+        assert_eq!(words.last(), Some(&"12.5"));
+    }
+
+    #[test]
+    fn both_folders_hold_every_network_and_one_switches_batching_on() {
+        let folder = Folder::make().unwrap();
+        for (network, _) in NETWORKS {
+            assert!(folder.of("off", network).join("model.onnx").is_file());
+            assert!(!folder.of("off", network).join("model.toml").exists());
+            assert!(folder.of("on", network).join("model.toml").is_file());
+        }
+        let root = folder.0.clone();
+        drop(folder);
+        assert!(!root.exists());
+    }
+}
