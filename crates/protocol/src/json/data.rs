@@ -54,12 +54,20 @@ pub(super) fn read(
     }
 }
 
+/// How many elements are read one by one where no run begins.
+const ALONE: u32 = 8;
+
 /// A buffer that elements are read into.
 trait Elements {
     const DATATYPE: Datatype;
 
     /// Reads one element at the start of `rest`; returns what follows it.
     fn read<'a>(&mut self, rest: &'a [u8]) -> Result<&'a [u8], Refusal<'a>>;
+
+    /// Reads at most so many that are quick to read, each with its comma.
+    fn read_run<'a>(&mut self, rest: &'a [u8], _most: usize) -> &'a [u8] {
+        rest
+    }
 
     /// Takes a `null` for NaN; `false` where there is none.
     fn push_nan(&mut self) -> bool;
@@ -83,6 +91,11 @@ impl<T: Element + Number> Elements for Plain<T> {
         let (element, rest) = T::read(rest)?;
         self.0.push(element);
         Ok(rest)
+    }
+
+    #[inline(always)]
+    fn read_run<'a>(&mut self, rest: &'a [u8], most: usize) -> &'a [u8] {
+        T::read_run(rest, most, &mut self.0)
     }
 
     fn push_nan(&mut self) -> bool {
@@ -296,7 +309,15 @@ impl Data<'_, '_, '_> {
             self.scanner.leave();
             return Ok(0);
         }
+        // How many elements to read one by one before a run is tried again.
+        let mut alone = 0_u32;
         loop {
+            if alone == 0 {
+                let before = out.len();
+                rest = out.read_run(rest, most.saturating_sub(before - start + 1));
+                alone = if out.len() == before { ALONE } else { 1 };
+            }
+            alone -= 1;
             rest = match out.read(rest) {
                 Ok(rest) => rest,
                 Err(refusal) => self.refused(out, rest, refusal)?,

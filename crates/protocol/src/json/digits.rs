@@ -34,10 +34,12 @@ pub(super) trait ShortFloat: Copy {
     fn parts(self) -> Option<Binary>;
 }
 
+/// How many bits of a single are its fraction.
+pub(super) const FRACTION_BITS: i32 = 23;
+
 impl ShortFloat for f32 {
     #[inline(always)]
     fn parts(self) -> Option<Binary> {
-        const FRACTION_BITS: i32 = 23;
         const FRACTION: u32 = (1 << FRACTION_BITS) - 1;
         const EXPONENT: u32 = 0xff;
         const BIAS: i32 = 127;
@@ -163,8 +165,17 @@ const POWERS: [u64; 85] = [
     0xe0352f62a19e306f,
 ];
 
+/// A power of ten from [`POWERS`]; zero for one that is not there.
+pub(super) const fn power_of_ten(k: i32) -> u64 {
+    let index = k - LEAST_POWER;
+    if index < 0 || index as usize >= POWERS.len() {
+        return 0;
+    }
+    POWERS[index as usize]
+}
+
 /// `floor(log2(10^k))`, for |k| up to a thousand or so.
-const fn floor_log2_pow10(k: i32) -> i32 {
+pub(super) const fn floor_log2_pow10(k: i32) -> i32 {
     (k * 1_741_647) >> 19
 }
 
@@ -179,8 +190,7 @@ fn shortest(float: Binary) -> Decimal {
     let correction = if float.lower_is_closer { 524_031 } else { 0 };
     let k = (float.exponent * 1_262_611 - correction) >> 22;
     let shift = float.exponent + floor_log2_pow10(-k) + 1;
-    let power = usize::try_from(-k - LEAST_POWER).unwrap_or_default();
-    let power = POWERS.get(power).copied().unwrap_or_default();
+    let power = power_of_ten(-k);
     let below = round_to_odd(power, below << shift);
     let value = round_to_odd(power, centre << shift);
     let above = round_to_odd(power, above << shift);
@@ -365,7 +375,7 @@ impl Nine {
 const LEADING_ZEROS: u64 = u64::from_le_bytes(*b"0.000000");
 
 /// Eight characters `0`.
-const ZEROS: u64 = u64::from_ne_bytes([b'0'; 8]);
+pub(super) const ZEROS: u64 = u64::from_ne_bytes([b'0'; 8]);
 
 /// A mask of so many bytes, fewer than eight.
 #[inline(always)]
@@ -375,7 +385,7 @@ const fn low_bytes(count: u32) -> u64 {
 
 /// The eight digits of a number below 10^8 (0 to 9, not their characters), first lowest.
 #[inline(always)]
-fn eight_digits(value: u32) -> u64 {
+pub(super) fn eight_digits(value: u32) -> u64 {
     // Two fours, four pairs, eight digits: each step divides all lanes at once.
     let fours = u64::from(value / 10_000) | u64::from(value % 10_000) << 32;
     let hundreds = ((fours * 10_486) >> 20) & 0x0000_007f_0000_007f;

@@ -4,8 +4,9 @@ use std::str::FromStr;
 
 use half::{bf16, f16};
 
-use super::digits::{self, ROOM};
+use super::digits::{self, ROOM, ShortFloat};
 use super::document::BINARY_DATA_SIZE;
+use super::singles::{self, BATCH, BATCH_ROOM};
 use crate::elements::Element;
 use crate::{
     Datatype, EncodeError, InferRequest, InferResponse, ParameterValue, Parameters,
@@ -316,9 +317,9 @@ impl Writer {
             Datatype::Int16 => self.elements::<i16>(tensor, put_signed)?,
             Datatype::Int32 => self.elements::<i32>(tensor, put_signed)?,
             Datatype::Int64 => self.elements::<i64>(tensor, put_signed)?,
-            Datatype::Fp16 => self.elements::<f16>(tensor, digits::put_short_float)?,
-            Datatype::Bf16 => self.elements::<bf16>(tensor, digits::put_short_float)?,
-            Datatype::Fp32 => self.elements::<f32>(tensor, digits::put_short_float)?,
+            Datatype::Fp16 => self.singles::<f16>(tensor)?,
+            Datatype::Bf16 => self.singles::<bf16>(tensor)?,
+            Datatype::Fp32 => self.singles::<f32>(tensor)?,
             Datatype::Fp64 => self.elements::<f64>(tensor, digits::put_double)?,
             Datatype::Bytes => self.strings(tensor)?,
         }
@@ -333,17 +334,29 @@ impl Writer {
         tensor: &Tensor,
         put: impl Fn(&mut [u8; CHUNK], usize, T) -> Option<usize>,
     ) -> Result<(), EncodeError> {
-        let mut scratch = [0; CHUNK];
-        let mut at = 0;
         // The datatype has been matched, so there are elements.
         let elements = tensor.to_slice::<T>().unwrap_or_default();
+        self.one_by_one(tensor, 0, &elements, put)
+    }
+
+    /// The same for some of a tensor's elements, from that index on.
+    #[inline(always)]
+    fn one_by_one<T: Element>(
+        &mut self,
+        tensor: &Tensor,
+        first: usize,
+        elements: &[T],
+        put: impl Fn(&mut [u8; CHUNK], usize, T) -> Option<usize>,
+    ) -> Result<(), EncodeError> {
+        let mut scratch = [0; CHUNK];
+        let mut at = 0;
         for (index, element) in elements.iter().enumerate() {
             match put(&mut scratch, at, *element) {
                 Some(end) => at = end,
                 None => {
                     self.flush(&scratch, at);
                     at = 0;
-                    self.non_finite(tensor, index)?;
+                    self.non_finite(tensor, first + index)?;
                 }
             }
             at = digits::put_word(&mut scratch, at, u64::from(b','), 1);
@@ -354,6 +367,34 @@ impl Writer {
         }
         self.flush(&scratch, at);
         Ok(())
+    }
+
+    /// Writes floats of up to 32 bits, a batch at a time.
+    fn singles<T: Element + ShortFloat + Into<f32>>(
+        &mut self,
+        tensor: &Tensor,
+    ) -> Result<(), EncodeError> {
+        let elements = tensor.to_slice::<T>().unwrap_or_default();
+        let (batches, rest) = elements.as_chunks::<BATCH>();
+        let mut scratch = [0; CHUNK];
+        let mut at = 0;
+        for (index, batch) in batches.iter().enumerate() {
+            match singles::put(&mut scratch, at, &batch.map(Into::into)) {
+                Some(end) => at = end,
+                None => {
+                    self.flush(&scratch, at);
+                    at = 0;
+                    self.one_by_one(tensor, index * BATCH, batch, digits::put_short_float)?;
+                }
+            }
+            if at > scratch.len() - BATCH_ROOM {
+                self.flush(&scratch, at);
+                at = 0;
+            }
+        }
+        self.flush(&scratch, at);
+        let first = elements.len() - rest.len();
+        self.one_by_one(tensor, first, rest, digits::put_short_float)
     }
 
     #[cold]

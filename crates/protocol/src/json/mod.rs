@@ -11,10 +11,13 @@ mod digits;
 pub(crate) mod document;
 mod encode;
 mod exact;
+mod lanes;
 mod numbers;
 mod reader;
+mod runs;
 mod scalars;
 mod scanner;
+mod singles;
 mod strings;
 mod tensors;
 #[cfg(test)]

@@ -9,6 +9,7 @@ use std::cmp::Ordering;
 use half::{bf16, f16};
 
 use super::exact::Digits;
+use super::runs;
 use super::scanner::{Fault, token};
 
 /// Why a number, or what stands in its place, is no element.
@@ -28,6 +29,13 @@ pub(super) enum Refusal<'a> {
 pub(super) trait Number: Sized {
     /// Reads one at the start of `rest`; returns it and what follows.
     fn read(rest: &[u8]) -> Result<(Self, &[u8]), Refusal<'_>>;
+
+    /// Reads at most so many that are written plainly, each with its comma, while that is quick;
+    /// returns what follows, at whose beginning another is due.
+    #[inline(always)]
+    fn read_run<'a>(rest: &'a [u8], _most: usize, _out: &mut Vec<Self>) -> &'a [u8] {
+        rest
+    }
 }
 
 /// A number as it is written: `±mantissa × 10^exponent`.
@@ -175,7 +183,7 @@ fn digits(mut rest: &[u8], mut mantissa: u64) -> (u64, &[u8]) {
 
 /// The value of eight digits (0 to 9, not their characters), the first in the lowest byte.
 #[inline(always)]
-fn eight_digits(chunk: u64) -> u64 {
+pub(super) fn eight_digits(chunk: u64) -> u64 {
     let pairs = chunk.wrapping_mul(10).wrapping_add(chunk >> 8);
     let high = (pairs & 0x0000_00ff_0000_00ff).wrapping_mul(0x000f_4240_0000_0064);
     let low = ((pairs >> 16) & 0x0000_00ff_0000_00ff).wrapping_mul(0x0000_2710_0000_0001);
@@ -351,7 +359,7 @@ fn begins_number(rest: &[u8]) -> bool {
 }
 
 macro_rules! float_numbers {
-    ($($float:ty: $convert:expr;)*) => {
+    ($($float:ty: $convert:expr $(, $run:path)?;)*) => {
         $(impl Number for $float {
             #[inline(always)]
             fn read(rest: &[u8]) -> Result<(Self, &[u8]), Refusal<'_>> {
@@ -367,6 +375,13 @@ macro_rules! float_numbers {
                 }
                 Ok((value, after))
             }
+
+            $(
+                #[inline(always)]
+                fn read_run<'a>(rest: &'a [u8], most: usize, out: &mut Vec<Self>) -> &'a [u8] {
+                    $run(rest, most, out)
+                }
+            )?
         })*
     };
 }
@@ -389,7 +404,7 @@ impl FromSingle for f64 {
 }
 
 float_numbers! {
-    f32: |decimal| decimal.to_f32();
+    f32: |decimal| decimal.to_f32(), runs::read;
     f64: |decimal| decimal.to_f64();
     f16: |decimal| decimal.to_half(f16::from_f32, f16::to_f64);
     bf16: |decimal| decimal.to_half(bf16::from_f32, bf16::to_f64);
