@@ -122,6 +122,10 @@ impl ContentCodecs {
         mut response: InferResponse,
         asked: &Asked,
     ) -> Result<InferResponse> {
+        let named = |output: &Tensor| output.parameters().get(CONTENT_TYPE).is_some();
+        if *asked == Asked::default() && !response.outputs.iter().any(named) {
+            return Ok(response);
+        }
         let encode = |output: Tensor| {
             let own = output.parameters().get(CONTENT_TYPE);
             let own = own.and_then(|value| value.as_str()).map(str::to_owned);

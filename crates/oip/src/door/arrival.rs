@@ -9,6 +9,8 @@ use super::{ClientCertificate, DoorOptions, Peer};
 /// The header that carries the id of a request.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+static API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+
 /// What the gates need to know of a request, from its head alone.
 #[must_use]
 pub fn arrival(parts: &Parts, options: &DoorOptions) -> Arrival {
@@ -18,7 +20,7 @@ pub fn arrival(parts: &Parts, options: &DoorOptions) -> Arrival {
     Arrival {
         credentials: Credentials {
             authorization: values(headers, &http::header::AUTHORIZATION),
-            api_key: values(headers, &HeaderName::from_static("x-api-key")),
+            api_key: values(headers, &API_KEY),
             client_certificate: certificate.map(ClientCertificate::shown),
         },
         peer: peer.and_then(|peer| super::caller(peer, headers, &options.trusted_proxies)),

@@ -2,12 +2,16 @@
 
 use std::time::Duration;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use oip_protocol::{Error, Result};
 use tokio::time::Instant;
 
 /// The REST header by which a caller says how long it waits, in milliseconds.
 pub const TIMEOUT_HEADER: &str = "x-oip-timeout-ms";
+
+/// The names as headers are looked up by them: parsing a name takes longer than looking.
+static REST: HeaderName = HeaderName::from_static(TIMEOUT_HEADER);
+static GRPC: HeaderName = HeaderName::from_static("grpc-timeout");
 
 /// Most digits that the gRPC specification allows in `grpc-timeout`.
 const GRPC_DIGITS: usize = 8;
@@ -17,7 +21,7 @@ const GRPC_DIGITS: usize = 8;
 /// # Errors
 /// A header that is not a time.
 pub fn deadline(headers: &HeaderMap) -> Result<Option<Instant>> {
-    let waits = match (headers.get("grpc-timeout"), headers.get(TIMEOUT_HEADER)) {
+    let waits = match (headers.get(&GRPC), headers.get(&REST)) {
         (Some(value), _) => value.to_str().ok().and_then(grpc_timeout).map(Some),
         (None, Some(value)) => value
             .to_str()

@@ -7,19 +7,21 @@ use std::task::{Context, Poll};
 use axum::body::Body as RequestBody;
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
-use http::{HeaderMap, Method as HttpMethod, Request, Response, Uri};
+use http::{HeaderMap, HeaderName, Method as HttpMethod, Request, Response, Uri};
 use oip_core::access::actions;
-use oip_core::{Action, BoxFuture, execute};
+use oip_core::{Action, BoxFuture, Caller, execute};
 use oip_protocol::{Error, Result};
 use tokio::time::Instant;
 use tonic::body::Body;
+use tonic::codec::CompressionEncoding;
 use tonic::service::Routes;
 use tower::Service;
 
 use super::generated::grpc_inference_service_server::GrpcInferenceServiceServer;
 use super::message::Messages;
 use super::methods::{self, Method};
-use super::service::InferenceService;
+use super::service::{InferenceService, nobody};
+use super::unary::{self, Arrived};
 use super::{codec, health, reflection, respond};
 use crate::door::{self, Door, Origins};
 
@@ -34,15 +36,26 @@ pub(super) struct Gate(Arc<Inner>);
 struct Inner {
     door: Arc<Door>,
     origins: Arc<Origins>,
+    service: InferenceService,
     inference: GrpcInferenceServiceServer<InferenceService>,
+    /// The same with compressed answers, for requests that are compressed themselves. That a
+    /// client understands gzip says nothing: those of Python always say so, and packing an answer
+    /// takes many times what making it takes.
+    packed: GrpcInferenceServiceServer<InferenceService>,
     others: Routes,
 }
 
 impl Gate {
     pub(super) fn new(door: Arc<Door>, origins: Arc<Origins>) -> Self {
         let others = Routes::new(health::service(&door));
+        let service = InferenceService {
+            door: Arc::clone(&door),
+        };
+        let inference = service.clone().server();
         Self(Arc::new(Inner {
-            inference: InferenceService::server(&door),
+            service,
+            packed: inference.clone().send_compressed(CompressionEncoding::Gzip),
+            inference,
             others: reflection::add_to(others, &door).prepare(),
             door,
             origins,
@@ -87,6 +100,10 @@ impl Inner {
                 self.door.options.body_limit,
                 self.door.options.body_timeout,
             );
+            if parts.uri.path() == unary::PATH && !is_packed(&parts.headers) {
+                // In a box, as whatever holds a future is moved with all of its size.
+                return Ok(Box::pin(self.infer(parts, body, deadline)).await);
+            }
             Ok(self
                 .dispatch(method, Request::from_parts(parts, body))
                 .await)
@@ -127,12 +144,41 @@ impl Inner {
         Ok(method)
     }
 
+    /// A plain inference; what turns out to be none goes the way of all other calls.
+    async fn infer(
+        &self,
+        parts: Parts,
+        mut body: Messages,
+        deadline: Option<Instant>,
+    ) -> Response<Body> {
+        let message = match unary::read(&mut body).await {
+            Ok(Arrived::Message(message)) => message,
+            Ok(Arrived::Other(bytes)) => {
+                let options = &self.door.options;
+                let body = RequestBody::from(bytes);
+                let body = Messages::new(body, options.body_limit, options.body_timeout);
+                let method = Method::Call(Action::Infer);
+                return self
+                    .dispatch(method, Request::from_parts(parts, body))
+                    .await;
+            }
+            Err(status) => return respond::by_the_table(status).into_http(),
+        };
+        match parts.extensions.get::<Caller>() {
+            Some(caller) => unary::infer(&self.service, caller, deadline, message).await,
+            None => nobody().into_http(),
+        }
+    }
+
     async fn dispatch(&self, method: Method, request: Request<Messages>) -> Response<Body> {
         let door = Arc::clone(&self.door);
         let response = match method {
             Method::Health | Method::Reflection => self.others.clone().call(request).await,
             _ => {
-                let mut inference = self.inference.clone();
+                let mut inference = match is_packed(request.headers()) {
+                    true => self.packed.clone(),
+                    false => self.inference.clone(),
+                };
                 let call = inference.call(request);
                 codec::DOOR.scope(door, call).await
             }
@@ -154,6 +200,14 @@ fn rename(parts: &mut Parts) -> Result<()> {
         .map_err(|_| Error::malformed("the path of the call is no path"))?;
     Ok(())
 }
+
+/// Whether a request is compressed.
+fn is_packed(headers: &HeaderMap) -> bool {
+    let encoding = headers.get(&ENCODING);
+    encoding.is_some_and(|encoding| encoding != "identity")
+}
+
+static ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 
 /// Whether a request carries protobuf messages as gRPC frames them.
 fn is_grpc(headers: &HeaderMap) -> bool {

@@ -15,7 +15,7 @@ use tokio::time::Sleep;
 use tonic::Status;
 
 /// The compression flag and the length.
-const PREFIX: usize = 5;
+pub(super) const PREFIX: usize = 5;
 /// Frames below this are put together, as each that is held costs more than its bytes.
 const SMALL: usize = 2 << 10;
 
@@ -138,6 +138,10 @@ impl Held {
 impl http_body::Body for Messages {
     type Data = Bytes;
     type Error = Status;
+
+    fn is_end_stream(&self) -> bool {
+        self.held.length == 0 && (self.ended || self.body.is_end_stream())
+    }
 
     fn poll_frame(
         mut self: Pin<&mut Self>,

@@ -6,6 +6,7 @@
 //! | `message` | reads messages, never more than the limit and nothing set aside on a caller's word |
 //! | `codec` | looks over a message, then decodes it |
 //! | `service` | every call: authorize, ask the pipeline, encode |
+//! | `unary` | a plain inference, past the stubs |
 //! | `stream` | inferences over one stream |
 //! | `health` | `grpc.health.v1` |
 //! | `reflection`, `descriptors` | reflection in two versions |
@@ -24,6 +25,7 @@ mod reflection;
 mod respond;
 mod service;
 mod stream;
+mod unary;
 
 /// Stubs of the service. The messages are in [`oip_protocol::proto::generated`].
 #[allow(missing_docs, unreachable_pub, clippy::all)]

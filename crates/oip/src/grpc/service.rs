@@ -27,13 +27,11 @@ pub(super) struct InferenceService {
 
 impl InferenceService {
     /// The stub around the service, with its limits.
-    pub(super) fn server(door: &Arc<Door>) -> GrpcInferenceServiceServer<Self> {
-        let door = Arc::clone(door);
-        let limit = door.options.body_limit;
-        GrpcInferenceServiceServer::new(Self { door })
+    pub(super) fn server(self) -> GrpcInferenceServiceServer<Self> {
+        let limit = self.door.options.body_limit;
+        GrpcInferenceServiceServer::new(self)
             .max_decoding_message_size(limit)
             .accept_compressed(CompressionEncoding::Gzip)
-            .send_compressed(CompressionEncoding::Gzip)
     }
 
     fn dataplane(&self) -> &Dataplane {
@@ -155,10 +153,15 @@ fn arrived<T>(request: Request<T>) -> Result<(Caller, T, Option<Instant>), Statu
     let extensions = request.extensions();
     let deadline = extensions.get::<Deadline>().and_then(|deadline| deadline.0);
     let Some(caller) = extensions.get::<Caller>().cloned() else {
-        tracing::error!("a call came in without a caller");
-        return Err(Status::internal("nobody has asked who is calling"));
+        return Err(nobody());
     };
     Ok((caller, request.into_inner(), deadline))
+}
+
+/// A call without a caller: closed, not open.
+pub(super) fn nobody() -> Status {
+    tracing::error!("a call came in without a caller");
+    Status::internal("nobody has asked who is calling")
 }
 
 /// What became of a call, as an answer or a status.

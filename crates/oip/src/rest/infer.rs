@@ -13,7 +13,7 @@ use super::respond::{JSON, Reply};
 use crate::blocking;
 
 /// The header by which a request says what becomes of floats that JSON has no number for.
-const NON_FINITE: &str = "x-oip-non-finite";
+static NON_FINITE: HeaderName = HeaderName::from_static("x-oip-non-finite");
 
 /// What takes longer than this many bytes of JSON is decoded and encoded off the async threads,
 /// so that small requests keep their latency.
@@ -36,7 +36,7 @@ pub(super) async fn infer(arrived: &mut Arrived) -> Result<Reply> {
 }
 
 fn non_finite(headers: &HeaderMap, default: NonFinite) -> Result<NonFinite> {
-    let Some(value) = headers.get(NON_FINITE) else {
+    let Some(value) = headers.get(&NON_FINITE) else {
         return Ok(default);
     };
     let value = String::from_utf8_lossy(value.as_bytes());
@@ -99,8 +99,6 @@ fn encode_now(
         HeaderValue::from_static("application/octet-stream"),
         content,
     );
-    reply
-        .headers
-        .insert(HeaderName::from_static(HEADER_LENGTH), length);
+    reply.headers.insert(HEADER_LENGTH.clone(), length);
     Ok(reply)
 }

@@ -110,6 +110,9 @@ pub(super) enum Found {
 /// # Errors
 /// A path that is not UTF-8 after percent-decoding.
 pub(super) fn find(method: &Method, path: &str) -> Result<Found> {
+    if let Some(found) = plain_inference(method, path) {
+        return Ok(found);
+    }
     let segments = segments(path)?;
     let wanted = match *method {
         Method::HEAD => &Method::GET,
@@ -128,6 +131,22 @@ pub(super) fn find(method: &Method, path: &str) -> Result<Found> {
     Ok(match others.is_empty() {
         true => Found::Nothing,
         false => Found::OtherMethods(others),
+    })
+}
+
+/// What nearly every request asks for, found without looking at the other rows: an inference by
+/// a model whose name is written as it is.
+fn plain_inference(method: &Method, path: &str) -> Option<Found> {
+    let name = path.strip_prefix("/v2/models/")?.strip_suffix("/infer")?;
+    if *method != Method::POST || name.bytes().any(|byte| matches!(byte, b'/' | b'%')) {
+        return None;
+    }
+    Some(Found::Route {
+        route: ROUTES.first()?,
+        model: Some(ModelRef {
+            name: named(name)?.to_owned(),
+            version: None,
+        }),
     })
 }
 
@@ -230,6 +249,34 @@ mod tests {
             ),
         ] {
             assert_eq!(found(&Method::GET, path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_plain_inference_is_found_as_by_the_whole_table() {
+        for (path, expected) in [
+            ("/v2/models/m/infer", "/v2/models/{model_name}/infer <m>"),
+            (
+                "/v2/models/caf\u{e9}/infer",
+                "/v2/models/{model_name}/infer <caf\u{e9}>",
+            ),
+            (
+                "/v2/models/a%20b/infer",
+                "/v2/models/{model_name}/infer <a b>",
+            ),
+            (
+                "/v2/models/stats/infer",
+                "/v2/models/{model_name}/infer <stats>",
+            ),
+            (
+                "/v2/models/m/versions/1/infer",
+                "/v2/models/{model_name}/versions/{model_version}/infer <m> @1",
+            ),
+            ("/v2/models//infer", "nothing"),
+            ("/v2/models/../infer", "nothing"),
+            ("/v2/models/infer", "[GET]"),
+        ] {
+            assert_eq!(found(&Method::POST, path), expected, "{path}");
         }
     }
 

@@ -1,6 +1,8 @@
 //! The pieces of a body as they come, and the one piece that decoders read.
 
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -53,11 +55,7 @@ pub(super) fn too_large(limit: usize) -> Error {
 /// `TooLarge`; `Malformed` when it is cut short; `TimedOut` when nothing comes for `patience`.
 pub(super) async fn gather(body: &mut Body, limit: usize, patience: Duration) -> Result<Gathered> {
     let mut gathered = Gathered::default();
-    let stalled = |_| Error::timed_out("the body stopped arriving");
-    while let Some(frame) = tokio::time::timeout(patience, body.frame())
-        .await
-        .map_err(stalled)?
-    {
+    while let Some(frame) = patiently(body.frame(), patience).await? {
         let frame = frame.map_err(|error| {
             Error::malformed("the body is cut short or not well formed").caused_by(error)
         })?;
@@ -70,6 +68,17 @@ pub(super) async fn gather(body: &mut Body, limit: usize, patience: Duration) ->
         gathered.push(piece);
     }
     Ok(gathered)
+}
+
+/// Waits no longer than `patience`. What is there already is taken without looking at a clock.
+async fn patiently<T>(next: impl Future<Output = T>, patience: Duration) -> Result<T> {
+    let mut next = pin!(next);
+    let first = std::future::poll_fn(|context| Poll::Ready(next.as_mut().poll(context)));
+    if let Poll::Ready(there) = first.await {
+        return Ok(there);
+    }
+    let waited = tokio::time::timeout(patience, next).await;
+    waited.map_err(|_| Error::timed_out("the body stopped arriving"))
 }
 
 /// A whole body in the pieces it came in.

@@ -1,12 +1,13 @@
 //! Which of the wire forms a body is in.
 
-use http::HeaderMap;
 use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderName};
 use oip_protocol::error::excerpt;
 use oip_protocol::{Error, Result};
 
 /// The header that says how many bytes of JSON stand before the tensors' buffers.
-pub(crate) const HEADER_LENGTH: &str = "inference-header-content-length";
+pub(crate) static HEADER_LENGTH: HeaderName =
+    HeaderName::from_static("inference-header-content-length");
 
 /// The wire form of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,8 +28,8 @@ impl Form {
     /// `UnsupportedMedia` for a content type that is not read; `Malformed` for a header length
     /// that is no number.
     pub(crate) fn of(headers: &HeaderMap) -> Result<Self> {
-        if let Some(value) = headers.get(HEADER_LENGTH) {
-            let once = headers.get_all(HEADER_LENGTH).iter().count() == 1;
+        if let Some(value) = headers.get(&HEADER_LENGTH) {
+            let once = headers.get_all(&HEADER_LENGTH).iter().count() == 1;
             let length = value.to_str().ok().and_then(number).filter(|_| once);
             return length.map(Self::Binary).ok_or_else(|| {
                 Error::malformed(format!(
@@ -40,6 +41,9 @@ impl Form {
         let Some(value) = headers.get(CONTENT_TYPE) else {
             return Ok(Self::Json);
         };
+        if value == "application/json" {
+            return Ok(Self::Json);
+        }
         let value = String::from_utf8_lossy(value.as_bytes());
         let essence = value.split(';').next().unwrap_or("").trim();
         let known = essence.to_ascii_lowercase();
@@ -74,6 +78,8 @@ mod tests {
     use oip_protocol::ErrorKind;
 
     use super::*;
+
+    const LENGTH: &str = "inference-header-content-length";
 
     fn form(name: &'static str, value: &'static str) -> Result<Form> {
         let mut headers = HeaderMap::new();
@@ -112,8 +118,8 @@ mod tests {
 
     #[test]
     fn a_header_length_is_a_plain_number() {
-        assert_eq!(form(HEADER_LENGTH, "0").unwrap(), Form::Binary(0));
-        assert_eq!(form(HEADER_LENGTH, "123").unwrap().header_length(), 123);
+        assert_eq!(form(LENGTH, "0").unwrap(), Form::Binary(0));
+        assert_eq!(form(LENGTH, "123").unwrap().header_length(), 123);
         for value in [
             "",
             "+1",
@@ -123,12 +129,12 @@ mod tests {
             "99999999999999999999999",
             "1, 2",
         ] {
-            let error = form(HEADER_LENGTH, value).unwrap_err();
+            let error = form(LENGTH, value).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Malformed, "{value}");
         }
         let mut twice = HeaderMap::new();
-        twice.append(HEADER_LENGTH, "1".parse().unwrap());
-        twice.append(HEADER_LENGTH, "1".parse().unwrap());
+        twice.append(&HEADER_LENGTH, "1".parse().unwrap());
+        twice.append(&HEADER_LENGTH, "1".parse().unwrap());
         assert!(Form::of(&twice).is_err());
     }
 }
