@@ -1,11 +1,14 @@
-//! One path, so many times: for counting instructions, by `benches/instructions/count`.
+//! One path, so many times: for counting instructions, by `benches/instructions/count.py`.
 //!
 //! `instructions PATH TIMES`; without arguments it lists the paths.
 
 use std::hint::black_box;
 
 use oip_protocol::json::{self, NonFinite};
-use oip_protocol::{Bytes, DecodeLimits, InferRequest, InferResponse, Tensor, binary, proto};
+use oip_protocol::proto::generated::ModelInferRequest;
+use oip_protocol::proto::{self, ContentsForm, guard};
+use oip_protocol::{Bytes, DecodeLimits, InferRequest, InferResponse, ModelRef, Tensor, binary};
+use prost::Message;
 
 /// An image of 3 × 224 × 224.
 const LARGE: usize = 150_528;
@@ -88,4 +91,14 @@ fn binary_read(count: usize, times: usize) {
     }
 }
 
-fn proto_read(_count: usize, _times: usize) {}
+fn proto_read(count: usize, times: usize) {
+    let request = InferRequest::new([tensor(count)]);
+    let message = proto::encode_request(ModelRef::new("m"), request, ContentsForm::Raw);
+    let message = Bytes::from(message.encode_to_vec());
+    let limits = DecodeLimits::default();
+    for _ in 0..times {
+        guard::check::<ModelInferRequest>(black_box(&message), &limits).unwrap();
+        let decoded = ModelInferRequest::decode(message.clone()).unwrap();
+        drop(black_box(proto::decode_request(decoded, &limits)));
+    }
+}

@@ -166,6 +166,10 @@ const POWERS: [u64; 85] = [
 ];
 
 /// A power of ten from [`POWERS`]; zero for one that is not there.
+#[expect(
+    clippy::indexing_slicing,
+    reason = "`get` is not const, and the index is looked at"
+)]
 pub(super) const fn power_of_ten(k: i32) -> u64 {
     let index = k - LEAST_POWER;
     if index < 0 || index as usize >= POWERS.len() {

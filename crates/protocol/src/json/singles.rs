@@ -41,6 +41,7 @@ const POINT: u32 = 34;
 const NONE: u8 = 0x80;
 
 /// One for each exponent as it is stored.
+#[allow(clippy::indexing_slicing, reason = "a wrong index would not compile")]
 static SCALES: [Scale; 256] = {
     let mut scales = [Scale::new(1); 256];
     let mut stored = 1;
@@ -158,6 +159,7 @@ struct Layout {
     besides: u8,
 }
 
+#[allow(clippy::indexing_slicing, reason = "a wrong index would not compile")]
 static LAYOUTS: [Layout; 12] = {
     let mut layouts = [Layout {
         first: 0,
