@@ -249,7 +249,11 @@ impl Inner {
 
     /// Takes what is to run next, or has the instances looked at again when it is time.
     fn next(self: &Arc<Self>, state: &mut State) -> Option<Vec<Job>> {
-        match state.queue.next(Instant::now(), state.running) {
+        match state.queue.next(
+            Instant::now(),
+            state.running,
+            state.pace.is_worth_gathering(),
+        ) {
             Next::Run(jobs) => {
                 state.running += jobs.len();
                 Some(jobs)

@@ -7,10 +7,15 @@ use std::time::Duration;
 pub(super) struct Pace {
     /// Seconds a run, the later ones counting more; `None` before the first.
     run: Option<f64>,
+    /// Seconds of a run that nothing disturbed: falls fast and rises slowly, as a thread that is
+    /// held up makes a run look long but nothing makes it look short.
+    undisturbed: Option<f64>,
 }
 
 /// What a new run counts beside those before it.
 const WEIGHT: f64 = 0.2;
+/// Shortest run for which joining and parting requests is worth its own few microseconds.
+const WORTH_GATHERING: f64 = 20e-6;
 
 impl Pace {
     /// A run took this long.
@@ -20,6 +25,18 @@ impl Pace {
             Some(run) => run + WEIGHT * (took - run),
             None => took,
         });
+        let took = took.max(1e-7);
+        self.undisturbed = Some(match self.undisturbed {
+            Some(before) if took < before => (before + took) / 2.0,
+            Some(before) => before + 0.02 * (took.min(4.0 * before) - before),
+            None => took,
+        });
+    }
+
+    /// Whether a run takes so long that several requests are better run as one.
+    pub(super) fn is_worth_gathering(&self) -> bool {
+        self.undisturbed
+            .is_none_or(|undisturbed| undisturbed >= WORTH_GATHERING)
     }
 
     /// How long a run takes.
@@ -59,6 +76,22 @@ mod tests {
             pace.record(Duration::from_millis(10));
         }
         assert!(pace.run() < Duration::from_millis(11));
+    }
+
+    #[test]
+    fn runs_of_microseconds_are_not_worth_gathering_though_a_few_are_held_up() {
+        let mut pace = Pace::default();
+        assert!(pace.is_worth_gathering());
+        pace.record(Duration::from_millis(3));
+        for round in 0..200 {
+            let held_up = round % 10 == 9;
+            pace.record(Duration::from_micros(if held_up { 2000 } else { 4 }));
+        }
+        assert!(!pace.is_worth_gathering());
+        for _ in 0..200 {
+            pace.record(Duration::from_micros(100));
+        }
+        assert!(pace.is_worth_gathering());
     }
 
     #[test]

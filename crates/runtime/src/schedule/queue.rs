@@ -60,9 +60,13 @@ impl Queue {
         levels.flatten().map(share).sum()
     }
 
-    /// What to run next. `running` is how many requests run now.
-    pub(super) fn next(&mut self, now: Instant, running: usize) -> Next {
-        let alone = running + self.length <= 1;
+    /// What to run next. `running` is how many requests run now; `worth` says whether a run takes
+    /// long enough that several requests are better run as one.
+    pub(super) fn next(&mut self, now: Instant, running: usize, worth: bool) -> Next {
+        let eager = Eager {
+            alone: running + self.length <= 1,
+            worth,
+        };
         let mut wait: Option<Instant> = None;
         let mut passed: Vec<&Job> = Vec::new();
         let mut found = None;
@@ -71,7 +75,7 @@ impl Queue {
                 if passed.iter().any(|passed| passed.is_like(job)) {
                     continue;
                 }
-                match self.due(level, index, job, now, alone) {
+                match self.due(level, index, job, now, &eager) {
                     Due::Now(rows) => {
                         found = Some((level, index, rows));
                         break 'search;
@@ -89,10 +93,13 @@ impl Queue {
     }
 
     /// Whether the batch that begins with this request is to run, and with how many rows.
-    fn due(&self, level: usize, index: usize, job: &Job, now: Instant, alone: bool) -> Due {
+    fn due(&self, level: usize, index: usize, job: &Job, now: Instant, eager: &Eager) -> Due {
         let (Some(_), Some(batching)) = (job.rows, &job.runnable.gathers) else {
             return Due::Now(0);
         };
+        if batching.adaptive && !eager.worth {
+            return Due::Now(0);
+        }
         let most = batching.max_batch_size;
         let (rows, full) = self.gathered(level, index, job, most);
         let preferred = batching.preferred_batch_sizes.iter().rev();
@@ -104,7 +111,7 @@ impl Queue {
             return Due::Now(size);
         }
         let at = job.queued + batching.max_queue_delay;
-        match at <= now || (batching.adaptive && alone) {
+        match at <= now || (batching.adaptive && eager.alone) {
             true => Due::Now(most),
             false => Due::At(at),
         }
@@ -160,6 +167,14 @@ impl Queue {
         self.length -= taken.len() - 1;
         taken
     }
+}
+
+/// Why an adaptive model may not wait for a batch.
+struct Eager {
+    /// No other request is under way.
+    alone: bool,
+    /// See [`Queue::next`].
+    worth: bool,
 }
 
 /// When a batch is to run.

@@ -53,7 +53,7 @@ impl Line {
     fn next_at(&mut self, ms: u64, running: usize) -> Result<Vec<u64>, u128> {
         match self
             .queue
-            .next(self.began + Duration::from_millis(ms), running)
+            .next(self.began + Duration::from_millis(ms), running, true)
         {
             Next::Run(jobs) => Ok(jobs.iter().map(|job| job.id).collect()),
             Next::Wait(at) => Err(at.duration_since(self.began).as_millis()),
@@ -135,6 +135,26 @@ async fn a_lone_request_never_waits_and_two_wait_for_the_delay() {
     line.push_rows(&[1]);
     assert_eq!(line.next_at(0, 0), Err(5));
     assert_eq!(line.next_at(6, 0), Ok(vec![1]));
+}
+
+#[tokio::test]
+async fn requests_of_a_model_that_takes_microseconds_run_one_by_one_unless_told_otherwise() {
+    let one = |line: &mut Line| match line.queue.next(line.began, 1, false) {
+        Next::Run(jobs) => jobs.len(),
+        Next::Wait(_) | Next::Nothing => 0,
+    };
+    let mut line = Line::of(batching(4));
+    line.push_rows(&[1, 1, 1]);
+    assert_eq!(
+        [one(&mut line), one(&mut line), line.queue.len()],
+        [1, 1, 1]
+    );
+    let mut line = Line::of(Batching {
+        adaptive: false,
+        ..batching(4)
+    });
+    line.push_rows(&[1, 1, 1]);
+    assert_eq!(one(&mut line), 3);
 }
 
 #[tokio::test]
