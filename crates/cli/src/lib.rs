@@ -6,7 +6,9 @@ mod audit;
 mod bench;
 mod config;
 mod exit;
+mod itself;
 mod policy;
+mod programs;
 mod serve;
 
 use std::ffi::OsString;
@@ -14,9 +16,16 @@ use std::ffi::OsString;
 use clap::Command;
 
 pub use exit::Exit;
+pub use programs::Programs;
 
 /// Runs the command line and says how it ended. The first argument is the program's name.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
+    run_with(arguments, &programs::None)
+}
+
+/// The same, where `oip serve` also takes programs.
+pub fn run_with(arguments: impl IntoIterator<Item = OsString>, programs: &dyn Programs) -> Exit {
+    itself::is(programs.itself());
     let matches = match command().try_get_matches_from(arguments) {
         Ok(matches) => matches,
         Err(error) => {
@@ -27,7 +36,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         }
     };
     match matches.subcommand() {
-        Some(("serve", matches)) => serve::run(matches),
+        Some(("serve", matches)) => serve::run(matches, programs),
         Some(("config", matches)) => config::run(matches),
         Some(("apikey", matches)) => apikey::run(matches),
         Some(("policy", matches)) => policy::run(matches),

@@ -1,5 +1,6 @@
 //! `oip serve`: serve a folder of models.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use oip::models::Models;
 use oip::server::{BoundServer, Phase, stop_signal};
 use oip::{Dataplane, Server};
 
+use crate::Programs;
 use crate::args;
 use crate::exit::{Exit, fail};
 
@@ -37,7 +39,7 @@ pub(crate) fn command() -> Command {
     )
 }
 
-pub(crate) fn run(matches: &ArgMatches) -> Exit {
+pub(crate) fn run(matches: &ArgMatches, programs: &dyn Programs) -> Exit {
     let sources = args::sources(matches);
     let config = match Config::resolve(&sources) {
         Ok(config) => config,
@@ -47,6 +49,13 @@ pub(crate) fn run(matches: &ArgMatches) -> Exit {
         Ok(settings) => settings,
         Err(error) => return fail(Exit::Usage, error),
     };
+    let program = settings.model_repository.clone();
+    let program = program.filter(|path| programs.knows(path));
+    if let (Some(program), true) = (&program, settings.reload)
+        && let Some(exit) = programs.supervise(program)
+    {
+        return exit;
+    }
     let log = match logging::init(
         settings.log_level,
         settings.latency_log,
@@ -62,7 +71,12 @@ pub(crate) fn run(matches: &ArgMatches) -> Exit {
     if !settings.auth_enabled {
         announce::unused_without_authentication(&config);
     }
-    let (server, models) = match Server::from_settings(&settings) {
+    let made = match program {
+        Some(program) => of_program(&program, &settings, programs),
+        None => Server::from_settings_with(&settings, programs.engines())
+            .map_err(|error| error.to_string()),
+    };
+    let (server, models) = match made {
         Ok(made) => made,
         Err(error) => return fail(Exit::Usage, error),
     };
@@ -77,6 +91,19 @@ pub(crate) fn run(matches: &ArgMatches) -> Exit {
         }
         Err(error) => fail(Exit::Failed, format!("cannot start threads: {error}")),
     }
+}
+
+fn of_program(
+    program: &Path,
+    settings: &Settings,
+    programs: &dyn Programs,
+) -> Result<(Server, Arc<dyn Models>), String> {
+    let models = programs.open(program, settings)?;
+    let server = Server::of_models(Arc::clone(&models)).configure(settings);
+    let server = server
+        .guarded(settings)
+        .map_err(|error| error.to_string())?;
+    Ok((server, models))
 }
 
 async fn serve(

@@ -25,10 +25,13 @@ pub use oip_core::{
     Access, Call, Caller, Dataplane, DefaultModelHandler, ModelHandler, access, content, models,
 };
 pub use oip_protocol::{
-    Bytes, Datatype, DeclaredShape, Error, ErrorKind, InferRequest, InferResponse, ModelMetadata,
-    ModelRef, ModelState, ParameterValue, Parameters, RepositoryEntry, RequestedOutput, Result,
-    Shape, Tensor, TensorMetadata,
+    Bytes, Datatype, DeclaredShape, Element, Error, ErrorKind, InferRequest, InferResponse,
+    ModelMetadata, ModelRef, ModelState, ParameterValue, Parameters, RepositoryEntry,
+    RequestedOutput, Result, Shape, Tensor, TensorError, TensorMetadata, Written,
 };
+/// What engine authors need.
+#[cfg(feature = "runtime")]
+pub use oip_runtime as runtime;
 pub use server::Server;
 
 /// The Markdown pages with Rust in them, compiled as tests.

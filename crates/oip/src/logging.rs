@@ -1,10 +1,14 @@
 //! What the server writes while it runs: lines to standard error, as text or JSON.
 
+mod forward;
+
 use std::io::IsTerminal as _;
 
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 use tracing_subscriber::{EnvFilter, Registry, fmt, reload};
+
+pub use forward::{Line, forward};
 
 use crate::config::{LogFormat, LogLevel};
 

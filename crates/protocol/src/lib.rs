@@ -62,4 +62,4 @@ pub use parameters::{ParameterValue, Parameters};
 pub use repository::{ModelState, RepositoryEntry};
 pub use shape::{DeclaredShape, Shape};
 pub use statistics::{BatchStatistics, DurationStatistic, ModelStatistics};
-pub use tensor::{DataFault, Tensor, TensorError};
+pub use tensor::{DataFault, Tensor, TensorError, Written};

@@ -25,13 +25,37 @@ use crate::{Datatype, Error, Parameters, Shape};
 /// assert_eq!(tensor.to_array::<f32>()?[[1, 0]], 3.0);
 /// # Ok::<(), oip_protocol::TensorError>(())
 /// ```
-#[derive(Clone, PartialEq)]
+#[derive(Clone)]
 pub struct Tensor {
     name: String,
     datatype: Datatype,
     shape: Shape,
     parameters: Parameters,
     data: Bytes,
+    written: Written,
+}
+
+/// How a tensor's data was written by whoever sent it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Written {
+    /// As a buffer, or as the elements of a message.
+    #[default]
+    Raw,
+    /// As one list in JSON.
+    List,
+    /// As lists in lists in JSON.
+    NestedLists,
+}
+
+impl PartialEq for Tensor {
+    /// How the data was written makes no difference.
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+            && self.datatype == other.datatype
+            && self.shape == other.shape
+            && self.parameters == other.parameters
+            && self.data == other.data
+    }
 }
 
 impl Tensor {
@@ -58,6 +82,7 @@ impl Tensor {
             shape,
             parameters: Parameters::new(),
             data,
+            written: Written::Raw,
         })
     }
 
@@ -74,6 +99,7 @@ impl Tensor {
             shape,
             parameters: Parameters::new(),
             data,
+            written: Written::Raw,
         }
     }
 
@@ -168,6 +194,20 @@ impl Tensor {
     #[must_use]
     pub fn data(&self) -> &Bytes {
         &self.data
+    }
+
+    /// How the sender wrote the data. The buffer is the same either way; it matters to those who
+    /// hand lists on.
+    #[must_use]
+    pub fn written(&self) -> Written {
+        self.written
+    }
+
+    /// The tensor as if its data had been written like this.
+    #[must_use]
+    pub fn written_as(mut self, written: Written) -> Self {
+        self.written = written;
+        self
     }
 
     /// The tensor's own parameters.

@@ -18,6 +18,8 @@ const MODEL_FILE: &str = "model.onnx";
 pub struct Directory {
     root: PathBuf,
     single: Option<String>,
+    /// What the files of models that are programs are called.
+    programs: Vec<&'static str>,
 }
 
 /// One model of a folder.
@@ -122,7 +124,15 @@ impl Directory {
         Self {
             root: root.into(),
             single,
+            programs: Vec::new(),
         }
+    }
+
+    /// Finds programs of these names too, where there is no ONNX file.
+    #[must_use]
+    pub fn with_programs(mut self, files: impl IntoIterator<Item = &'static str>) -> Self {
+        self.programs = files.into_iter().collect();
+        self
     }
 
     /// The folder.
@@ -165,7 +175,7 @@ impl Directory {
     /// A folder below the root; `None` when it is no model.
     fn read_model(&self, listed: &str) -> Option<FoundModel> {
         let folder = self.root.join(listed);
-        let (versions, fault) = match versions_of(&folder) {
+        let (versions, fault) = match self.versions_of(&folder) {
             Ok(versions) if versions.is_empty() => return None,
             Ok(versions) => (versions, None),
             Err(error) => {
@@ -182,8 +192,43 @@ impl Directory {
         })
     }
 
+    /// The versions in a model's folder.
+    fn versions_of(&self, folder: &Path) -> io::Result<BTreeMap<u64, FoundVersion>> {
+        let mut versions = BTreeMap::new();
+        let flat = self.model_file(folder);
+        if is_file(&flat) {
+            let fingerprint = Fingerprint::of_files(folder)?;
+            let file = flat;
+            versions.insert(1, FoundVersion { file, fingerprint });
+        }
+        for name in folders_of(folder)? {
+            let Some(version) = version_number(&name) else {
+                continue;
+            };
+            let folder = folder.join(&name);
+            let file = self.model_file(&folder);
+            // A version's folder without a model is a version all the same, and broken.
+            let fingerprint = Fingerprint::of_files(&folder).unwrap_or_default();
+            versions.insert(version, FoundVersion { file, fingerprint });
+        }
+        Ok(versions)
+    }
+
+    /// The file that a folder's model would be: a program where there is one and no ONNX file.
+    fn model_file(&self, folder: &Path) -> PathBuf {
+        let onnx = folder.join(MODEL_FILE);
+        let programs = self.programs.iter().map(|file| folder.join(file));
+        match is_file(&onnx) {
+            true => onnx,
+            false => programs
+                .into_iter()
+                .find(|file| is_file(file))
+                .unwrap_or(onnx),
+        }
+    }
+
     fn read_single(&self, name: &str) -> io::Result<FoundModel> {
-        let mut versions = versions_of(&self.root)?;
+        let mut versions = self.versions_of(&self.root)?;
         let mut fault = None;
         if versions.is_empty() {
             match lone_model_file(&self.root)? {
@@ -233,28 +278,6 @@ fn folders_of(folder: &Path) -> io::Result<Vec<String>> {
     }
     names.sort();
     Ok(names)
-}
-
-/// The versions in a model's folder.
-fn versions_of(folder: &Path) -> io::Result<BTreeMap<u64, FoundVersion>> {
-    let mut versions = BTreeMap::new();
-    let flat = folder.join(MODEL_FILE);
-    if is_file(&flat) {
-        let fingerprint = Fingerprint::of_files(folder)?;
-        let file = flat;
-        versions.insert(1, FoundVersion { file, fingerprint });
-    }
-    for name in folders_of(folder)? {
-        let Some(version) = version_number(&name) else {
-            continue;
-        };
-        let folder = folder.join(&name);
-        let file = folder.join(MODEL_FILE);
-        // A version's folder without a model is a version all the same, and broken.
-        let fingerprint = Fingerprint::of_files(&folder).unwrap_or_default();
-        versions.insert(version, FoundVersion { file, fingerprint });
-    }
-    Ok(versions)
 }
 
 /// The one `.onnx` file of a folder, or a sentence when there are several.

@@ -42,7 +42,19 @@ pub trait Engine: Send + Sync + 'static {
     /// The name, as a model's configuration gives it in `backend`.
     fn name(&self) -> &'static str;
 
-    /// Loads a model, which may use this share of the machine. Called on threads that may block; several at once.
+    /// What its models are, as metadata say it in `platform`.
+    fn platform(&self) -> &'static str {
+        "onnx_onnxv1"
+    }
+
+    /// Whether its models do something on the first run that had better be done before the first
+    /// request: then they are run once on zeros.
+    fn warms_up(&self) -> bool {
+        true
+    }
+
+    /// Loads a model, which may use this share of the machine. Called on threads that may block;
+    /// several at once.
     ///
     /// # Errors
     /// [`LoadError`], a sentence for whoever put the model there.

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -173,7 +173,7 @@ impl Server {
             source,
         };
         let (rest, grpc) = (free_port().map_err(fail)?, free_port().map_err(fail)?);
-        let mut command = Command::new(std::env::current_exe().map_err(fail)?);
+        let mut command = crate::itself::command().map_err(fail)?;
         command.arg("serve").arg(models).args([
             "--auth-enabled",
             "false",

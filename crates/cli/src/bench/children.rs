@@ -76,8 +76,7 @@ pub(super) fn start(role: Role, cpus: &[usize]) -> Result<Running, BenchError> {
         role: role.name(),
         source,
     };
-    let program = std::env::current_exe().map_err(fail)?;
-    let mut command = Command::new(program);
+    let mut command = crate::itself::command().map_err(fail)?;
     command
         .args([COMMAND, role.name()])
         .stdin(Stdio::piped())

@@ -16,6 +16,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &["oip-auth", "oip-core", "oip-protocol", "oip-runtime"],
     ),
     ("oip-cli", &["oip"]),
+    ("oip-python", &["oip", "oip-cli"]),
     ("oip-codegen", &["oip-protocol"]),
 ];
 
@@ -37,6 +38,7 @@ const OUTSIDE: &[(&str, &[&str])] = &[
     ("tracing-subscriber", &["oip"]),
     ("clap*", &["oip-cli"]),
     ("indicatif", &["oip-cli"]),
+    ("pyo3*", &["oip-python"]),
 ];
 
 /// Every crate of ours and what it depends on outside of tests.

@@ -75,13 +75,44 @@ impl Server {
     /// [`StartError`].
     pub fn from_settings(settings: &Settings) -> Result<(Self, Arc<dyn Models>), StartError> {
         let models = models(settings)?;
-        let server = Self::of_models(Arc::clone(&models)).configure(settings);
-        let server = server.secured(settings)?;
-        let server = match settings.auth_enabled {
-            true => server.guarded(settings)?,
-            false => server,
+        Self::before(models, settings)
+    }
+
+    /// The same, where the repository may also hold programs that these engines load.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    #[cfg(feature = "runtime")]
+    pub fn from_settings_with(
+        settings: &Settings,
+        programs: Vec<oip_runtime::engine::Programs>,
+    ) -> Result<(Self, Arc<dyn Models>), StartError> {
+        let models = match &settings.model_repository {
+            Some(folder) => repository(folder, settings, programs)?,
+            None => models(settings)?,
         };
-        Ok((server, models))
+        Self::before(models, settings)
+    }
+
+    fn before(
+        models: Arc<dyn Models>,
+        settings: &Settings,
+    ) -> Result<(Self, Arc<dyn Models>), StartError> {
+        let server = Self::of_models(Arc::clone(&models)).configure(settings);
+        Ok((server.guarded(settings)?, models))
+    }
+
+    /// Puts what the settings describe before this server: TLS, and the gates where
+    /// authentication is on.
+    ///
+    /// # Errors
+    /// [`StartError`]: certificates, keys or policies are wrong.
+    pub fn guarded(self, settings: &Settings) -> Result<Self, StartError> {
+        let server = self.secured(settings)?;
+        match settings.auth_enabled {
+            true => server.with_gates(settings),
+            false => Ok(server),
+        }
     }
 
     #[cfg(feature = "tls")]
@@ -105,7 +136,7 @@ impl Server {
     }
 
     #[cfg(feature = "auth")]
-    fn guarded(self, settings: &Settings) -> Result<Self, StartError> {
+    fn with_gates(self, settings: &Settings) -> Result<Self, StartError> {
         let gates = crate::gates::Gates::new(settings)?;
         for warning in gates.warnings() {
             tracing::warn!("{warning}");
@@ -114,14 +145,14 @@ impl Server {
     }
 
     #[cfg(not(feature = "auth"))]
-    fn guarded(self, _: &Settings) -> Result<Self, StartError> {
+    fn with_gates(self, _: &Settings) -> Result<Self, StartError> {
         Err(StartError::NoAuthentication)
     }
 }
 
 fn models(settings: &Settings) -> Result<Arc<dyn Models>, StartError> {
     match &settings.model_repository {
-        Some(folder) => repository(folder, settings),
+        Some(folder) => repository(folder, settings, Vec::new()),
         None => {
             let names = settings.model_name.clone();
             Ok(Arc::new(Handled::new(DefaultModelHandler, names)))
@@ -130,10 +161,15 @@ fn models(settings: &Settings) -> Result<Arc<dyn Models>, StartError> {
 }
 
 #[cfg(feature = "runtime")]
-fn repository(folder: &Path, settings: &Settings) -> Result<Arc<dyn Models>, StartError> {
+fn repository(
+    folder: &Path,
+    settings: &Settings,
+    programs: Vec<oip_runtime::engine::Programs>,
+) -> Result<Arc<dyn Models>, StartError> {
     use oip_runtime::{ModelControl, Repository, RepositoryOptions};
 
     let mut options = RepositoryOptions::new(folder);
+    options.programs = programs;
     options.single_model = settings.model_name.first().cloned();
     options.control = match settings.model_control {
         crate::config::ModelControl::Explicit => ModelControl::Explicit,
@@ -167,7 +203,7 @@ fn onnxruntime(settings: &Settings) -> oip_runtime::OnnxRuntime {
 }
 
 #[cfg(not(feature = "runtime"))]
-fn repository(folder: &Path, _: &Settings) -> Result<Arc<dyn Models>, StartError> {
+fn repository(folder: &Path, _: &Settings, _: Vec<()>) -> Result<Arc<dyn Models>, StartError> {
     Err(StartError::NoRuntime(folder.to_owned()))
 }
 

@@ -4,6 +4,7 @@
 use bytes::Bytes;
 
 use crate::decode_error::{Place, Role, member};
+use crate::tensor::Written;
 use crate::{Datatype, DecodeError, Parameters, RequestedOutput, Shape, Tensor, TensorError};
 
 /// The parameter that says how many bytes of a tensor stand behind the JSON.
@@ -35,6 +36,8 @@ pub(crate) struct TensorParts {
     pub(super) shape: Shape,
     pub(super) parameters: Parameters,
     pub(crate) data: Option<Bytes>,
+    /// How the data was written.
+    pub(super) written: Written,
     /// How many bytes behind the JSON are its data.
     pub(crate) binary_size: Option<u64>,
 }
@@ -56,10 +59,11 @@ impl TensorParts {
             datatype,
             shape,
             parameters,
+            written,
             ..
         } = self;
         match Tensor::new(name, datatype, shape, data) {
-            Ok(tensor) => Ok(tensor.with_parameters(parameters)),
+            Ok(tensor) => Ok(tensor.with_parameters(parameters).written_as(written)),
             Err(TensorError::Data { tensor, fault }) => {
                 let place = Place {
                     role,

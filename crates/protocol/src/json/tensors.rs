@@ -4,10 +4,11 @@ use bytes::Bytes;
 
 use super::document::{BINARY_DATA_SIZE, TensorParts};
 use super::reader::{OF_OBJECTS, Reader, once, too_many};
-use super::scanner::Scanner;
+use super::scanner::{Scanner, skip_space};
 use super::{data, numbers};
 use crate::datatype::UnknownDatatype;
 use crate::decode_error::{Place, Role, member};
+use crate::tensor::Written;
 use crate::{Datatype, DecodeError, Parameters, Shape};
 
 impl<'a> Reader<'a> {
@@ -70,6 +71,7 @@ impl<'a> Reader<'a> {
 
     /// Reads the data if what it depends on is known; else steps over it and keeps its place.
     fn data_or_later(&mut self, members: &mut Members<'a>) -> Result<(), DecodeError> {
+        members.written = written(self.scanner.rest);
         match (&members.name, members.datatype, &members.shape) {
             (Some(_), Some(datatype), Some(shape)) => {
                 let lenient = self.role == Role::Output;
@@ -163,6 +165,8 @@ pub(super) struct Members<'a> {
     shape: Option<Shape>,
     pub(super) parameters: Option<Parameters>,
     data: Option<Bytes>,
+    /// How the data is written.
+    written: Written,
     /// Where the data begins that came before what it depends on.
     later: Option<Scanner<'a>>,
 }
@@ -177,6 +181,7 @@ impl Members<'_> {
             shape: None,
             parameters: None,
             data: None,
+            written: Written::Raw,
             later: None,
         }
     }
@@ -208,8 +213,18 @@ impl Members<'_> {
             shape: self.shape.unwrap_or_default(),
             parameters,
             data,
+            written: self.written,
             binary_size,
         }
+    }
+}
+
+/// How the data that comes next is written.
+fn written(rest: &[u8]) -> Written {
+    let inner = skip_space(rest).strip_prefix(b"[");
+    match inner.is_some_and(|inner| skip_space(inner).starts_with(b"[")) {
+        true => Written::NestedLists,
+        false => Written::List,
     }
 }
 

@@ -10,7 +10,9 @@ mod text;
 pub mod tract;
 pub(crate) mod warm_up;
 
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::Arc;
 
 #[cfg(any(feature = "onnxruntime", feature = "tract"))]
@@ -45,6 +47,22 @@ pub struct Share {
 pub struct Engines {
     preferred: Arc<dyn Engine>,
     embedded: Option<Arc<dyn Engine>>,
+    programs: Vec<Programs>,
+}
+
+/// An engine for models that are programs, and what their file is called.
+#[derive(Clone)]
+pub struct Programs {
+    /// The file in a version's folder, such as `model.py`.
+    pub file: &'static str,
+    /// The engine that loads it.
+    pub engine: Arc<dyn Engine>,
+}
+
+impl fmt::Debug for Programs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} by {}", self.file, self.engine.name())
+    }
 }
 
 impl Engines {
@@ -53,6 +71,26 @@ impl Engines {
         Self {
             preferred: engine,
             embedded: None,
+            programs: Vec::new(),
+        }
+    }
+
+    /// These engines, and those for programs.
+    #[must_use]
+    pub fn with_programs(mut self, programs: Vec<Programs>) -> Self {
+        self.programs = programs;
+        self
+    }
+
+    /// The engine for a file: its own where it is a program, else the one that is asked for.
+    ///
+    /// # Errors
+    /// One that is not here.
+    pub fn of_file(&self, file: &Path, name: Option<&str>) -> Result<&Arc<dyn Engine>, LoadError> {
+        let mut programs = self.programs.iter();
+        match programs.find(|programs| file.ends_with(programs.file)) {
+            Some(programs) => Ok(&programs.engine),
+            None => self.named(name),
         }
     }
 
@@ -92,6 +130,7 @@ pub fn choose(wanted: &OnnxRuntime) -> Result<Engines, OpenError> {
         return Ok(Engines {
             preferred: Arc::new(engine),
             embedded: embedded().ok(),
+            programs: Vec::new(),
         });
     }
     #[cfg(not(feature = "onnxruntime"))]

@@ -162,7 +162,7 @@ fn snapshot(slot: &ModelSlot, found: &FoundModel, attempt: Attempt) -> Snapshot 
                 metadata: Arc::new(ModelMetadata {
                     name: slot.name().to_owned(),
                     versions: numbers.clone(),
-                    platform: "onnx_onnxv1".to_owned(),
+                    platform: version.platform.to_owned(),
                     inputs: version.runnable.model.inputs().to_vec(),
                     outputs: version.runnable.model.outputs().to_vec(),
                 }),

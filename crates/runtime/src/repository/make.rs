@@ -74,15 +74,20 @@ impl Maker {
             bytes: read_file(&found.file)?,
             path: found.file,
         };
-        let engine = self.engines.named(settings.engine.as_deref())?;
+        let asked = settings.engine.as_deref();
+        let engine = self.engines.of_file(&file.path, asked)?;
         let model = engine.load(&file, self.share(settings))?;
-        let requests = self.warm_up(&*model, number, settings)?;
+        let requests = match engine.warms_up() || !settings.warmup.is_empty() {
+            true => self.warm_up(&*model, number, settings)?,
+            false => Vec::new(),
+        };
         let (gathers, alone_because) = self.batching(&*model, number, settings, &requests);
         Ok(Arc::new(LoadedVersion {
             runnable: Arc::new(Runnable { model, gathers }),
             alone_because,
             cache: settings.cache.as_ref().map(Cache::new),
             engine: engine.name(),
+            platform: engine.platform(),
             settled: found.fingerprint.is_settled(read_at),
             fingerprint: found.fingerprint,
             settings: Arc::clone(settings),

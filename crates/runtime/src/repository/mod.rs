@@ -45,7 +45,9 @@ impl Repository {
     /// # Errors
     /// A sentence that names what is missing: the folder, or the library that was asked for.
     pub fn open(options: RepositoryOptions) -> Result<Arc<Self>, OpenError> {
-        let directory = Directory::new(&options.directory, options.single_model.clone());
+        let programs = options.programs.iter().map(|programs| programs.file);
+        let directory = Directory::new(&options.directory, options.single_model.clone())
+            .with_programs(programs);
         let root = || options.directory.clone();
         match std::fs::metadata(&options.directory) {
             Ok(found) if found.is_dir() => {}
@@ -56,6 +58,7 @@ impl Repository {
             .read()
             .map_err(|error| OpenError::unreadable(root(), &error))?;
         let engines = engine::choose(&options.onnxruntime)?;
+        let engines = engines.with_programs(options.programs.clone());
         Ok(Self::with_engines(options, directory, engines, &found))
     }
 

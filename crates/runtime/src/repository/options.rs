@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::engine::Programs;
 use crate::library::OnnxRuntime;
 use crate::schedule::Limits;
 use crate::settings::ModelSettings;
@@ -44,6 +45,8 @@ pub struct RepositoryOptions {
     /// How often the folder is looked at when it is watched; 1 s. A change is acted on when two
     /// looks in a row find the same, so that a file that is still being copied is left alone.
     pub poll_interval: Duration,
+    /// Engines for models that are programs rather than files of ONNX.
+    pub programs: Vec<Programs>,
 }
 
 impl RepositoryOptions {
@@ -58,6 +61,7 @@ impl RepositoryOptions {
             concurrency: None,
             queue: 1000,
             poll_interval: Duration::from_secs(1),
+            programs: Vec::new(),
         }
     }
 

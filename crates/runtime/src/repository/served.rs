@@ -19,6 +19,7 @@ pub(super) struct LoadedVersion {
     /// The answers that are kept, where `model.toml` asks for it.
     pub(super) cache: Option<Cache>,
     pub(super) engine: &'static str,
+    pub(super) platform: &'static str,
     pub(super) fingerprint: Fingerprint,
     /// Whether a change of the file after it was read would show in the fingerprint.
     pub(super) settled: bool,

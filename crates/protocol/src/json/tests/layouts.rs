@@ -1,4 +1,5 @@
 use super::*;
+use crate::tensor::Written;
 
 #[test]
 fn flat_and_nested_lists_are_the_same_tensor() {
@@ -157,4 +158,13 @@ fn booleans_are_true_or_false_only() {
     }
     assert!(input_refused("BOOL", "[1]", "[trueish]").contains("malformed JSON"));
     assert!(input_refused("BOOL", "[1]", "[True]").contains("malformed JSON"));
+}
+
+#[test]
+fn a_tensor_knows_how_its_data_was_written_and_is_equal_either_way() {
+    let nested = input("FP32", "[1,2]", " [ [1, 2] ]");
+    let flat = input("FP32", "[1,2]", "[1, 2]");
+    assert_eq!(nested.written(), Written::NestedLists);
+    assert_eq!(flat.written(), Written::List);
+    assert_eq!(nested, flat);
 }

@@ -1,0 +1,66 @@
+"""Serve Python models over the Open Inference Protocol (KServe V2), REST and gRPC.
+
+    from oip import ModelHandler, Server
+
+    class Doubler(ModelHandler):
+        def infer(self, payload, model_name, model_version=None):
+            return {"output": payload.inputs[0].numpy() * 2}
+
+    Server(Doubler(), auth_enabled=False).serve()
+"""
+
+from . import codecs, errors
+from ._oip import TensorData, __version__
+from .compat import AissembleOIPFastAPI, AissembleOIPgRPC, AissembleOIPGrpc, AissembleOIPKServe
+from .decorator import Model, model
+from .handler import DataplaneHandler, DefaultModelHandler, ModelHandler
+from .server import Server
+from .types import (
+    Datatype,
+    InferenceRequest,
+    InferenceResponse,
+    MetadataTensor,
+    ModelMetadataErrorResponse,
+    ModelMetadataResponse,
+    ModelReadyResponse,
+    Parameters,
+    RequestInput,
+    RequestOutput,
+    ResponseOutput,
+    ServerLiveResponse,
+    ServerMetadataErrorResponse,
+    ServerMetadataResponse,
+    ServerReadyResponse,
+)
+
+__all__ = [
+    "AissembleOIPFastAPI",
+    "AissembleOIPGrpc",
+    "AissembleOIPKServe",
+    "AissembleOIPgRPC",
+    "DataplaneHandler",
+    "Datatype",
+    "DefaultModelHandler",
+    "InferenceRequest",
+    "InferenceResponse",
+    "MetadataTensor",
+    "Model",
+    "ModelHandler",
+    "ModelMetadataErrorResponse",
+    "ModelMetadataResponse",
+    "ModelReadyResponse",
+    "Parameters",
+    "RequestInput",
+    "RequestOutput",
+    "ResponseOutput",
+    "Server",
+    "ServerLiveResponse",
+    "ServerMetadataErrorResponse",
+    "ServerMetadataResponse",
+    "ServerReadyResponse",
+    "TensorData",
+    "__version__",
+    "codecs",
+    "errors",
+    "model",
+]

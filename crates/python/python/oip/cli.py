@@ -1,0 +1,31 @@
+"""The command ``oip``: what the Rust binary does, and ``oip serve main.py``."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from importlib.util import find_spec
+
+from . import _oip, _programs
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command and returns its exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] == ["serve"] and find_spec("onnxruntime") is not None:
+        # Where the server looks for the library of ONNX Runtime, if nothing says otherwise.
+        os.environ.setdefault("VIRTUAL_ENV", sys.prefix)
+    if threading.current_thread() is threading.main_thread():
+        # Ctrl-C is the command's own matter, as in the binary: Python's handler would raise once
+        # the command has ended.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    return _oip.run_cli(["oip", *given], _programs)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

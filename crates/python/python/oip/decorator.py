@@ -1,0 +1,265 @@
+"""A function as a model."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, Generic, ParamSpec, TypeVar
+
+from ._results import to_response
+from .errors import InvalidRequest, NotFound
+from .handler import ModelHandler
+from .types import (
+    Datatype,
+    InferenceRequest,
+    InferenceResponse,
+    MetadataTensor,
+    ModelMetadataResponse,
+    RequestInput,
+)
+
+__all__ = ["Model", "Spec", "model"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Declared = MetadataTensor | tuple[str, str, Sequence[int]] | Mapping[str, Any]
+
+
+class Spec:
+    """Datatype and shape of a tensor, in an annotation:
+    ``x: Annotated[np.ndarray, Spec("FP32", [-1, 4])]``."""
+
+    def __init__(
+        self, datatype: Datatype | str, shape: Sequence[int], name: str | None = None
+    ) -> None:
+        self.datatype = Datatype(datatype)
+        self.shape = list(shape)
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"Spec({self.datatype!s}, {self.shape})"
+
+
+def model(
+    name: str,
+    *,
+    inputs: Sequence[Declared] | None = None,
+    outputs: Sequence[Declared] | None = None,
+    version: str | None = None,
+    platform: str = "python",
+    max_batch_size: int | None = None,
+    max_batch_delay: float = 0.0,
+) -> Callable[[Callable[P, R]], Model[P, R]]:
+    """Makes a model of a function. Its parameters are the inputs, by name; what it returns are
+    the outputs: one array or list, a dictionary by name, or a tuple in the declared order.
+
+        @oip.model("iris", inputs=[("x", "FP32", [-1, 4])], outputs=[("label", "INT64", [-1])])
+        def predict(x):
+            return classifier.predict(x)
+
+    Inputs come as read-only NumPy arrays; parameters annotated ``list[str]`` as text,
+    ``RequestInput`` as it is, ``InferenceRequest`` as the whole request. Without ``inputs`` and
+    ``outputs`` the annotations say what there is: ``Annotated[np.ndarray, Spec("FP32", [-1, 4])]``
+    and ``list[str]``. The function itself stays callable. It may be ``async``.
+    """
+
+    def decorate(function: Callable[P, R]) -> Model[P, R]:
+        made = Model(function, name, inputs, outputs, version, platform)
+        made.max_batch_size = max_batch_size
+        made.max_batch_delay = max_batch_delay
+        return made
+
+    return decorate
+
+
+class Model(ModelHandler, Generic[P, R]):
+    """A function that is served as a model."""
+
+    def __init__(
+        self,
+        function: Callable[P, R],
+        name: str,
+        inputs: Sequence[Declared] | None = None,
+        outputs: Sequence[Declared] | None = None,
+        version: str | None = None,
+        platform: str = "python",
+    ) -> None:
+        self.function = function
+        self.name = name
+        self.model_names = [name]
+        self.version = version
+        self.platform = platform
+        self.__doc__ = function.__doc__
+        self.__wrapped__ = function
+        hints = typing.get_type_hints(function, include_extras=True)
+        signature = inspect.signature(function)
+        self._parameters = {
+            parameter: _take(hints.get(parameter)) for parameter in signature.parameters
+        }
+        self._optional = {
+            parameter.name
+            for parameter in signature.parameters.values()
+            if parameter.default is not inspect.Parameter.empty
+        }
+        self.inputs = _declared(inputs) if inputs is not None else _from_hints(signature, hints)
+        self.outputs = _declared(outputs) if outputs is not None else _from_return(hints)
+        self._outputs = [(t.name, str(t.datatype)) for t in self.outputs or ()]
+        if inspect.iscoroutinefunction(function):
+            self.infer = self._infer_async  # type: ignore[method-assign, assignment]
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        return self.function(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<model '{self.name}': inputs {self.inputs}, outputs {self.outputs}>"
+
+    def infer(
+        self, payload: InferenceRequest, model_name: str, model_version: str | None = None
+    ) -> InferenceResponse:
+        """Calls the function with the inputs."""
+        return to_response(self.function(**self._arguments(payload)), self._outputs)  # type: ignore[call-arg]
+
+    async def _infer_async(
+        self, payload: InferenceRequest, model_name: str, model_version: str | None = None
+    ) -> InferenceResponse:
+        result = await self.function(**self._arguments(payload))  # type: ignore[call-arg, misc]
+        return to_response(result, self._outputs)
+
+    def _arguments(self, payload: InferenceRequest) -> dict[str, Any]:
+        arguments = {}
+        sent = {tensor.name: tensor for tensor in payload.inputs}
+        for name, take in self._parameters.items():
+            if take is _request:
+                arguments[name] = payload
+            elif name in sent:
+                arguments[name] = take(sent[name])
+            elif name not in self._optional:
+                raise InvalidRequest(f"input '{name}' is missing")
+        return arguments
+
+    def model_metadata(
+        self, model_name: str, model_version: str | None = None
+    ) -> ModelMetadataResponse:
+        """What was declared, where everything was."""
+        if self.version is not None and model_version not in (None, self.version):
+            raise NotFound(f"model '{model_name}' has no version '{model_version}'")
+        if self.inputs is None or self.outputs is None:
+            raise NotImplementedError
+        versions = [self.version] if self.version is not None else None
+        return ModelMetadataResponse(
+            model_name, versions, self.platform, self.inputs, self.outputs
+        )
+
+    def model_load(self, model_name: str) -> bool:
+        """There is nothing to load."""
+        return True
+
+
+def _declared(tensors: Sequence[Declared]) -> list[MetadataTensor]:
+    made = []
+    for tensor in tensors:
+        if isinstance(tensor, MetadataTensor):
+            made.append(tensor)
+        elif isinstance(tensor, Mapping):
+            made.append(MetadataTensor(**tensor))
+        else:
+            made.append(MetadataTensor(*tensor))
+    return made
+
+
+def _spec(hint: Any) -> Spec | None:
+    """What an annotation says of datatype and shape."""
+    if typing.get_origin(hint) is Annotated:
+        for extra in hint.__metadata__:
+            if isinstance(extra, Spec):
+                return extra
+        return _spec(hint.__origin__)
+    return _SPECS.get(hint)
+
+
+def _from_hints(
+    signature: inspect.Signature, hints: Mapping[str, Any]
+) -> list[MetadataTensor] | None:
+    made = []
+    for name in signature.parameters:
+        if hints.get(name) is InferenceRequest:
+            continue
+        spec = _spec(hints.get(name))
+        if spec is None:
+            return None
+        made.append(MetadataTensor(name, spec.datatype, spec.shape))
+    return made or None
+
+
+def _from_return(hints: Mapping[str, Any]) -> list[MetadataTensor] | None:
+    hint = hints.get("return")
+    several = typing.get_args(hint) if typing.get_origin(hint) is tuple else [hint]
+    made = []
+    for index, one in enumerate(several):
+        spec = _spec(one)
+        if spec is None:
+            return None
+        name = spec.name or ("output" if len(several) == 1 else f"output_{index}")
+        made.append(MetadataTensor(name, spec.datatype, spec.shape))
+    return made
+
+
+def _numpy(tensor: RequestInput) -> Any:
+    return tensor.numpy()
+
+
+def _list(tensor: RequestInput) -> Any:
+    return tensor.numpy().ravel().tolist()
+
+
+def _itself(tensor: RequestInput) -> Any:
+    return tensor
+
+
+def _strings(tensor: RequestInput) -> Any:
+    return tensor.strings()
+
+
+def _one(tensor: RequestInput) -> Any:
+    values = tensor.strings() if tensor.datatype == "BYTES" else _list(tensor)
+    if len(values) != 1:
+        raise InvalidRequest(f"input '{tensor.name}': one element is due, but got {len(values)}")
+    return values[0]
+
+
+def _request(tensor: RequestInput) -> Any:
+    raise AssertionError("stands for the whole request")
+
+
+_TAKES: dict[Any, Callable[[RequestInput], Any]] = {
+    InferenceRequest: _request,
+    RequestInput: _itself,
+    list[str]: _strings,
+    list[bytes]: _list,
+    list[int]: _list,
+    list[float]: _list,
+    list[bool]: _list,
+    str: _one,
+    int: _one,
+    float: _one,
+    bool: _one,
+}
+_SPECS = {
+    list[str]: Spec("BYTES", [-1]),
+    list[bytes]: Spec("BYTES", [-1]),
+    list[int]: Spec("INT64", [-1]),
+    list[float]: Spec("FP64", [-1]),
+    list[bool]: Spec("BOOL", [-1]),
+    str: Spec("BYTES", [1]),
+    int: Spec("INT64", [1]),
+    float: Spec("FP64", [1]),
+    bool: Spec("BOOL", [1]),
+}
+
+
+def _take(hint: Any) -> Callable[[RequestInput], Any]:
+    """How an input is handed over."""
+    if typing.get_origin(hint) is Annotated:
+        hint = hint.__origin__
+    return _TAKES.get(hint, _numpy)

@@ -1,0 +1,239 @@
+"""A server around a handler."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+from . import _logging, _oip
+from ._processes import Processes
+from ._workers import Threads
+from .errors import StartError
+from .handler import DefaultModelHandler, Several
+
+__all__ = ["Server", "Setting"]
+
+Setting = str | int | float | bool | Path | Sequence[str] | None
+_FOREVER = 1e9
+
+
+class Server:
+    """All doors around one handler: REST and gRPC, checks, security, limits, metrics.
+
+    Settings are the keys of ``docs/configuration.md`` as keyword arguments; they win over the
+    environment and ``oip.properties``. ``threads`` is how many blocking calls run side by side;
+    ``workers`` how many processes share the work, each with a handler of its own (then hand
+    over the class rather than an object). Authentication is on unless ``auth_enabled=False`` is
+    said somewhere.
+
+        Server(MyHandler(), rest_port=8080, auth_enabled=False).serve()
+
+        with Server(MyHandler(), rest_port=0, auth_enabled=False) as server:
+            print(server.url)
+    """
+
+    def __init__(
+        self,
+        handler: object = None,
+        *,
+        threads: int | None = None,
+        workers: int = 0,
+        **settings: Setting,
+    ) -> None:
+        self._workers_wanted = workers
+        if workers and isinstance(handler, type):
+            self.handler: object = handler
+        else:
+            self.handler = DefaultModelHandler() if handler is None else _instance(handler)
+        self._threads = threads
+        self._settings = {key: _texts(value) for key, value in settings.items() if value is not None}
+        names = getattr(self.handler, "model_names", None)
+        if names and "model_name" not in self._settings:
+            self._settings["model_name"] = list(names)
+        self._running: _oip.Running | None = None
+        self._workers: Threads | None = None
+        self._processes: Processes | None = None
+        self._stop_asked = False
+
+    def __repr__(self) -> str:
+        kind = self.handler if isinstance(self.handler, type) else type(self.handler)
+        handler = kind.__name__
+        if self._running is None:
+            return f"<Server of {handler}, not started>"
+        return f"<Server of {handler}, REST {self.url}, gRPC {self.grpc_target}>"
+
+    def start(self, *, wait: float = 30.0, loop: asyncio.AbstractEventLoop | None = None) -> Self:
+        """Serves in the background. Returns when the doors are open and the models were loaded,
+        which is waited for ``wait`` seconds at most.
+
+        Raises ``StartError`` where a setting makes no sense or a port is taken.
+        """
+        if self._running is not None:
+            raise StartError("this server was started already")
+        _logging.begin(self._settings)
+        handler, threads = self.resolve()
+        workers = Threads(threads, loop)
+        try:
+            pool, bridge = workers.pool, workers.bridge
+            self._running = _oip.start(handler, pool, bridge, self._settings)
+        except BaseException:
+            workers.close()
+            self._end_processes()
+            raise
+        self._workers = workers
+        if wait > 0 and loop is None:
+            self._running.wait_until_loaded(wait)
+        return self
+
+    def resolve(self) -> tuple[object, int | None]:
+        """The handler that is put behind the doors, and on how many threads."""
+        if not self._workers_wanted:
+            return self.handler, self._threads
+        self._processes = Processes(self.handler, self._workers_wanted)
+        # A thread waits for each process; two more answer what needs none.
+        return self._processes, self._threads or self._workers_wanted + 2
+
+    def _end_processes(self) -> None:
+        processes, self._processes = self._processes, None
+        if processes is not None:
+            processes.close()
+
+    def stop(self) -> None:
+        """Drains and stops: readiness turns false, what is in flight is answered."""
+        running, self._running = self._running, None
+        workers, self._workers = self._workers, None
+        if running is not None:
+            running.stop()
+            running.wait(_FOREVER)
+            running.close()
+        if workers is not None:
+            workers.close()
+        self._end_processes()
+        _oip.flush_log()
+
+    def serve(self) -> None:
+        """Serves until SIGTERM or Ctrl-C, then drains. A second Ctrl-C does not wait."""
+        with self._signals():
+            self.start(wait=0)
+            running = self._running
+            assert running is not None
+            if self._stop_asked:
+                running.stop()
+            try:
+                _logging.announce(self)
+                while not running.wait(0.5):
+                    pass
+            except KeyboardInterrupt:
+                running.close()
+                raise
+            finally:
+                self.stop()
+
+    async def serve_async(self) -> None:
+        """Serves until this is cancelled, or until SIGTERM or Ctrl-C, on the running loop:
+        ``async`` handlers run on it."""
+        loop = asyncio.get_running_loop()
+        stopped = asyncio.Event()
+        signals: list[signal.Signals] = []
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.add_signal_handler(number, stopped.set)
+                signals.append(number)
+        self.start(wait=0, loop=loop)
+        try:
+            _logging.announce(self)
+            await stopped.wait()
+        finally:
+            for number in signals:
+                loop.remove_signal_handler(number)
+            running = self._running
+            if running is not None:
+                running.stop()
+                # The loop goes on meanwhile: handlers that run on it must be able to answer.
+                await asyncio.shield(asyncio.to_thread(running.wait, _FOREVER))
+            self.stop()
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def stop(number: int, frame: FrameType | None) -> None:
+            # No lock of Python's is taken here: the thread that is interrupted may hold it.
+            if self._stop_asked:
+                raise KeyboardInterrupt
+            self._stop_asked = True
+            if self._running is not None:
+                self._running.stop()
+
+        self._stop_asked = False
+        before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    @property
+    def rest_address(self) -> tuple[str, int] | None:
+        """Where the REST door listens, once the server was started."""
+        return None if self._running is None else self._running.rest_address
+
+    @property
+    def grpc_address(self) -> tuple[str, int] | None:
+        """Where the gRPC door listens, once the server was started."""
+        return None if self._running is None else self._running.grpc_address
+
+    @property
+    def url(self) -> str:
+        """The REST door as a client on this machine writes it: ``http://127.0.0.1:8082``."""
+        return f"http://{_reachable(self.rest_address)}"
+
+    @property
+    def grpc_target(self) -> str:
+        """The gRPC door as a client on this machine writes it: ``127.0.0.1:8081``."""
+        return _reachable(self.grpc_address)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+
+def _instance(handler: object) -> object:
+    """A handler of a class, of an object, or of several models."""
+    if isinstance(handler, type):
+        return handler()
+    if isinstance(handler, (list, tuple)):
+        return Several(handler)
+    return handler
+
+
+def _texts(value: Any) -> list[str]:
+    """A setting as it would stand on the command line."""
+    if isinstance(value, bool):
+        return ["true" if value else "false"]
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [str(item) for item in value]
+    return [str(value)]
+
+
+def _reachable(address: tuple[str, int] | None) -> str:
+    if address is None:
+        raise StartError("this server is not started")
+    host, port = address
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

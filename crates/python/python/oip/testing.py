@@ -1,0 +1,109 @@
+"""For your own tests: a handler behind the whole pipeline, without a network.
+
+    from oip.testing import client
+
+    def test_doubles():
+        with client(Doubler()) as double:
+            answer = double.infer("double", {"x": np.array([1.0, 2.0], dtype=np.float32)})
+            assert answer.output("output").numpy().tolist() == [2.0, 4.0]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from . import _oip
+from ._results import _output
+from ._workers import Threads
+from .server import _instance
+from .types import (
+    InferenceRequest,
+    InferenceResponse,
+    ModelMetadataResponse,
+    RequestInput,
+    RequestOutput,
+)
+
+__all__ = ["Client", "client"]
+
+
+def client(handler: object, *, threads: int = 2) -> Client:
+    """A client of this handler. What a caller of the server would be told is raised as the
+    exception of ``oip.errors`` with that status."""
+    return Client(handler, threads)
+
+
+class Client:
+    """Asks a handler in this process. A context manager; ``close`` ends its threads."""
+
+    def __init__(self, handler: object, threads: int) -> None:
+        self._workers = Threads(threads)
+        handler = _instance(handler)
+        self._client = _oip.InProcess(handler, self._workers.pool, self._workers.bridge)
+
+    def infer(
+        self,
+        model_name: str,
+        request: InferenceRequest | Mapping[str, Any],
+        model_version: str | None = None,
+        *,
+        id: str | None = None,
+        outputs: Sequence[str] | None = None,
+        parameters: Mapping[str, Any] | None = None,
+    ) -> InferenceResponse:
+        """Runs a model. ``request`` is a request, or the inputs by name."""
+        if not isinstance(request, InferenceRequest):
+            request = _request(request, id, outputs, parameters)
+        answer: InferenceResponse = self._client.infer((model_name, model_version), request)
+        return answer
+
+    def metadata(self, model_name: str, model_version: str | None = None) -> ModelMetadataResponse:
+        """What a model declares."""
+        metadata: ModelMetadataResponse = self._client.metadata((model_name, model_version))
+        return metadata
+
+    def ready(self, model_name: str, model_version: str | None = None) -> bool:
+        """Whether a model can answer now."""
+        return self._client.ready((model_name, model_version))
+
+    def load(self, model_name: str) -> None:
+        """Has the handler load a model."""
+        self._client.load((model_name, None))
+
+    def unload(self, model_name: str) -> None:
+        """Has the handler let go of a model."""
+        self._client.unload((model_name, None))
+
+    def close(self) -> None:
+        """Ends the threads."""
+        self._workers.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _request(
+    inputs: Mapping[str, Any],
+    id: str | None,
+    outputs: Sequence[str] | None,
+    parameters: Mapping[str, Any] | None,
+) -> InferenceRequest:
+    tensors = []
+    for name, data in inputs.items():
+        if isinstance(data, RequestInput):
+            tensors.append(data)
+            continue
+        made = _output(name, data, {})
+        tensors.append(RequestInput(name, made.shape, made.datatype, None, made.data))
+    asked = None if outputs is None else [RequestOutput(name) for name in outputs]
+    return InferenceRequest(tensors, asked, id, parameters)

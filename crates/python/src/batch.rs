@@ -1,0 +1,215 @@
+//! Handlers with `max_batch_size`: requests that wait at the same time are stacked along their
+//! first dimension and answered by one call.
+//!
+//! A call is due as soon as somebody waits (after `max_batch_delay`, where there is one). It
+//! takes whoever waits when it begins: the longer the handler is busy, the larger the batch.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use oip::{Bytes, Datatype, Error, InferRequest, InferResponse, ModelRef, Result, Shape, Tensor};
+use tokio::sync::oneshot::Sender;
+
+/// What requests must have in common to be stacked: the model, and of each input its name,
+/// datatype and all dimensions but the first.
+pub(crate) type Key = (ModelRef, Vec<(String, Datatype, Vec<u64>)>);
+
+/// How a handler wants its batches.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wish {
+    /// Most rows in one call.
+    pub(crate) most: u64,
+    /// How long a request may wait for others.
+    pub(crate) delay: Duration,
+}
+
+/// One request that waits.
+pub(crate) struct Waiting {
+    request: InferRequest,
+    rows: u64,
+    reply: Sender<Result<InferResponse>>,
+}
+
+/// The requests that wait, by what they have in common.
+#[derive(Default)]
+pub(crate) struct Batches(Mutex<HashMap<Key, Group>>);
+
+#[derive(Default)]
+struct Group {
+    waiting: VecDeque<Waiting>,
+    /// A call is due that will take them.
+    due: bool,
+}
+
+/// Why a request cannot be stacked with others: it runs alone.
+pub(crate) fn key(model: &ModelRef, request: &InferRequest) -> Option<(Key, u64)> {
+    let mut rows = None;
+    let mut inputs = Vec::with_capacity(request.inputs.len());
+    if !request.parameters.is_empty() || !request.outputs.is_empty() {
+        return None;
+    }
+    for input in &request.inputs {
+        let (first, rest) = input.shape().dims().split_first()?;
+        let same = *rows.get_or_insert(*first) == *first;
+        if !same || *first == 0 || !input.parameters().is_empty() {
+            return None;
+        }
+        inputs.push((input.name().to_owned(), input.datatype(), rest.to_vec()));
+    }
+    Some(((model.clone(), inputs), rows?))
+}
+
+impl Batches {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Group>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts a request among those that wait; whether a call must be made for it.
+    pub(crate) fn wait(
+        &self,
+        key: Key,
+        request: InferRequest,
+        rows: u64,
+        reply: Sender<Result<InferResponse>>,
+    ) -> bool {
+        let mut groups = self.lock();
+        let group = groups.entry(key).or_default();
+        group.waiting.push_back(Waiting {
+            request,
+            rows,
+            reply,
+        });
+        !std::mem::replace(&mut group.due, true)
+    }
+
+    /// Whoever waits, up to `most` rows, and whether another call is due for the rest.
+    pub(crate) fn take(&self, key: &Key, most: u64) -> (Vec<Waiting>, bool) {
+        let mut groups = self.lock();
+        let Some(group) = groups.get_mut(key) else {
+            return (Vec::new(), false);
+        };
+        let mut taken = Vec::new();
+        let mut rows = 0;
+        while let Some(next) = group.waiting.front() {
+            // One that has more rows than fit runs alone.
+            if !taken.is_empty() && rows + next.rows > most {
+                break;
+            }
+            if let Some(next) = group.waiting.pop_front()
+                && !next.reply.is_closed()
+            {
+                rows += next.rows;
+                taken.push(next);
+            }
+        }
+        let more = !group.waiting.is_empty();
+        if !more {
+            groups.remove(key);
+        }
+        (taken, more)
+    }
+}
+
+/// One request of all.
+pub(crate) fn merge(waiting: &[Waiting]) -> Result<InferRequest> {
+    let Some(first) = waiting.first() else {
+        return Err(Error::unavailable("nobody waits any more"));
+    };
+    if waiting.len() == 1 {
+        return Ok(first.request.clone());
+    }
+    let rows: u64 = waiting.iter().map(|one| one.rows).sum();
+    let mut inputs = Vec::with_capacity(first.request.inputs.len());
+    for (index, input) in first.request.inputs.iter().enumerate() {
+        let parts = waiting
+            .iter()
+            .filter_map(|one| one.request.inputs.get(index));
+        let parts: Vec<&[u8]> = parts.map(|tensor| tensor.data().as_ref()).collect();
+        let mut dims = input.shape().dims().to_vec();
+        if let Some(dim) = dims.first_mut() {
+            *dim = rows;
+        }
+        let data = Bytes::from(parts.concat());
+        inputs.push(Tensor::new(
+            input.name(),
+            input.datatype(),
+            Shape::from(dims),
+            data,
+        )?);
+    }
+    Ok(InferRequest::new(inputs))
+}
+
+/// Gives everybody their rows of the answer, or what went wrong.
+pub(crate) fn answer(waiting: Vec<Waiting>, result: Result<InferResponse>) {
+    let answers = match (&result, waiting.len()) {
+        (Ok(response), 2..) => split(response, &waiting),
+        _ => waiting.iter().map(|_| result.clone()).collect(),
+    };
+    for (one, answer) in waiting.into_iter().zip(answers) {
+        // Whoever has left does not read it.
+        let _ = one.reply.send(answer);
+    }
+}
+
+fn split(response: &InferResponse, waiting: &[Waiting]) -> Vec<Result<InferResponse>> {
+    let mut from = 0;
+    let mut answers = Vec::with_capacity(waiting.len());
+    let total: u64 = waiting.iter().map(|one| one.rows).sum();
+    for one in waiting {
+        let outputs = response.outputs.iter();
+        let outputs: Result<Vec<Tensor>> = outputs
+            .map(|output| rows_of(output, from, one.rows, total))
+            .collect();
+        answers.push(outputs.map(|outputs| InferResponse {
+            outputs,
+            ..response.clone()
+        }));
+        from += one.rows;
+    }
+    answers
+}
+
+/// Some rows of an output.
+fn rows_of(output: &Tensor, from: u64, rows: u64, total: u64) -> Result<Tensor> {
+    let fault = || {
+        Error::handler_failed(format!(
+            "output '{}' has shape {}, but a batch of {total} rows is due",
+            output.name(),
+            output.shape()
+        ))
+    };
+    let mut dims = output.shape().dims().to_vec();
+    match dims.first_mut() {
+        Some(dim) if *dim == total => *dim = rows,
+        _ => return Err(fault()),
+    }
+    let each = output.element_count() / usize::try_from(total).unwrap_or(usize::MAX).max(1);
+    let place = |row: u64| {
+        usize::try_from(row)
+            .unwrap_or(usize::MAX)
+            .saturating_mul(each)
+    };
+    let (start, end) = (place(from), place(from + rows));
+    let (start, end) = match output.datatype().size() {
+        Some(size) => (start.saturating_mul(size), end.saturating_mul(size)),
+        None => {
+            let offset = |count: usize| -> Result<usize> {
+                let strings = output.byte_strings()?.take(count);
+                Ok(strings.map(|string| string.len() + 4).sum())
+            };
+            (offset(start)?, offset(end)?)
+        }
+    };
+    if end > output.data().len() || start > end {
+        return Err(fault());
+    }
+    let tensor = Tensor::new(
+        output.name(),
+        output.datatype(),
+        Shape::from(dims),
+        output.data().slice(start..end),
+    )?;
+    Ok(tensor.with_parameters(output.parameters().clone()))
+}

@@ -1,0 +1,168 @@
+//! Exceptions as errors of the protocol, and the other way round.
+
+use oip::{Error, ErrorKind};
+use pyo3::exceptions::{PyNotImplementedError, PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyType;
+
+/// A fault of data that Python reads.
+pub(crate) fn value(error: impl std::fmt::Display) -> PyErr {
+    PyValueError::new_err(error.to_string())
+}
+
+fn class<'py>(
+    py: Python<'py>,
+    cell: &'static PyOnceLock<Py<PyType>>,
+    name: &str,
+) -> PyResult<&'py Bound<'py, PyType>> {
+    cell.import(py, "oip.errors", name)
+}
+
+fn oip_error(py: Python<'_>) -> PyResult<&Bound<'_, PyType>> {
+    static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    class(py, &CLASS, "OipError")
+}
+
+/// What a handler raised while it did `what` for a model, as the caller is told. The traceback
+/// goes to the log.
+pub(crate) fn raised(py: Python<'_>, error: &PyErr, what: &str, model: &str) -> Error {
+    let value = error.value(py);
+    if let Ok(class) = oip_error(py)
+        && value.is_instance(class).unwrap_or(false)
+    {
+        return chosen(py, error, what, model);
+    }
+    if error.is_instance_of::<PyNotImplementedError>(py) {
+        return Error::not_implemented(format!(
+            "{what} is not implemented by this server's handler"
+        ));
+    }
+    let about_the_request =
+        error.is_instance_of::<PyValueError>(py) || error.is_instance_of::<PyTypeError>(py);
+    if about_the_request && what == INFER {
+        log(py, error, what, model, "info");
+        return Error::does_not_fit(text(value));
+    }
+    log(py, error, what, model, "error");
+    Error::handler_failed(one_line(py, error))
+}
+
+/// The call whose faults may be the request's.
+pub(crate) const INFER: &str = "infer";
+
+/// An error of `oip.errors`.
+fn chosen(py: Python<'_>, error: &PyErr, what: &str, model: &str) -> Error {
+    let value = error.value(py);
+    let status = value.getattr(pyo3::intern!(py, "status"));
+    let status: u16 = status.and_then(|status| status.extract()).unwrap_or(500);
+    let kind = kind_of(status);
+    let told = value.getattr(pyo3::intern!(py, "told"));
+    let told = told.is_ok_and(|told| told.is_truthy().unwrap_or(false));
+    if kind == ErrorKind::HandlerFailed && told {
+        return Error::new(kind, text(value));
+    }
+    if kind == ErrorKind::HandlerFailed {
+        log(py, error, what, model, "error");
+        return Error::handler_failed(one_line(py, error));
+    }
+    let after = value.getattr(pyo3::intern!(py, "retry_after"));
+    let after: Option<u32> = after.and_then(|after| after.extract()).unwrap_or(None);
+    let made = Error::new(kind, text(value));
+    match after {
+        Some(seconds) => made.retry_after(seconds),
+        None => made,
+    }
+}
+
+fn kind_of(status: u16) -> ErrorKind {
+    match status {
+        // Two kinds share 400 and 404; these are the ones a handler means.
+        400 => ErrorKind::DoesNotFit,
+        404 => ErrorKind::NotFound,
+        _ => {
+            let mut kinds = ErrorKind::ALL.into_iter();
+            let kind = kinds.find(|kind| kind.http_status() == status);
+            kind.unwrap_or(ErrorKind::HandlerFailed)
+        }
+    }
+}
+
+/// An answer that is none: the caller reads a stable phrase, the log has the cause.
+pub(crate) fn bad_answer(py: Python<'_>, error: &PyErr, what: &str, model: &str) -> Error {
+    log(py, error, &format!("the answer of {what}"), model, "error");
+    Error::new(
+        ErrorKind::HandlerFailed,
+        "the model's answer does not fit what it declares",
+    )
+    .caused_by(one_line(py, error))
+}
+
+fn text(value: &Bound<'_, pyo3::exceptions::PyBaseException>) -> String {
+    value.str().map_or_else(
+        |_| "the request does not fit".to_owned(),
+        |text| text.to_string(),
+    )
+}
+
+fn one_line(py: Python<'_>, error: &PyErr) -> String {
+    let line = error.to_string();
+    let place = error.traceback(py).and_then(|traceback| {
+        let place = py
+            .import(pyo3::intern!(py, "oip._errors"))
+            .and_then(|module| module.call_method1(pyo3::intern!(py, "place"), (traceback,)));
+        place.ok()?.extract::<String>().ok()
+    });
+    match place {
+        Some(place) => format!("{line} ({place})"),
+        None => line,
+    }
+}
+
+/// Writes a traceback to the log of Python.
+fn log(py: Python<'_>, error: &PyErr, what: &str, model: &str, level: &str) {
+    let logged = py
+        .import(pyo3::intern!(py, "oip._errors"))
+        .and_then(|module| module.call_method1("log", (level, what, model, error.value(py))));
+    if let Err(failed) = logged {
+        failed.print(py);
+    }
+}
+
+/// An error of the protocol as the exception of `oip.errors` with its status.
+pub(crate) fn exception(py: Python<'_>, error: &Error) -> PyErr {
+    let name = match error.kind() {
+        ErrorKind::Malformed | ErrorKind::DoesNotFit | ErrorKind::UnsupportedMedia => {
+            "InvalidRequest"
+        }
+        ErrorKind::Unauthenticated => "Unauthenticated",
+        ErrorKind::Forbidden => "Forbidden",
+        ErrorKind::NotFound | ErrorKind::MethodNotAllowed | ErrorKind::NoSuchExtension => {
+            "NotFound"
+        }
+        ErrorKind::TooLarge => "TooLarge",
+        ErrorKind::TooManyRequests => "TooManyRequests",
+        ErrorKind::HandlerFailed => "HandlerFailed",
+        ErrorKind::NotImplemented => "NotImplemented",
+        ErrorKind::Unavailable => "Unavailable",
+        ErrorKind::TimedOut => "TimedOut",
+    };
+    let message = match error.cause() {
+        Some(cause) if error.kind() == ErrorKind::HandlerFailed => {
+            format!("{}: {cause}", error.message())
+        }
+        _ => error.message().to_owned(),
+    };
+    let made = py
+        .import(pyo3::intern!(py, "oip.errors"))
+        .and_then(|module| module.getattr(name)?.call1((message,)));
+    made.map_or_else(|error| error, |value| PyErr::from_value(value))
+}
+
+/// A server that could not be started.
+pub(crate) fn start(py: Python<'_>, error: impl std::fmt::Display) -> PyErr {
+    let made = py
+        .import(pyo3::intern!(py, "oip.errors"))
+        .and_then(|module| module.getattr("StartError")?.call1((error.to_string(),)));
+    made.map_or_else(|error| error, |value| PyErr::from_value(value))
+}

@@ -1,0 +1,126 @@
+//! The threads on which blocking handlers run. They are Python's threads; each stays known to
+//! the interpreter and takes as many jobs as there are while it holds the GIL.
+//!
+//! A job is taken from the queue only by a thread that holds the GIL already: a thread that was
+//! woken and waits for the GIL keeps no job from the one that is running.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use pyo3::prelude::*;
+
+/// Something to do while holding the GIL.
+pub(crate) type Job = Box<dyn FnOnce(Python<'_>) + Send>;
+
+/// Jobs, and the threads that wait for them.
+#[pyclass(name = "Pool", module = "oip._oip", frozen)]
+pub(crate) struct Pool {
+    queue: Arc<Queue>,
+}
+
+/// The side of a pool that hands out work.
+#[derive(Clone)]
+pub(crate) struct Jobs(Arc<Queue>);
+
+#[derive(Default)]
+struct Queue {
+    state: Mutex<State>,
+    wake: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    jobs: VecDeque<Job>,
+    sleeping: usize,
+    /// A thread has been woken and has taken nothing yet.
+    waking: bool,
+    closed: bool,
+}
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Wakes one more thread where there is work and nobody on the way to it.
+    fn wake(&self, state: &mut State) {
+        if state.sleeping > 0 && !state.waking && !state.jobs.is_empty() {
+            state.waking = true;
+            self.wake.notify_one();
+        }
+    }
+
+    /// Waits until there is something to do; `false` when there never will be again.
+    fn wait(&self) -> bool {
+        let mut state = self.lock();
+        while state.jobs.is_empty() && !state.closed {
+            state.sleeping += 1;
+            state = self
+                .wake
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+            state.sleeping -= 1;
+            if state.jobs.is_empty() {
+                state.waking = false;
+            }
+        }
+        !state.jobs.is_empty()
+    }
+
+    fn take(&self, woken: bool) -> Option<Job> {
+        let mut state = self.lock();
+        if woken {
+            state.waking = false;
+        }
+        let job = state.jobs.pop_front();
+        self.wake(&mut state);
+        job
+    }
+}
+
+impl Jobs {
+    /// Puts a job at the end of the queue. It is dropped when the pool is closed.
+    pub(crate) fn push(&self, job: Job) {
+        let mut state = self.0.lock();
+        if state.closed {
+            drop(state);
+            drop(job);
+            return;
+        }
+        state.jobs.push_back(job);
+        self.0.wake(&mut state);
+    }
+}
+
+impl Pool {
+    pub(crate) fn jobs(&self) -> Jobs {
+        Jobs(Arc::clone(&self.queue))
+    }
+}
+
+#[pymethods]
+impl Pool {
+    #[new]
+    fn new() -> Self {
+        Self {
+            queue: Arc::default(),
+        }
+    }
+
+    /// Works until the pool is closed. Each thread of the pool calls it once.
+    fn work(&self, py: Python<'_>) {
+        while py.detach(|| self.queue.wait()) {
+            let mut woken = true;
+            while let Some(job) = self.queue.take(woken) {
+                woken = false;
+                job(py);
+            }
+        }
+    }
+
+    /// Lets the threads go when the queue is empty.
+    fn close(&self) {
+        self.queue.lock().closed = true;
+        self.queue.wake.notify_all();
+    }
+}

@@ -1,0 +1,198 @@
+//! A server around a Python handler, in the background of a Python program.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use oip::config::{Config, OPTIONS, Settings, Sources};
+use oip::server::{BoundServer, Phase};
+use oip::{Dataplane, Server};
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+
+use crate::aio::Bridge;
+use crate::handler::PyHandler;
+use crate::pool::Pool;
+use crate::{buffers, errors};
+
+/// A server that serves: its doors, and how to stop it.
+#[pyclass(name = "Running", module = "oip._oip", frozen)]
+pub(crate) struct Running {
+    rest: Option<SocketAddr>,
+    grpc: Option<SocketAddr>,
+    stop: watch::Sender<bool>,
+    stopped: watch::Receiver<bool>,
+    dataplane: Arc<Dataplane>,
+    runtime: Mutex<Option<Runtime>>,
+}
+
+/// The settings in force: keyword arguments, environment, properties files, defaults.
+pub(crate) fn settings(
+    py: Python<'_>,
+    given: BTreeMap<String, Vec<String>>,
+) -> PyResult<(Settings, Vec<String>)> {
+    let mut sources = Sources::process();
+    for (key, values) in given {
+        let mut options = OPTIONS.iter();
+        let option = options.find(|option| option.key_spellings().any(|known| known == key));
+        let Some(option) = option else {
+            return Err(PyTypeError::new_err(format!(
+                "'{key}' is not a setting; docs/configuration.md lists them all"
+            )));
+        };
+        for value in values {
+            sources = sources.with_flag(option.flag(), value);
+        }
+    }
+    let config = Config::resolve(&sources).map_err(|error| errors::start(py, error))?;
+    let settings = config
+        .settings()
+        .map_err(|error| errors::start(py, error))?;
+    Ok((settings, config.warnings().to_vec()))
+}
+
+/// Binds the doors and serves in the background.
+///
+/// `settings` are texts by key, `names` the models that the handler answers for.
+#[pyfunction]
+pub(crate) fn start(
+    py: Python<'_>,
+    handler: &Bound<'_, PyAny>,
+    pool: &Pool,
+    bridge: &Bridge,
+    given: BTreeMap<String, Vec<String>>,
+) -> PyResult<Running> {
+    let (settings, warnings) = settings(py, given)?;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    buffers::release_on(pool.jobs());
+    let handler = PyHandler::new(handler, pool.jobs(), bridge.of_loop())?;
+    let server = settings
+        .model_name
+        .iter()
+        .fold(Server::new(handler), |server, name| server.model(name));
+    let server = server
+        .configure(&settings)
+        .guarded(&settings)
+        .map_err(|error| errors::start(py, error))?;
+    let threads = settings.worker_threads;
+    py.detach(|| Running::start(server, threads))
+        .map_err(|error| errors::start(py, error))
+}
+
+impl Running {
+    fn start(server: Server, threads: Option<usize>) -> Result<Self, String> {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        if let Some(count) = threads {
+            builder.worker_threads(count);
+        }
+        let runtime = builder
+            .thread_name("oip-io")
+            .enable_all()
+            .build()
+            .map_err(|error| format!("cannot start threads: {error}"))?;
+        let bound = runtime
+            .block_on(server.bind())
+            .map_err(|error| error.to_string())?;
+        Ok(Self::of(bound, runtime))
+    }
+
+    fn of(bound: BoundServer, runtime: Runtime) -> Self {
+        let (stop, mut asked) = watch::channel(false);
+        let (ended, stopped) = watch::channel(false);
+        let (rest, grpc) = (bound.rest_address(), bound.grpc_address());
+        let dataplane = Arc::clone(bound.dataplane());
+        runtime.spawn(async move {
+            bound
+                .serve(async move {
+                    // An error means that nobody can ask any more, which is a stop too.
+                    let _ = asked.wait_for(|asked| *asked).await;
+                })
+                .await;
+            let _ = ended.send(true);
+        });
+        Self {
+            rest,
+            grpc,
+            stop,
+            stopped,
+            dataplane,
+            runtime: Mutex::new(Some(runtime)),
+        }
+    }
+
+    fn handle(&self) -> Option<tokio::runtime::Handle> {
+        let runtime = self.runtime.lock().unwrap_or_else(PoisonError::into_inner);
+        runtime.as_ref().map(|runtime| runtime.handle().clone())
+    }
+}
+
+#[pymethods]
+impl Running {
+    /// Where the REST door listens, as host and port.
+    #[getter]
+    fn rest_address(&self) -> Option<(String, u16)> {
+        self.rest.map(|at| (at.ip().to_string(), at.port()))
+    }
+
+    /// Where the gRPC door listens, as host and port.
+    #[getter]
+    fn grpc_address(&self) -> Option<(String, u16)> {
+        self.grpc.map(|at| (at.ip().to_string(), at.port()))
+    }
+
+    /// Waits until every model that should be there from the start was tried, for `seconds` at
+    /// most.
+    fn wait_until_loaded(&self, py: Python<'_>, seconds: f64) -> bool {
+        let dataplane = Arc::clone(&self.dataplane);
+        py.detach(|| {
+            let most = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
+            let begun = std::time::Instant::now();
+            while dataplane.phase() == Phase::Starting {
+                if begun.elapsed() >= most {
+                    return false;
+                }
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            true
+        })
+    }
+
+    /// Asks the server to drain and stop; returns at once.
+    fn stop(&self) {
+        let _ = self.stop.send(true);
+    }
+
+    /// Waits until the server has stopped, for `seconds` at most; whether it has.
+    fn wait(&self, py: Python<'_>, seconds: f64) -> bool {
+        let mut stopped = self.stopped.clone();
+        let Some(handle) = self.handle() else {
+            return true;
+        };
+        py.detach(|| {
+            let most = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
+            handle.block_on(async move {
+                let ended = stopped.wait_for(|stopped| *stopped);
+                // A closed channel means that the server is gone.
+                tokio::time::timeout(most, ended).await.is_ok()
+            })
+        })
+    }
+
+    /// Lets go of the threads. What still runs is cut off.
+    fn close(&self, py: Python<'_>) {
+        let runtime = {
+            let mut runtime = self.runtime.lock().unwrap_or_else(PoisonError::into_inner);
+            runtime.take()
+        };
+        py.detach(|| {
+            if let Some(runtime) = runtime {
+                runtime.shutdown_timeout(Duration::from_secs(1));
+            }
+        });
+    }
+}

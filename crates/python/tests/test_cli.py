@@ -1,0 +1,182 @@
+"""The command `oip` that the package brings."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from oip import cli
+
+HANDLER = """
+from oip import *
+
+class Answers(ModelHandler):
+    def infer(self, payload, model_name, model_version=None):
+        return {"y": [ANSWER]}
+"""
+FORMS = {
+    "a class": "",
+    "an original's server": "fastapi_server = AissembleOIPFastAPI(Answers()).server",
+    "a service": "grpc = AissembleOIPGrpc(Answers())",
+    "a server": "anything = Server(Answers(), threads=2)",
+    "a function": "del Answers\n@model('m')\ndef answer(x):\n    return {'y': [ANSWER]}",
+}
+DOOR = r"REST  (http://127.0.0.1:\d+)"
+BODY = b'{"inputs":[{"name":"x","datatype":"FP32","shape":[1],"data":[1]}]}'
+
+
+@contextmanager
+def serving(*arguments: str) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
+    command = [sys.executable, "-m", "oip.cli", "serve", *arguments]
+    command += ["--rest-port", "0", "--grpc-port", "0", "--auth-enabled", "false"]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    try:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if found := re.search(DOOR, line):
+                yield found[1], process
+                break
+        else:
+            pytest.fail("the server ended")
+    finally:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(10)
+        finally:
+            process.kill()
+
+
+def ask(url: str) -> str:
+    for _ in range(100):
+        try:
+            with urllib.request.urlopen(f"{url}/v2/models/m/infer", BODY, timeout=10) as answer:
+                return answer.read().decode()
+        except OSError:
+            time.sleep(0.05)
+    return "nothing"
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_program_is_served_whatever_its_form(tmp_path: Path, form: str) -> None:
+    program = tmp_path / "main.py"
+    program.write_text((HANDLER + FORMS[form]).replace("ANSWER", "5"))
+    with serving(str(program)) as (url, process):
+        assert '"data":[5]' in ask(url)
+    assert process.returncode == 0
+
+
+def test_a_changed_program_is_served_anew(tmp_path: Path) -> None:
+    program = tmp_path / "main.py"
+    program.write_text(HANDLER.replace("ANSWER", "1"))
+    with serving(str(program), "--reload", "true") as (url, process):
+        assert '"data":[1]' in ask(url)
+        program.write_text(HANDLER.replace("ANSWER", "2"))
+        assert process.stdout is not None
+        for line in process.stdout:
+            if found := re.search(DOOR, line):
+                assert '"data":[2]' in ask(found[1])
+                break
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x = 1", "has nothing to serve"),
+        (HANDLER + "class Other(ModelHandler): pass", "several handlers .Answers, Other."),
+        ("raise KeyError('lost')", "lost"),
+    ],
+)
+def test_a_program_that_cannot_be_served_says_why(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    program = tmp_path / "main.py"
+    program.write_text(text)
+    command = [sys.executable, "-m", "oip.cli", "serve", str(program), "--auth-enabled", "false"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    assert ended.returncode == 2
+    assert re.search(message, ended.stderr), ended.stderr
+
+
+def test_the_other_commands_are_the_binarys(capfd: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--version"]) == 0
+    assert capfd.readouterr().out.startswith("oip 0.")
+    assert cli.main(["serve", "--no-such-flag"]) == 2
+
+
+def test_a_folder_of_onnx_models_is_served() -> None:
+    models = Path(__file__).parents[3] / "examples" / "models"
+    if not models.exists():
+        pytest.skip("not in the repository")
+    with serving(str(models)) as (url, process):
+        assert process.stdout is not None
+        assert any("iris" in line and "READY" in line.upper() for line in process.stdout)
+        with urllib.request.urlopen(f"{url}/v2/models/iris") as answer:
+            assert b"onnx" in answer.read()
+
+
+def test_the_command_needs_no_environment(tmp_path: Path) -> None:
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
+    ended = subprocess.run(
+        [sys.executable, "-m", "oip.cli", "config"],
+        env=environment, capture_output=True, text=True, check=False, cwd=tmp_path, timeout=30,
+    )
+    assert "rest_port" in ended.stdout, ended.stderr
+
+
+MODEL = """
+from oip import *
+
+class Doubles(ModelHandler):
+    def model_load(self, model_name):
+        self.factor = FACTOR
+        return True
+
+    def model_metadata(self, model_name, model_version=None):
+        return ModelMetadataResponse(
+            inputs=[MetadataTensor("x", "FP32", [-1])], outputs=[MetadataTensor("y", "FP32", [-1])]
+        )
+
+    def infer(self, payload, model_name, model_version=None):
+        return payload.input("x").numpy() * self.factor
+"""
+
+
+def test_a_folder_of_models_may_hold_programs(tmp_path: Path) -> None:
+    for version, factor in (("1", "2"), ("2", "3")):
+        folder = tmp_path / "m" / version
+        folder.mkdir(parents=True)
+        (folder / "model.py").write_text(MODEL.replace("FACTOR", factor))
+    with serving(str(tmp_path), "--model-control", "poll", "--poll-interval", "100ms") as (url, _):
+        assert '"data":[3.0]' in ask(url)
+        with urllib.request.urlopen(f"{url}/v2/models/m") as answer:
+            assert json.load(answer)["platform"] == "python"
+        with urllib.request.urlopen(f"{url}/v2/models/m/versions/1/infer", BODY) as answer:
+            assert json.load(answer)["outputs"][0]["data"] == [2.0]
+        (tmp_path / "m" / "2" / "model.py").write_text(MODEL.replace("FACTOR", "7"))
+        for _ in range(100):
+            if '"data":[7.0]' in ask(url):
+                break
+            time.sleep(0.1)
+        else:
+            pytest.fail("the change was not seen")
+
+
+def test_a_program_that_cannot_be_loaded_is_listed_with_its_reason(tmp_path: Path) -> None:
+    (tmp_path / "m" / "1").mkdir(parents=True)
+    (tmp_path / "m" / "1" / "model.py").write_text("raise KeyError('lost')")
+    with serving(str(tmp_path)) as (_, process):
+        assert process.stdout is not None
+        assert any("lost" in line for line in process.stdout)

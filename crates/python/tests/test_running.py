@@ -1,0 +1,210 @@
+"""Where handlers run, and how servers start and stop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import oip
+from oip import ModelHandler, Server
+from oip.testing import client
+
+from conftest import fp32
+
+
+def test_blocking_handlers_run_side_by_side_and_hold_up_no_health_probe(serve: Any) -> None:
+    class Sleeps(ModelHandler):
+        def infer(self, payload, model_name, model_version=None):
+            time.sleep(0.3)
+            return {"thread": [threading.current_thread().name]}
+
+    ask = serve(Sleeps(), threads=4)
+    with ThreadPoolExecutor(5) as pool:
+        begun = time.monotonic()
+        answers = [pool.submit(ask.infer, "m", fp32("x", [1])) for _ in range(4)]
+        time.sleep(0.1)
+        probed = time.monotonic()
+        assert ask("/v2/health/live")[0] == 200
+        assert time.monotonic() - probed < 0.15
+        names = {answer.result()[1]["outputs"][0]["data"][0] for answer in answers}
+        assert time.monotonic() - begun < 1.0
+    assert len(names) == 4 and all(name.startswith("oip-handler-") for name in names)
+
+
+def test_async_handlers_share_one_loop_and_wait_side_by_side(serve: Any) -> None:
+    loops = set()
+
+    class Waits(ModelHandler):
+        async def infer(self, payload, model_name, model_version=None):
+            loops.add(asyncio.get_running_loop())
+            await asyncio.sleep(0.3)
+            return {"y": [1]}
+
+        async def model_ready(self, model_name, model_version=None):
+            return True
+
+    ask = serve(Waits())
+    with ThreadPoolExecutor(20) as pool:
+        begun = time.monotonic()
+        answers = [pool.submit(ask.infer, "m", fp32("x", [1])) for _ in range(20)]
+        assert all(answer.result()[0] == 200 for answer in answers)
+        assert time.monotonic() - begun < 2.0
+    assert len(loops) == 1
+    assert ask("/v2/models/m/ready")[0] == 200
+
+
+def test_an_async_call_whose_caller_left_is_cancelled(serve: Any) -> None:
+    cancelled = threading.Event()
+
+    class Waits(ModelHandler):
+        async def infer(self, payload, model_name, model_version=None):
+            try:
+                await asyncio.sleep(30)
+            except asyncio.CancelledError:
+                cancelled.set()
+                raise
+
+    ask = serve(Waits(), request_timeout="200ms")
+    assert ask.infer("m", fp32("x", [1]))[0] == 504
+    assert cancelled.wait(5)
+
+
+def test_a_plain_method_may_return_a_coroutine() -> None:
+    class Wrapped(ModelHandler):
+        def infer(self, payload, model_name, model_version=None):
+            async def answer() -> Any:
+                await asyncio.sleep(0)
+                return {"y": [1]}
+
+            return answer()
+
+    with client(Wrapped()) as asked:
+        assert asked.infer("m", {"x": [1.0]}).outputs[0].data.root == [1]
+
+
+def test_thread_locals_stay_with_their_thread() -> None:
+    local = threading.local()
+
+    class Counts(ModelHandler):
+        def infer(self, payload, model_name, model_version=None):
+            local.count = getattr(local, "count", 0) + 1
+            return {"count": [local.count]}
+
+    with client(Counts(), threads=1) as asked:
+        counts = [asked.infer("m", {"x": [1.0]}).outputs[0].data[0] for _ in range(3)]
+    assert counts == [1, 2, 3]
+
+
+def test_settings_are_checked_and_authentication_is_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(TypeError, match="'rest_prot' is not a setting"):
+        Server(oip.DefaultModelHandler(), rest_prot=1).start()
+    with pytest.raises(oip.errors.StartError, match="auth_enabled"):
+        Server(oip.DefaultModelHandler(), rest_port=0, grpc_port=0).start()
+    monkeypatch.setenv("AUTH_SECRET", "0123456789abcdef0123456789abcdef")
+    monkeypatch.setenv("FASTAPI_PORT", "0")
+    with Server(oip.DefaultModelHandler(), grpc_port=0, pdp="embedded") as server:
+        import urllib.error
+        import urllib.request
+
+        with pytest.raises(urllib.error.HTTPError) as raised:
+            urllib.request.urlopen(f"{server.url}/v2/models/m")
+        assert raised.value.code == 401
+
+
+def test_a_port_that_is_taken_is_named(serve: Any) -> None:
+    port = serve(oip.DefaultModelHandler()).server.rest_address[1]
+    with pytest.raises(oip.errors.StartError, match=f"127.0.0.1:{port}"):
+        Server(None, rest_port=port, grpc_port=0, auth_enabled=False).start()
+
+
+def test_a_server_can_be_started_again() -> None:
+    server = Server(None, rest_port=0, grpc_port=0, auth_enabled=False)
+    assert repr(server) == "<Server of DefaultModelHandler, not started>"
+    for _ in range(2):
+        with server:
+            assert server.url in repr(server)
+
+
+PROGRAM = """
+import asyncio, sys
+from oip import *
+class Slow(ModelHandler):
+    {kind} infer(self, payload, model_name, model_version=None):
+        {wait}
+        return {{"y": [1]}}
+settings = dict(rest_port={port}, grpc_port=0, auth_enabled=False)
+{serve}
+print("ended", flush=True)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("kind", "wait", "serve"),
+    [
+        ("def", "import time; time.sleep(1)", "Server(Slow(), **settings).serve()"),
+        (
+            "async def",
+            "await asyncio.sleep(1)",
+            "asyncio.run(AissembleOIPgRPC(Slow(), **settings).start_server())",
+        ),
+    ],
+)
+def test_a_signal_drains(
+    tmp_path: Path, number: signal.Signals, kind: str, wait: str, serve: str
+) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    program = tmp_path / "main.py"
+    program.write_text(PROGRAM.format(kind=kind, wait=wait, serve=serve, port=port))
+    process = subprocess.Popen(
+        [sys.executable, program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        server = Server(None)
+        server.__class__ = type("At", (Server,), {"url": f"http://127.0.0.1:{port}"})
+        from conftest import Caller
+
+        ask = Caller(server)
+        for _ in range(200):
+            try:
+                if ask("/v2/health/ready")[0] == 200:
+                    break
+            except OSError:
+                time.sleep(0.05)
+        with ThreadPoolExecutor(1) as pool:
+            answer = pool.submit(ask.infer, "m", fp32("x", [1]))
+            time.sleep(0.4)
+            os.kill(process.pid, number)
+            assert answer.result()[0] == 200
+        out, err = process.communicate(timeout=20)
+        assert process.returncode == 0, err
+        assert out == "ended\n"
+        assert "listening: REST" in err and "Traceback" not in err
+    finally:
+        process.kill()
+
+
+def test_a_server_that_is_not_stopped_does_not_keep_the_program(tmp_path: Path) -> None:
+    program = tmp_path / "main.py"
+    program.write_text(
+        "import oip\n"
+        "server = oip.Server(None, rest_port=0, grpc_port=0, auth_enabled=False).start()\n"
+        "print(server)\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, program], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert ended.returncode == 0 and "REST http://127.0.0.1:" in ended.stdout, ended.stderr
