@@ -18,7 +18,10 @@ use oip_protocol::{ModelRef, Result};
 struct Alice;
 
 impl Authenticator for Alice {
-    fn authenticate<'a>(&'a self, _: &'a Credentials) -> BoxFuture<'a, Result<Option<Subject>>> {
+    fn authenticate<'a>(
+        &'a self,
+        _: &'a Credentials,
+    ) -> BoxFuture<'a, Result<Option<Arc<Subject>>>> {
         let claims = serde_json::json!({
             "iss": "https://issuer.example", "aud": "oip", "exp": 1_800_000_000,
             "iat": 1_790_000_000, "email": "alice@example.org", "department": ["finance", "eu"],
@@ -28,7 +31,7 @@ impl Authenticator for Alice {
             roles: vec!["user".to_owned(), "team-flowers".to_owned()],
             claims: claims.as_object().cloned().unwrap_or_default(),
         };
-        Box::pin(async { Ok(Some(subject)) })
+        Box::pin(async { Ok(Some(Arc::new(subject))) })
     }
 }
 

@@ -13,6 +13,7 @@
 //! takes. Two lines may name one id, so that a key can be changed without a gap.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -84,7 +85,7 @@ pub fn generate(id: &str, roles: &[String]) -> Result<NewApiKey, ApiKeyError> {
 /// The keys of a file.
 #[derive(Debug, Default)]
 pub(crate) struct ApiKeys {
-    by_hash: HashMap<[u8; 32], Subject>,
+    by_hash: HashMap<[u8; 32], Arc<Subject>>,
 }
 
 impl ApiKeys {
@@ -102,7 +103,7 @@ impl ApiKeys {
             }
             let (hash, subject) =
                 parse_line(line).map_err(|fault| format!("line {}: {fault}", number + 1))?;
-            if keys.by_hash.insert(hash, subject).is_some() {
+            if keys.by_hash.insert(hash, Arc::new(subject)).is_some() {
                 return Err(format!("line {}: the hash stands there twice", number + 1));
             }
         }
@@ -115,7 +116,7 @@ impl ApiKeys {
     }
 
     /// Whose key the one `X-API-Key` header shows.
-    pub(crate) fn subject(&self, headers: &[String]) -> Result<Subject, Rejection> {
+    pub(crate) fn subject(&self, headers: &[String]) -> Result<Arc<Subject>, Rejection> {
         let [key] = headers else {
             return Err(Rejection::ApiKey("there are several X-API-Key headers"));
         };

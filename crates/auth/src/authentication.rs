@@ -58,7 +58,7 @@ impl Authentication {
         }
     }
 
-    async fn subject(&self, shown: &Credentials) -> Result<Option<Subject>, Rejection> {
+    async fn subject(&self, shown: &Credentials) -> Result<Option<Arc<Subject>>, Rejection> {
         if !shown.authorization.is_empty() {
             let token = bearer::token(&shown.authorization, self.max_token_bytes)?;
             let tokens = self.tokens.as_ref();
@@ -73,10 +73,10 @@ impl Authentication {
         let Some(name) = &shown.client_certificate else {
             return Ok(None);
         };
-        Ok(Some(Subject {
+        Ok(Some(Arc::new(Subject {
             id: subject_id(name).map_err(Rejection::Certificate)?,
             ..Subject::default()
-        }))
+        })))
     }
 }
 
@@ -84,7 +84,7 @@ impl Authenticator for Authentication {
     fn authenticate<'a>(
         &'a self,
         credentials: &'a Credentials,
-    ) -> BoxFuture<'a, Result<Option<Subject>>> {
+    ) -> BoxFuture<'a, Result<Option<Arc<Subject>>>> {
         Box::pin(async move {
             let subject = self.subject(credentials).await;
             subject.map_err(|rejection| {

@@ -1,6 +1,7 @@
 //! Tokens and keys for the tests of this crate.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -78,7 +79,7 @@ pub(crate) fn build(config: &AuthenticationConfig) -> Authentication {
 }
 
 /// Shows one `Authorization` header.
-pub(crate) async fn show(who: &Authentication, header: &str) -> Result<Option<Subject>> {
+pub(crate) async fn show(who: &Authentication, header: &str) -> Result<Option<Arc<Subject>>> {
     who.authenticate(&Credentials {
         authorization: vec![header.to_owned()],
         ..Credentials::default()
@@ -87,7 +88,7 @@ pub(crate) async fn show(who: &Authentication, header: &str) -> Result<Option<Su
 }
 
 /// Shows a bearer token.
-pub(crate) async fn bear(who: &Authentication, token: &str) -> Result<Subject> {
+pub(crate) async fn bear(who: &Authentication, token: &str) -> Result<Arc<Subject>> {
     let subject = show(who, &format!("Bearer {token}")).await?;
     Ok(subject.expect("a shown credential is never passed over"))
 }

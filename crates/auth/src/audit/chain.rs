@@ -123,9 +123,9 @@ impl Chain {
         code
     }
 
-    /// A body with its code, as a whole line.
-    pub(super) fn seal(&self, body: &str, code: &Code) -> String {
-        format!("{body},\"{}\":\"{}\"}}", self.member(), hex(code))
+    /// Adds its code to a line and ends it.
+    pub(super) fn seal(&self, line: &mut String, code: &Code) {
+        line.extend([",\"", self.member(), "\":\"", &hex(code), "\"}"]);
     }
 }
 
@@ -156,10 +156,12 @@ impl<'a> Sealed<'a> {
 
 fn hex(bytes: &[u8]) -> String {
     let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16).unwrap_or('0');
-    let pairs = bytes
-        .iter()
-        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]);
-    pairs.collect()
+    let mut text = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        text.push(digit(byte >> 4));
+        text.push(digit(byte & 15));
+    }
+    text
 }
 
 /// Lower-case digits only: a line has one form.

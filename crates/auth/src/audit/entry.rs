@@ -127,26 +127,29 @@ impl Entry {
         }
     }
 
-    /// The line with its number, up to the code: one JSON object without its closing brace.
-    /// Nothing but printable ASCII stands in it, whatever the fields hold: no line breaks, no
-    /// terminal codes, no letters that look like others.
-    pub(super) fn body(&self, seq: u64) -> Result<String, serde_json::Error> {
-        let json = serde_json::to_string(self)?;
-        let json = json.trim_start_matches('{').trim_end_matches('}');
-        let mut body = format!("{{\"seq\":{seq},");
-        body.reserve(json.len());
-        let mut rest = json;
+    /// The members of the line but for its number and its code. Nothing but printable ASCII stands
+    /// in it, whatever the fields hold: no line breaks, no terminal codes, no letters that look
+    /// like others.
+    pub(super) fn members(&self) -> Result<String, serde_json::Error> {
+        let mut json = serde_json::to_string(self)?;
+        json.pop();
+        json.remove(0);
+        if json.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+            return Ok(json);
+        }
+        let mut members = String::with_capacity(json.len());
+        let mut rest = json.as_str();
         while let Some(at) = rest.bytes().position(|byte| !(b' '..=b'~').contains(&byte)) {
             let (plain, odd) = rest.split_at(at);
-            body.push_str(plain);
+            members.push_str(plain);
             let Some(c) = odd.chars().next() else { break };
             for unit in c.encode_utf16(&mut [0; 2]) {
-                body.push_str(&format!("\\u{unit:04x}"));
+                members.push_str(&format!("\\u{unit:04x}"));
             }
             rest = odd.get(c.len_utf8()..).unwrap_or_default();
         }
-        body.push_str(rest);
-        Ok(body)
+        members.push_str(rest);
+        Ok(members)
     }
 }
 

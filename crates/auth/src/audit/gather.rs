@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::{AuditError, Entry};
+use super::AuditError;
 
 /// How long lines are gathered that nobody waits for.
 const MOMENT: Duration = Duration::from_millis(5);
@@ -24,7 +24,8 @@ pub(super) type Written = Result<(), String>;
 /// Lines that are written together.
 #[derive(Debug, Default)]
 pub(super) struct Round {
-    pub(super) entries: Vec<Entry>,
+    /// The members of each, see [`Entry::members`](super::Entry::members).
+    pub(super) lines: Vec<String>,
     /// Who wakes the others; `None` where nobody waits.
     leader: Option<oneshot::Sender<Outcome>>,
     others: Vec<oneshot::Sender<Written>>,
@@ -109,7 +110,7 @@ impl Gathering {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn add(&self, state: &mut State, entry: Entry) -> Result<(), AuditError> {
+    fn add(&self, state: &mut State, line: String) -> Result<(), AuditError> {
         if state.closed {
             return Err(AuditError::Closed);
         }
@@ -117,15 +118,15 @@ impl Gathering {
             return Err(AuditError::QueueFull(self.most));
         }
         state.lines += 1;
-        state.open.entries.push(entry);
+        state.open.lines.push(line);
         Ok(())
     }
 
     /// Adds a line that nobody waits for.
-    pub(super) fn push(&self, entry: Entry) -> Result<(), AuditError> {
+    pub(super) fn push(&self, line: String) -> Result<(), AuditError> {
         let mut state = self.lock();
-        self.add(&mut state, entry)?;
-        if state.open.entries.len() == 1 {
+        self.add(&mut state, line)?;
+        if state.open.lines.len() == 1 {
             state.open.leader = None;
             drop(state);
             self.some.notify_one();
@@ -134,8 +135,8 @@ impl Gathering {
     }
 
     /// Adds a line and waits until it stands.
-    pub(super) async fn write(&self, entry: Entry) -> Result<(), AuditError> {
-        let place = self.place(entry)?;
+    pub(super) async fn write(&self, line: String) -> Result<(), AuditError> {
+        let place = self.place(line)?;
         let written = match place {
             Place::Leader(mut leader) => {
                 tokio::task::yield_now().await;
@@ -149,9 +150,9 @@ impl Gathering {
         written.map_err(AuditError::Write)
     }
 
-    fn place(&self, entry: Entry) -> Result<Place<'_>, AuditError> {
+    fn place(&self, line: String) -> Result<Place<'_>, AuditError> {
         let mut state = self.lock();
-        self.add(&mut state, entry)?;
+        self.add(&mut state, line)?;
         if state.open.leader.is_some() {
             let (other, written) = oneshot::channel();
             state.open.others.push(other);
@@ -170,7 +171,7 @@ impl Gathering {
     pub(super) fn next(&self, due: Instant, waited: bool) -> Found {
         let wait = due.saturating_duration_since(Instant::now());
         let nothing = |state: &mut State| {
-            let some = !state.ready.is_empty() || (!waited && !state.open.entries.is_empty());
+            let some = !state.ready.is_empty() || (!waited && !state.open.lines.is_empty());
             !some && !state.closed
         };
         let found = self.some.wait_timeout_while(self.lock(), wait, nothing);
@@ -211,7 +212,7 @@ impl Gathering {
 impl State {
     fn take(&mut self, open_too: bool) -> Vec<Round> {
         let mut rounds = std::mem::take(&mut self.ready);
-        if open_too && !self.open.entries.is_empty() {
+        if open_too && !self.open.lines.is_empty() {
             rounds.push(std::mem::take(&mut self.open));
         }
         rounds

@@ -156,11 +156,15 @@ impl AuditLog {
     /// [`AuditError`] with [`AuditFailure::Refuse`]; the request must be refused then.
     pub async fn write(&self, entry: Entry) -> Result<(), AuditError> {
         let gathering = &self.0.gathering;
+        let line = entry.members();
+        // Here, so that the thread is left with the chain: it is the one that everybody waits for.
+        drop(entry);
+        let line = line.map_err(|error| AuditError::Write(error.to_string()));
         match self.0.failure {
-            AuditFailure::Refuse if self.0.waits => gathering.write(entry).await,
-            AuditFailure::Refuse => gathering.push(entry),
+            AuditFailure::Refuse if self.0.waits => gathering.write(line?).await,
+            AuditFailure::Refuse => gathering.push(line?),
             AuditFailure::Continue => {
-                if gathering.push(entry).is_err() {
+                if line.and_then(|line| gathering.push(line)).is_err() {
                     self.0.count_lost();
                 }
                 Ok(())

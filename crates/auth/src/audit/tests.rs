@@ -249,7 +249,7 @@ async fn a_line_break_in_a_subject_does_not_make_a_line() {
 async fn a_subject_of_a_megabyte_makes_a_short_line() {
     let line = entry(&"\u{1f600}".repeat(1 << 20), "m")
         .await
-        .body(1)
+        .members()
         .unwrap();
     assert!(line.len() < 16 << 10);
 }

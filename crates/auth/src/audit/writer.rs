@@ -78,10 +78,10 @@ impl Writer {
             return;
         }
         self.write_lost();
-        let written = self.write(rounds.iter().flat_map(|round| &round.entries));
+        let written = self.write(rounds.iter().flat_map(|round| &round.lines));
         self.note(&written);
         for round in rounds {
-            let lines = round.entries.len();
+            let lines = round.lines.len();
             gathering.gone(lines);
             if written.is_err() && !round.is_waited_for() {
                 self.lost.fetch_add(lines as u64, Ordering::Relaxed);
@@ -104,29 +104,39 @@ impl Writer {
     /// Writes how many lines were lost, if any were.
     fn write_lost(&mut self) {
         let count = self.lost.swap(0, Ordering::Relaxed);
-        if count > 0 && self.write([&Entry::lost(count)]).is_err() {
+        if count == 0 {
+            return;
+        }
+        let members = Entry::lost(count).members().unwrap_or_default();
+        if self.write([&members]).is_err() {
             self.lost.fetch_add(count, Ordering::Relaxed);
         }
     }
 
     /// Writes lines, all of them or none; the chain goes on only when they stand.
-    fn write<'a>(&mut self, entries: impl IntoIterator<Item = &'a Entry>) -> Written {
+    fn write<'a>(&mut self, lines: impl IntoIterator<Item = &'a String>) -> Written {
         let mut head = self.head;
-        let mut lines = String::new();
-        for entry in entries {
+        let mut text = String::new();
+        for members in lines {
             let seq = head.count.checked_add(1);
             let seq = seq.ok_or("the numbers have run out")?;
-            let body = entry.body(seq).map_err(|error| error.to_string())?;
-            let code = self.chain.code(&head.code, &body);
-            let line = self.chain.seal(&body, &code);
+            let begin = text.len();
+            text.extend(["{\"seq\":", &seq.to_string(), ",", members]);
+            let code = self
+                .chain
+                .code(&head.code, text.get(begin..).unwrap_or_default());
+            self.chain.seal(&mut text, &code);
             match self.file {
-                Some(_) => lines.extend([line.as_str(), "\n"]),
-                None => info!(target: "oip::audit", "{line}"),
+                Some(_) => text.push('\n'),
+                None => {
+                    info!(target: "oip::audit", "{text}");
+                    text.clear();
+                }
             }
             head = Head { count: seq, code };
         }
         if let Some(file) = &mut self.file {
-            file.append(&lines).map_err(|error| error.to_string())?;
+            file.append(&text).map_err(|error| error.to_string())?;
         }
         self.head = head;
         Ok(())

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use oip_core::access::Subject;
 use ring::digest;
@@ -25,7 +25,7 @@ pub(crate) struct TokenCache {
 
 #[derive(Debug)]
 struct Entry {
-    subject: Subject,
+    subject: Arc<Subject>,
     until: u64,
     /// The set of keys that it was checked with.
     generation: u64,
@@ -49,11 +49,16 @@ impl TokenCache {
     }
 
     /// Whom the token speaks for, if it was checked with these keys and still holds.
-    pub(crate) fn get(&self, token: &Fingerprint, generation: u64, now: u64) -> Option<Subject> {
+    pub(crate) fn get(
+        &self,
+        token: &Fingerprint,
+        generation: u64,
+        now: u64,
+    ) -> Option<Arc<Subject>> {
         let mut shard = self.shard(token);
         let entry = shard.get(token)?;
         if entry.generation == generation && now < entry.until {
-            return Some(entry.subject.clone());
+            return Some(Arc::clone(&entry.subject));
         }
         shard.remove(token);
         None
@@ -64,7 +69,7 @@ impl TokenCache {
         &self,
         token: Fingerprint,
         generation: u64,
-        subject: Subject,
+        subject: Arc<Subject>,
         until: Option<u64>,
         now: u64,
     ) {
@@ -105,11 +110,11 @@ impl TokenCache {
 mod tests {
     use super::*;
 
-    fn subject(id: &str) -> Subject {
-        Subject {
+    fn subject(id: &str) -> Arc<Subject> {
+        Arc::new(Subject {
             id: id.to_owned(),
             ..Subject::default()
-        }
+        })
     }
 
     #[test]

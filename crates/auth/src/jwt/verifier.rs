@@ -1,5 +1,7 @@
 //! From a token to the subject that it speaks for.
 
+use std::sync::Arc;
+
 use oip_core::access::Subject;
 
 use super::cache::{TokenCache, fingerprint};
@@ -20,7 +22,7 @@ pub(crate) struct TokenVerifier {
 
 impl TokenVerifier {
     /// Whom a token speaks for.
-    pub(crate) async fn verify(&self, token: &str) -> Result<Subject, Rejection> {
+    pub(crate) async fn verify(&self, token: &str) -> Result<Arc<Subject>, Rejection> {
         let name = fingerprint(token);
         let now = self.clock.now();
         let mut keys = self.keys.current().await?;
@@ -32,14 +34,11 @@ impl TokenVerifier {
             keys = self.with_newer_keys(&jws, &keys, rejection).await?;
         }
         let accepted = self.rules.accept(jws.claims()?, now)?;
-        self.cache.put(
-            name,
-            keys.generation(),
-            accepted.subject.clone(),
-            accepted.until,
-            now,
-        );
-        Ok(accepted.subject)
+        let subject = Arc::new(accepted.subject);
+        let kept = Arc::clone(&subject);
+        let generation = keys.generation();
+        self.cache.put(name, generation, kept, accepted.until, now);
+        Ok(subject)
     }
 
     /// A token whose key is not known may have been signed by one that was published since.
@@ -48,7 +47,7 @@ impl TokenVerifier {
         jws: &Jws<'_>,
         known: &KeySet,
         rejection: Rejection,
-    ) -> Result<std::sync::Arc<KeySet>, Rejection> {
+    ) -> Result<Arc<KeySet>, Rejection> {
         if rejection != Rejection::UnknownKey {
             return Err(rejection);
         }

@@ -1,27 +1,76 @@
 //! A bounded memory of decisions. Only permits and denies are kept, and none longer than its time.
+//!
+//! A decision is found by a hash of its question, which chooses the place, and used only where the
+//! whole question is the same: who finds two questions of one hash has gained nothing but that the
+//! later takes the place of the earlier.
 
+use std::collections::hash_map::RandomState;
 use std::collections::{HashMap, VecDeque};
-use std::sync::{PoisonError, RwLock};
+use std::hash::BuildHasher;
+use std::net::IpAddr;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use oip_core::access::{Decision, Question};
-use ring::digest::{Context, SHA256};
-
-/// SHA-256 of everything that a decision point is told, but the time.
-pub(super) type Key = [u8; 32];
+use oip_core::access::{Action, Decision, Question, Subject};
+use oip_protocol::ModelRef;
 
 #[derive(Debug)]
 pub(super) struct Cache {
     ttl: Duration,
     capacity: usize,
+    hasher: RandomState,
     kept: RwLock<Kept>,
 }
 
 #[derive(Debug, Default)]
 struct Kept {
-    decisions: HashMap<Key, (Decision, Instant)>,
-    /// Keys by the time they run out, soonest first: every decision lives equally long.
-    order: VecDeque<(Key, Instant)>,
+    decisions: HashMap<u64, Taken>,
+    /// Places by the time they run out, soonest first: every decision lives equally long.
+    order: VecDeque<(u64, Instant)>,
+}
+
+/// A decision that was taken.
+#[derive(Debug)]
+struct Taken {
+    asked: Asked,
+    decision: Decision,
+    until: Instant,
+}
+
+/// Everything that a decision point is told, but the time.
+#[derive(Debug)]
+struct Asked {
+    subject: Option<Arc<Subject>>,
+    action: Action,
+    peer: Option<IpAddr>,
+    path: String,
+    model: Option<ModelRef>,
+}
+
+impl Asked {
+    fn of(question: &Question<'_>) -> Self {
+        Self {
+            subject: question.caller.shared_subject().cloned(),
+            action: question.action,
+            peer: question.caller.peer(),
+            path: question.caller.path().to_owned(),
+            model: question.model.cloned(),
+        }
+    }
+
+    fn is(&self, question: &Question<'_>) -> bool {
+        let caller = question.caller;
+        self.action == question.action
+            && self.peer == caller.peer()
+            && self.path == caller.path()
+            && self.model.as_ref() == question.model
+            && match (&self.subject, caller.shared_subject()) {
+                // A token that is remembered gives the very same subject each time.
+                (Some(known), Some(asks)) => Arc::ptr_eq(known, asks) || known == asks,
+                (None, None) => true,
+                _ => false,
+            }
+    }
 }
 
 impl Cache {
@@ -29,82 +78,67 @@ impl Cache {
         Self {
             ttl,
             capacity,
+            hasher: RandomState::new(),
             kept: RwLock::default(),
         }
     }
 
-    pub(super) fn get(&self, key: &Key, now: Instant) -> Option<Decision> {
-        let kept = self.kept.read().unwrap_or_else(PoisonError::into_inner);
-        let (decision, until) = kept.decisions.get(key)?;
-        (now < *until).then(|| decision.clone())
+    /// Where a decision stands. Claims are left to the comparison.
+    fn place(&self, question: &Question<'_>) -> u64 {
+        let caller = question.caller;
+        let subject = caller.subject();
+        let model = question.model.map(|model| (&model.name, &model.version));
+        self.hasher.hash_one((
+            subject.map(|subject| (&subject.id, &subject.roles)),
+            question.action.name(),
+            caller.peer(),
+            caller.path(),
+            model,
+        ))
     }
 
-    pub(super) fn put(&self, key: Key, decision: &Decision, now: Instant) {
+    pub(super) fn get(&self, question: &Question<'_>, now: Instant) -> Option<Decision> {
+        let kept = self.kept.read().unwrap_or_else(PoisonError::into_inner);
+        let taken = kept.decisions.get(&self.place(question))?;
+        (now < taken.until && taken.asked.is(question)).then(|| taken.decision.clone())
+    }
+
+    pub(super) fn put(&self, question: &Question<'_>, decision: &Decision, now: Instant) {
         if matches!(decision, Decision::Fault { .. }) {
             return;
         }
         let until = now + self.ttl;
+        let place = self.place(question);
+        let taken = Taken {
+            asked: Asked::of(question),
+            decision: decision.clone(),
+            until,
+        };
         let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
-        kept.decisions.insert(key, (decision.clone(), until));
-        kept.order.push_back((key, until));
-        // The order may name a key twice (asked twice at once): twice the room, never more.
+        kept.decisions.insert(place, taken);
+        kept.order.push_back((place, until));
+        // The order may name a place twice (asked twice at once): twice the room, never more.
         while let Some(&(oldest, runs_out)) = kept.order.front() {
             let full = kept.decisions.len() > self.capacity || kept.order.len() > 2 * self.capacity;
             if now < runs_out && !full {
                 break;
             }
             kept.order.pop_front();
-            if kept
-                .decisions
-                .get(&oldest)
-                .is_some_and(|(_, until)| *until == runs_out)
-            {
+            let taken = kept.decisions.get(&oldest);
+            if taken.is_some_and(|taken| taken.until == runs_out) {
                 kept.decisions.remove(&oldest);
             }
         }
     }
 }
 
-/// The key of a question. Every part is preceded by its length, so that no two questions run
-/// together.
-pub(super) fn key(question: &Question<'_>) -> Key {
-    let mut hash = Context::new(&SHA256);
-    let mut part = |bytes: &[u8]| {
-        hash.update(&(bytes.len() as u64).to_le_bytes());
-        hash.update(bytes);
-    };
-    match question.caller.subject() {
-        None => part(b"anonymous"),
-        Some(subject) => {
-            part(b"subject");
-            part(subject.id.as_bytes());
-            part(&(subject.roles.len() as u64).to_le_bytes());
-            for role in &subject.roles {
-                part(role.as_bytes());
-            }
-            // A map of JSON values always has a text.
-            part(&serde_json::to_vec(&subject.claims).unwrap_or_default());
-        }
-    }
-    part(question.action.name().as_bytes());
-    let peer = question.caller.peer().map(|peer| peer.to_string());
-    part(peer.unwrap_or_default().as_bytes());
-    part(question.caller.path().as_bytes());
-    if let Some(model) = question.model {
-        part(model.name.as_bytes());
-        if let Some(version) = &model.version {
-            part(version.as_bytes());
-        }
-    }
-    let mut key = Key::default();
-    key.copy_from_slice(hash.finish().as_ref());
-    key
-}
-
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
-    use crate::pdp::testing::{ask, model, server};
+    use crate::pdp::testing::{caller, claiming, from_address, model, server};
+    use oip_core::Caller;
 
     fn permit() -> Decision {
         Decision::Permit {
@@ -112,56 +146,113 @@ mod tests {
         }
     }
 
-    fn numbered(n: u8) -> Key {
-        [n; 32]
+    fn asks<'a>(caller: &'a Caller, action: Action, model: Option<&'a ModelRef>) -> Question<'a> {
+        Question {
+            caller,
+            action,
+            model,
+        }
     }
 
-    #[test]
-    fn a_decision_is_forgotten_when_its_time_is_over() {
+    #[tokio::test]
+    async fn a_decision_is_forgotten_when_its_time_is_over() {
+        let alice = caller("alice", &[]).await;
+        let question = asks(&alice, Action::Infer, None);
         let now = Instant::now();
         let cache = Cache::new(Duration::from_secs(1), 10);
-        cache.put(numbered(1), &permit(), now);
-        assert_eq!(cache.get(&numbered(1), now), Some(permit()));
-        assert_eq!(cache.get(&numbered(1), now + Duration::from_secs(1)), None);
+        cache.put(&question, &permit(), now);
+        assert_eq!(cache.get(&question, now), Some(permit()));
+        assert_eq!(cache.get(&question, now + Duration::from_secs(1)), None);
     }
 
-    #[test]
-    fn a_fault_is_never_kept() {
+    #[tokio::test]
+    async fn a_fault_is_never_kept() {
+        let alice = caller("alice", &[]).await;
+        let question = asks(&alice, Action::Infer, None);
         let now = Instant::now();
         let cache = Cache::new(Duration::from_secs(1), 10);
-        cache.put(numbered(1), &super::super::fault("x".to_owned()), now);
-        assert_eq!(cache.get(&numbered(1), now), None);
+        cache.put(&question, &super::super::fault("x".to_owned()), now);
+        assert_eq!(cache.get(&question, now), None);
     }
 
-    #[test]
-    fn it_never_holds_more_than_its_capacity() {
+    #[tokio::test]
+    async fn it_never_holds_more_than_its_capacity() {
+        let alice = caller("alice", &[]).await;
+        let models: Vec<ModelRef> = (0..200).map(|n| model(&format!("m{n}"), None)).collect();
         let now = Instant::now();
         let cache = Cache::new(Duration::from_secs(1), 3);
-        for n in 0..200 {
-            let now = now + Duration::from_millis(n.into());
-            cache.put(numbered(n), &permit(), now);
-            cache.put(numbered(7), &permit(), now);
+        for (n, model) in (0..).zip(&models) {
+            let now = now + Duration::from_millis(n);
+            cache.put(&asks(&alice, Action::Infer, Some(model)), &permit(), now);
+            let again = asks(&alice, Action::Infer, models.get(7));
+            cache.put(&again, &permit(), now);
         }
         let kept = cache.kept.read().unwrap();
         assert!(kept.decisions.len() <= 3 && kept.order.len() <= 6);
         drop(kept);
-        assert_eq!(cache.get(&numbered(7), now), Some(permit()));
+        let again = asks(&alice, Action::Infer, models.get(7));
+        assert_eq!(cache.get(&again, now), Some(permit()));
+    }
+
+    /// Callers that differ in one thing each.
+    async fn callers() -> Vec<Caller> {
+        let claims = |value: serde_json::Value| value.as_object().cloned().unwrap();
+        vec![
+            caller("", &[]).await,
+            caller("alice", &[]).await,
+            caller("Anonymous", &[]).await,
+            caller("alice", &["ab"]).await,
+            caller("alice", &["a", "b"]).await,
+            claiming("alice", &[], claims(json!({"team": "a"}))).await,
+            claiming("alice", &[], claims(json!({"team": ["a"]}))).await,
+            from_address("alice", &[], "192.0.2.8").await,
+        ]
     }
 
     #[tokio::test]
-    async fn every_part_of_a_question_changes_its_key() {
-        let mut keys = std::collections::HashSet::new();
-        for subject in ["alice", "Anonymous", ""] {
-            for roles in [&["ab"][..], &["a", "b"], &[]] {
-                for action in ["infer", "load"] {
-                    for about in [model("a", None), model("a", Some("1")), model("a1", None)] {
-                        keys.insert(ask(subject, roles, action, Some(about), key).await);
-                    }
-                    keys.insert(ask(subject, roles, action, server(), key).await);
-                }
+    async fn a_decision_answers_the_very_same_question_and_no_other() {
+        let callers = callers().await;
+        let models = [
+            Some(model("a", None)),
+            Some(model("a", Some("1"))),
+            Some(model("a1", None)),
+            server(),
+        ];
+        let mut questions = Vec::new();
+        for caller in &callers {
+            for action in [Action::Infer, Action::Load] {
+                questions.extend(models.iter().map(|m| asks(caller, action, m.as_ref())));
             }
         }
-        // Roles mean nothing where there is no subject.
-        assert_eq!(keys.len(), 2 * 3 * 2 * 4 + 2 * 4);
+        for (n, asked) in questions.iter().enumerate() {
+            let now = Instant::now();
+            let cache = Cache::new(Duration::from_secs(60), 1000);
+            cache.put(asked, &permit(), now);
+            for (m, other) in questions.iter().enumerate() {
+                assert_eq!(
+                    cache.get(other, now).is_some(),
+                    n == m,
+                    "{asked:?} {other:?}"
+                );
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_place_shared_by_two_questions_answers_only_the_one_it_holds() {
+        let (alice, bob) = (caller("alice", &[]).await, caller("bob", &[]).await);
+        let (alice, bob) = (
+            asks(&alice, Action::Infer, None),
+            asks(&bob, Action::Infer, None),
+        );
+        let now = Instant::now();
+        let cache = Cache::new(Duration::from_secs(60), 10);
+        cache.put(&alice, &permit(), now);
+        // As if both had the same hash.
+        let mut kept = cache.kept.write().unwrap();
+        let taken = kept.decisions.remove(&cache.place(&alice)).unwrap();
+        kept.decisions.insert(cache.place(&bob), taken);
+        drop(kept);
+        assert_eq!(cache.get(&bob, now), None);
     }
 }

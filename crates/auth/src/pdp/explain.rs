@@ -48,7 +48,7 @@ pub struct Explanation {
 /// None today; the signature leaves room for a subject that cannot be.
 pub async fn explain(pdp: &dyn Explain, situation: &Situation) -> Result<Explanation> {
     let gate = Access::new(
-        Arc::new(Claimed(situation.subject.clone())),
+        Arc::new(Claimed(situation.subject.clone().map(Arc::new))),
         Arc::new(Nobody),
     );
     let arrival = Arrival {
@@ -70,10 +70,13 @@ pub async fn explain(pdp: &dyn Explain, situation: &Situation) -> Result<Explana
 }
 
 /// Takes a subject at its word: only where nothing is enforced.
-struct Claimed(Option<Subject>);
+struct Claimed(Option<Arc<Subject>>);
 
 impl Authenticator for Claimed {
-    fn authenticate<'a>(&'a self, _: &'a Credentials) -> BoxFuture<'a, Result<Option<Subject>>> {
+    fn authenticate<'a>(
+        &'a self,
+        _: &'a Credentials,
+    ) -> BoxFuture<'a, Result<Option<Arc<Subject>>>> {
         Box::pin(async { Ok(self.0.clone()) })
     }
 }

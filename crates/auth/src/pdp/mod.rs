@@ -115,7 +115,13 @@ impl Guarded {
     /// One question, within its time and with panics caught.
     async fn bounded(&self, question: &Question<'_>) -> Decision {
         let asked = AssertUnwindSafe(async { self.inner.decide(question).await }).catch_unwind();
-        match tokio::time::timeout(self.timeout, asked).await {
+        let mut asked = std::pin::pin!(asked);
+        // What is decided in this process is there at once and needs no timer.
+        let answer = match asked.as_mut().now_or_never() {
+            Some(answer) => Ok(answer),
+            None => tokio::time::timeout(self.timeout, asked).await,
+        };
+        match answer {
             Ok(Ok(decision)) => decision,
             Ok(Err(panic)) => Decision::Fault {
                 cause: format!("it panicked: {}", panic_text(&*panic)),
@@ -132,12 +138,11 @@ impl PolicyDecisionPoint for Guarded {
             let Some(cache) = &self.cache else {
                 return self.ask(question).await;
             };
-            let key = cache::key(question);
-            if let Some(known) = cache.get(&key, Instant::now()) {
+            if let Some(known) = cache.get(question, Instant::now()) {
                 return known;
             }
             let decision = self.ask(question).await;
-            cache.put(key, &decision, Instant::now());
+            cache.put(question, &decision, Instant::now());
             decision
         })
     }

@@ -21,10 +21,13 @@ pub(crate) fn server() -> Option<ModelRef> {
     None
 }
 
-struct Stated(Option<Subject>);
+struct Stated(Option<Arc<Subject>>);
 
 impl Authenticator for Stated {
-    fn authenticate<'a>(&'a self, _: &'a Credentials) -> BoxFuture<'a, Result<Option<Subject>>> {
+    fn authenticate<'a>(
+        &'a self,
+        _: &'a Credentials,
+    ) -> BoxFuture<'a, Result<Option<Arc<Subject>>>> {
         Box::pin(async { Ok(self.0.clone()) })
     }
 }
@@ -33,7 +36,10 @@ impl Authenticator for Stated {
 pub(crate) struct Nameless;
 
 impl Authenticator for Nameless {
-    fn authenticate<'a>(&'a self, _: &'a Credentials) -> BoxFuture<'a, Result<Option<Subject>>> {
+    fn authenticate<'a>(
+        &'a self,
+        _: &'a Credentials,
+    ) -> BoxFuture<'a, Result<Option<Arc<Subject>>>> {
         Box::pin(async { Ok(None) })
     }
 }
@@ -81,10 +87,13 @@ async fn arriving(subject: Option<Subject>, address: &str) -> Caller {
         request_id: Some("req-7".to_owned()),
         ..Arrival::default()
     };
-    Access::new(Arc::new(Stated(subject)), Arc::new(Always(None)))
-        .authenticate(arrival)
-        .await
-        .unwrap()
+    Access::new(
+        Arc::new(Stated(subject.map(Arc::new))),
+        Arc::new(Always(None)),
+    )
+    .authenticate(arrival)
+    .await
+    .unwrap()
 }
 
 /// What a function makes of a question.

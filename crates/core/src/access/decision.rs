@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use oip_protocol::{Error, ModelRef, Result};
 use serde_json::{Map, Value};
@@ -43,7 +44,8 @@ pub struct Subject {
 
 /// Finds out who is asking.
 pub trait Authenticator: Send + Sync + 'static {
-    /// Who shows these credentials. Called once per request, before its body is read.
+    /// Who shows these credentials. Called once per request, before its body is read. Hand out the
+    /// same subject for the same credential where you remember it: it is shared, not copied.
     ///
     /// `Ok(None)` is a caller who shows none.
     ///
@@ -53,7 +55,7 @@ pub trait Authenticator: Send + Sync + 'static {
     fn authenticate<'a>(
         &'a self,
         credentials: &'a Credentials,
-    ) -> BoxFuture<'a, Result<Option<Subject>>>;
+    ) -> BoxFuture<'a, Result<Option<Arc<Subject>>>>;
 }
 
 /// What a policy decision point is asked.

@@ -41,7 +41,7 @@ pub struct Caller(Arc<CallerParts>);
 
 #[derive(Debug)]
 struct CallerParts {
-    subject: Option<Subject>,
+    subject: Option<Arc<Subject>>,
     peer: Option<IpAddr>,
     path: String,
     request_id: Option<String>,
@@ -52,6 +52,12 @@ impl Caller {
     /// The subject; `None` for a caller who showed nothing (`Anonymous`).
     #[must_use]
     pub fn subject(&self) -> Option<&Subject> {
+        self.0.subject.as_deref()
+    }
+
+    /// The subject, to be kept.
+    #[must_use]
+    pub fn shared_subject(&self) -> Option<&Arc<Subject>> {
         self.0.subject.as_ref()
     }
 

@@ -8,12 +8,12 @@ impl Authenticator for Doorman {
     fn authenticate<'a>(
         &'a self,
         credentials: &'a Credentials,
-    ) -> BoxFuture<'a, Result<Option<Subject>>> {
+    ) -> BoxFuture<'a, Result<Option<Arc<Subject>>>> {
         let subject = credentials.authorization.first().map(|value| Subject {
             id: value.trim_start_matches("Bearer ").to_owned(),
             ..Subject::default()
         });
-        Box::pin(async move { Ok(subject) })
+        Box::pin(async move { Ok(subject.map(Arc::new)) })
     }
 }
 

@@ -76,14 +76,14 @@ impl Authenticator for Strict {
     fn authenticate<'a>(
         &'a self,
         credentials: &'a Credentials,
-    ) -> BoxFuture<'a, oip_protocol::Result<Option<Subject>>> {
+    ) -> BoxFuture<'a, oip_protocol::Result<Option<Arc<Subject>>>> {
         Box::pin(async {
             match credentials.authorization.first().map(String::as_str) {
                 None => Ok(None),
-                Some("Bearer me") => Ok(Some(Subject {
+                Some("Bearer me") => Ok(Some(Arc::new(Subject {
                     id: "me".into(),
                     ..Subject::default()
-                })),
+                }))),
                 Some(_) => Err(Error::unauthenticated("the token does not hold")),
             }
         })

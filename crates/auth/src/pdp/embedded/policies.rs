@@ -11,7 +11,7 @@ use miette::Diagnostic;
 use oip_core::access::{Action, Decision, Question};
 
 use super::{PolicyError, SCHEMA, question};
-use crate::pdp::cache::{self, Cache};
+use crate::pdp::cache::Cache;
 
 /// How many decisions are remembered, and how long. Neither bounds how right they are: policies
 /// that do not read the clock answer the same question the same way until they are replaced.
@@ -25,7 +25,7 @@ pub(super) struct Policies {
     /// Whether any policy reads tags; where none does, the caller's claims need not be turned
     /// into tags.
     reads_tags: bool,
-    /// Decisions taken, where they hang on nothing but what stands in the key: for policies that
+    /// Decisions taken, where they hang on nothing but what the cache compares: for policies that
     /// do not read the clock. It goes with the policies, so a reload forgets it.
     taken: Option<Cache>,
     /// For which actions a policy may permit an anonymous caller, in the order of `Action::ALL`.
@@ -87,11 +87,10 @@ impl Policies {
         let Some(taken) = &self.taken else {
             return self.evaluate(asked);
         };
-        let key = cache::key(asked);
         let now = Instant::now();
-        taken.get(&key, now).unwrap_or_else(|| {
+        taken.get(asked, now).unwrap_or_else(|| {
             let decision = self.evaluate(asked);
-            taken.put(key, &decision, now);
+            taken.put(asked, &decision, now);
             decision
         })
     }

@@ -1,5 +1,7 @@
 //! Authentication and authorization, as the routes ask for them.
 
+use std::sync::Arc;
+
 use oip_core::access::{
     Authenticator, Credentials, Decision, PolicyDecisionPoint, Question, Subject,
 };
@@ -14,12 +16,14 @@ impl Authenticator for Closed {
     fn authenticate<'a>(
         &'a self,
         shown: &'a Credentials,
-    ) -> BoxFuture<'a, Result<Option<Subject>>> {
+    ) -> BoxFuture<'a, Result<Option<Arc<Subject>>>> {
         let subject = match shown.authorization.first().map(String::as_str) {
             Some("Bearer bad") => Err(Error::unauthenticated("the token does not hold")),
-            shown => Ok(shown.map(|id| Subject {
-                id: id.to_owned(),
-                ..Subject::default()
+            shown => Ok(shown.map(|id| {
+                Arc::new(Subject {
+                    id: id.to_owned(),
+                    ..Subject::default()
+                })
             })),
         };
         Box::pin(async move { subject })
