@@ -101,7 +101,7 @@ async fn an_id_is_made_where_there_is_none_that_can_stand_in_a_line() {
 #[tokio::test]
 async fn a_caller_who_leaves_early_has_a_line_that_says_so() {
     let (log, paper) = log(AccessLogFormat::Text);
-    let never = Router::new().fallback(|| std::future::pending::<()>());
+    let never = Router::new().fallback(std::future::pending::<()>);
     let request = Request::get("/v2").body(Body::empty()).unwrap();
     let call = log.around("rest", never).oneshot(request);
     let waited = tokio::time::timeout(std::time::Duration::from_millis(20), call).await;
