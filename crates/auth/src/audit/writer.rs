@@ -92,10 +92,11 @@ impl Writer {
 
     /// Says in the log when writing begins to fail and when it works again, not for each line.
     fn note(&mut self, written: &Written) {
-        let path = self.file.as_ref().map(AuditFile::path);
         match written {
-            Err(fault) if !self.failing => error!(?path, fault, "the audit cannot be written"),
-            Ok(()) if self.failing => info!(?path, "the audit is written again"),
+            Err(fault) if !self.failing => {
+                error!(path = self.path(), fault, "the audit cannot be written");
+            }
+            Ok(()) if self.failing => info!(path = self.path(), "the audit is written again"),
             _ => {}
         }
         self.failing = written.is_err();
@@ -142,10 +143,16 @@ impl Writer {
         Ok(())
     }
 
+    /// As a plain value of a line of the log; none where there is no file.
+    fn path(&self) -> Option<String> {
+        let file = self.file.as_ref()?;
+        Some(file.path().display().to_string())
+    }
+
     fn log_head(&self) {
-        let path = self.file.as_ref().map(AuditFile::path);
+        let path = self.path();
         let keyed = matches!(self.chain, Chain::Keyed(_));
-        info!(target: "oip::audit", head = %self.head, ?path, keyed, "audit head");
+        info!(target: "oip::audit", head = %self.head, path, keyed, "audit head");
     }
 }
 
@@ -157,3 +164,6 @@ impl Drop for Abandon<'_> {
         self.0.abandon();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -99,17 +99,20 @@ impl Enforced {
     /// What becomes of a decision in this mode.
     fn apply(&self, question: &Question<'_>, decision: Decision) -> Decision {
         if let Decision::Fault { cause, .. } = &decision {
-            warn!(pdp = self.inner.name(), cause = ?cause, "no decision from the policy decision point");
+            warn!(
+                pdp = self.inner.name(),
+                cause, "no decision from the policy decision point"
+            );
         }
         if self.mode == PolicyMode::Enforce || decision.is_permit() {
             return decision;
         }
         let reason = decision.reason();
         warn!(
-            subject = ?question.caller.id(),
+            subject = question.caller.id(),
             action = question.action.name(),
-            model = ?question.model.map(|model| &model.name),
-            reason = ?reason,
+            model = question.model.map(|model| &model.name),
+            reason,
             "shadow mode: this would be refused"
         );
         Decision::Permit {
