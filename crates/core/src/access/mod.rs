@@ -198,7 +198,8 @@ impl Access {
     ///
     /// # Errors
     /// [`ErrorKind::Unauthenticated`] for an anonymous caller who may not, [`ErrorKind::Forbidden`]
-    /// for any other, [`ErrorKind::Unavailable`] when the policy decision point is at fault.
+    /// for any other, [`ErrorKind::Unavailable`] when the policy decision point is at fault, or
+    /// what it decided cannot be written down.
     pub async fn authorize<A: actions::Permitted>(
         &self,
         caller: &Caller,
@@ -214,10 +215,9 @@ impl Access {
                 Decision::Permit { .. } => {}
                 Decision::Deny { reason } => return Err(refusal(caller, A::ACTION, &reason)),
                 Decision::Fault { cause, .. } => {
-                    return Err(
-                        Error::unavailable("the policy decision point does not answer")
-                            .caused_by(cause),
-                    );
+                    // The cause, which may be the audit's, is no business of the caller's.
+                    let sentence = "no decision on access can be given at the moment";
+                    return Err(Error::unavailable(sentence).caused_by(cause));
                 }
             }
         }
