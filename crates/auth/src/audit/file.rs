@@ -3,12 +3,16 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use super::AuditError;
 use super::chain::{Chain, Head, Sealed};
 
 /// How far back the last line is looked for. No line is longer: every field is bounded.
 const TAIL: u64 = 64 << 10;
+
+/// How long a file that was found in its place is believed to be there.
+const BELIEVED: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(super) struct AuditFile {
@@ -18,6 +22,8 @@ pub(super) struct AuditFile {
     end: u64,
     /// Whether bytes that are no whole line stand after it.
     torn: bool,
+    /// When the file was last found in its place; `None` once it was not.
+    found: Option<Instant>,
 }
 
 impl AuditFile {
@@ -42,6 +48,7 @@ impl AuditFile {
             file,
             end,
             torn,
+            found: Some(Instant::now()),
         };
         Ok((opened, head))
     }
@@ -51,7 +58,14 @@ impl AuditFile {
     }
 
     /// Appends whole lines. When that fails, what part of them was written is taken back.
+    /// It also fails when the file is no longer in its place: the lines would be gone with it. That
+    /// is looked at once a second, and each time while it fails.
     pub(super) fn append(&mut self, lines: &str) -> io::Result<()> {
+        if self.found.is_none_or(|found| found.elapsed() >= BELIEVED) {
+            self.found = None;
+            in_place(&self.path, &self.file)?;
+            self.found = Some(Instant::now());
+        }
         let after_torn;
         let whole = match self.torn {
             true => {
@@ -75,6 +89,30 @@ impl AuditFile {
             }
         }
     }
+}
+
+/// Fails where a path no longer leads to the file that was opened by it.
+#[cfg(unix)]
+fn in_place(path: &Path, file: &File) -> io::Result<()> {
+    use std::os::unix::fs::MetadataExt as _;
+    let gone = "the audit file is gone; put it back, or restart to begin a new one";
+    let there = std::fs::metadata(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => io::Error::new(io::ErrorKind::NotFound, gone),
+        _ => error,
+    })?;
+    let open = file.metadata()?;
+    if (there.dev(), there.ino()) != (open.dev(), open.ino()) {
+        let other =
+            "another file is in the audit file's place; put the audit file back, or restart";
+        return Err(io::Error::other(other));
+    }
+    Ok(())
+}
+
+/// Elsewhere a file that is open cannot be taken away.
+#[cfg(not(unix))]
+fn in_place(_: &Path, _: &File) -> io::Result<()> {
+    Ok(())
 }
 
 /// The head of the chain in a file, where the file ends, and whether its last line is torn.
@@ -109,3 +147,6 @@ fn last(file: &mut File, chain: &Chain) -> Result<(Head, u64, bool), String> {
     };
     Ok((head, end, torn))
 }
+
+#[cfg(test)]
+mod tests;
