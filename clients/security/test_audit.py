@@ -136,7 +136,12 @@ def test_without_key_and_head_verify_says_what_it_cannot_find(kept, issuer):
     audit.server.ask("rest", "metadata", authorization(issuer.bearer()))
     audit.server.stop()
     assert "--head" in audit.verify()[1]
-    assert "--key-file" in audit.verify(key=False)[1]
+    code, said = audit.verify(key=False)
+    assert code == 0 and "--key-file" in said and "the audit is whole" not in said, said
+    empty = audit.file.with_name("empty")
+    empty.touch()
+    code, said = audit.verify(file=empty)
+    assert code == 0 and "no lines" in said and "whole" not in said, said
     wrong = audit.key.with_name("wrong")
     wrong.write_bytes(b"another key that has more than 32 bytes, too")
     assert audit.verify("--key-file", wrong, key=False)[0] == 1

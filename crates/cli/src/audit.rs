@@ -66,15 +66,15 @@ fn say(report: &Report, with_head: bool) -> Exit {
         println!("and {unsaid} more");
     }
     println!("{} lines, head {}", report.lines, report.head);
-    if !report.keyed {
-        eprintln!("note: without a key (--key-file) accidents alone can be found");
+    if let Some(note) = report.without_key() {
+        eprintln!("note: {note}");
     }
     if !with_head {
         eprintln!("note: without a head from the log (--head) a cut end cannot be found");
     }
     match report.is_whole() {
         true => {
-            println!("the audit is whole");
+            println!("{}", report.verdict());
             Exit::Success
         }
         false => fail(

@@ -84,6 +84,9 @@ pub(super) enum Chain {
 }
 
 impl Chain {
+    /// The name of a keyed code's member in a line.
+    pub(super) const KEYED: &str = "hmac";
+
     pub(super) fn new(key: Option<AuditKey>) -> Self {
         key.map_or(Self::Plain, Self::Keyed)
     }
@@ -91,7 +94,7 @@ impl Chain {
     /// The name of the code's member in a line.
     pub(super) fn member(&self) -> &'static str {
         match self {
-            Self::Keyed(_) => "hmac",
+            Self::Keyed(_) => Self::KEYED,
             Self::Plain => "sha256",
         }
     }

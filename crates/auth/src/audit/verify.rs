@@ -110,6 +110,9 @@ pub struct Report {
     /// Whether a key was given. Without one the chain shows accidents only: whoever can write the
     /// file can compute it anew.
     pub keyed: bool,
+    /// Whether the lines are sealed with a key that was not given. Then no code was compared but
+    /// the head's: only the lines' numbers and form were.
+    pub sealed: bool,
     /// What is wrong, in the order of the file; the first thousand.
     pub findings: Vec<Finding>,
     /// How many things are wrong.
@@ -123,6 +126,29 @@ impl Report {
         self.found == 0
     }
 
+    /// What there is to say of an audit in which nothing is wrong, no more than was looked at.
+    #[must_use]
+    pub fn verdict(&self) -> &'static str {
+        match (self.lines, self.sealed) {
+            (0, _) => "no lines",
+            (_, true) => "no line is missing, out of order or torn",
+            (_, false) => "the audit is whole",
+        }
+    }
+
+    /// What could not be found for want of a key, if one was wanting.
+    #[must_use]
+    pub fn without_key(&self) -> Option<&'static str> {
+        match (self.keyed, self.sealed) {
+            (true, _) => None,
+            (_, true) => Some(
+                "the lines are sealed with a key that was not given (--key-file): only their \
+                 numbers and form were checked",
+            ),
+            (_, false) => Some("without a key (--key-file) accidents alone can be found"),
+        }
+    }
+
     fn add(&mut self, finding: Finding) {
         self.found += 1;
         if self.findings.len() < MOST {
@@ -133,7 +159,8 @@ impl Report {
 
 /// Reads an audit from its beginning and holds every line against the chain.
 ///
-/// Without a head from the server's log, lines that were cut off at the end cannot be seen.
+/// Without a head from the server's log, lines that were cut off at the end cannot be seen. Without
+/// the key of lines that are sealed with one, a changed line cannot be seen ([`Report::sealed`]).
 ///
 /// # Errors
 /// The file cannot be read.
@@ -148,10 +175,12 @@ pub fn verify(
         lines: 0,
         head: chain.start(),
         keyed,
+        sealed: false,
         findings: Vec::new(),
         found: 0,
     };
-    let mut named = (head.map(|head| head.count) == Some(0)).then_some(report.head.code);
+    let start = report.head.code;
+    let mut named = None;
     let mut bytes = Vec::new();
     for line in 1.. {
         bytes.clear();
@@ -170,7 +199,9 @@ pub fn verify(
         }
     }
     if let Some(head) = head {
-        match named {
+        // What stands before the first line is made with the key, too.
+        let before = if report.sealed { head.code } else { start };
+        match named.or((head.count == 0).then_some(before)) {
             Some(code) if code == head.code => {}
             Some(_) => report.add(Finding::OtherHead { head: head.count }),
             None => {
@@ -188,8 +219,15 @@ pub fn verify(
 /// Holds one line against the chain so far.
 fn hold(report: &mut Report, chain: &Chain, line: u64, sealed: &Sealed<'_>) {
     let seq = sealed.seq;
+    if report.lines == 0 {
+        report.sealed = !report.keyed && sealed.member == Chain::KEYED;
+    }
     report.lines += 1;
-    if sealed.member != chain.member() {
+    let member = match report.sealed {
+        true => Chain::KEYED,
+        false => chain.member(),
+    };
+    if sealed.member != member {
         report.add(Finding::OtherSeal { line, seq });
     }
     let next = report.head.count.saturating_add(1);
@@ -204,7 +242,7 @@ fn hold(report: &mut Report, chain: &Chain, line: u64, sealed: &Sealed<'_>) {
             from: next,
             to: seq - 1,
         });
-    } else if chain.code(&report.head.code, sealed.body) != sealed.code {
+    } else if !report.sealed && chain.code(&report.head.code, sealed.body) != sealed.code {
         report.add(Finding::Changed { line, seq });
     }
     report.head = Head {
@@ -212,3 +250,6 @@ fn hold(report: &mut Report, chain: &Chain, line: u64, sealed: &Sealed<'_>) {
         code: sealed.code,
     };
 }
+
+#[cfg(test)]
+mod tests;
