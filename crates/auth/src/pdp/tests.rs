@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use oip_core::BoxFuture;
-use oip_core::access::{Action, Decision, PolicyDecisionPoint, Question};
+use oip_core::access::{Access, Action, Decision, PolicyDecisionPoint, Question, actions};
 
-use super::testing::{Always, decide, model, server};
+use super::testing::{Always, Nameless, decide, model, server};
 use super::*;
 use crate::audit::{AuditLog, AuditOptions, AuditTarget};
 
@@ -283,5 +283,23 @@ async fn a_permit_whose_line_cannot_be_written_is_refused_even_in_shadow_mode() 
             .mode(mode)
             .audit(log.clone());
         assert!(is_fault(&infer(&gate).await));
+    }
+}
+
+#[tokio::test]
+async fn without_a_decision_or_its_audit_line_the_caller_reads_one_sentence_that_is_true_of_both() {
+    let closed = AuditLog::open(AuditOptions::default()).unwrap();
+    closed.close();
+    let unwritten = Enforced::new(Arc::new(Always(Some(permit())))).audit(closed);
+    let undecided = Enforced::new(Arc::new(Always(Some(down()))));
+    let caller = super::testing::caller("alice", &[]).await;
+    for (gate, cause) in [(unwritten, "audit line"), (undecided, "connection refused")] {
+        let access = Access::new(Arc::new(Nameless), Arc::new(gate));
+        let permit = access.authorize::<actions::Infer>(&caller, Some(model("iris", None)));
+        let error = permit.await.err().unwrap();
+        assert_eq!(error.kind(), oip_protocol::ErrorKind::Unavailable);
+        let sentence = error.to_string();
+        assert_eq!(sentence, "no decision on access can be given at the moment");
+        assert!(error.cause().unwrap().to_string().contains(cause));
     }
 }
