@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::apikey::ApiKeys;
 use crate::authentication::Authentication;
@@ -252,14 +253,21 @@ fn key_in_file(
     // Once for the sentence and the warnings, once for the value.
     key(option, without_line_break(&content), algorithms, warnings)?;
     let algorithms = algorithms.to_vec();
+    let started = AtomicBool::new(false);
     let parse = move |text: &[u8]| {
         let text = without_line_break(text);
         if text.trim_ascii().is_empty() {
             return Err("is blank".to_owned());
         }
-        key(option, text, &algorithms, &mut Vec::new())
-            .map(KeySet::single)
-            .map_err(|error| error.to_string())
+        let mut warnings = Vec::new();
+        let key = key(option, text, &algorithms, &mut warnings);
+        // The first time they were told above.
+        if started.swap(true, Ordering::Relaxed) {
+            for warning in &warnings {
+                tracing::warn!("{warning}");
+            }
+        }
+        key.map(KeySet::single).map_err(|error| error.to_string())
     };
     Ok(KeySource::File(Arc::new(open(option, path, parse)?)))
 }

@@ -27,17 +27,23 @@ pub(crate) fn with_options(command: Command) -> Command {
 /// the environment and files are held to the same rules and answer with the same words.
 fn flag(option: &'static ConfigOption, spelling: &str) -> Arg {
     let ours = spelling == option.flag();
-    let action = match option.kind {
-        Kind::List => ArgAction::Append,
-        _ => ArgAction::Set,
+    let flag = Arg::new(spelling.to_owned());
+    // Arguments are appended to others, as KServe does it: the last one counts. A list gathers,
+    // but under KServe's name, where its own server takes the last one too.
+    let flag = match option.kind {
+        Kind::List if ours => flag.action(ArgAction::Append),
+        _ => flag
+            .action(ArgAction::Set)
+            .overrides_with(spelling.to_owned()),
     };
-    Arg::new(spelling.to_owned())
-        .long(spelling.to_owned())
+    flag.long(spelling.to_owned())
         .value_name(option.kind.placeholder())
         .help(help(option))
         .help_heading(option.group.title())
-        .action(action)
         .allow_negative_numbers(true)
+        // A secret may begin with hyphens, as PEM does. Were it taken for a flag, the refusal
+        // would show it.
+        .allow_hyphen_values(option.secret)
         .hide(!ours || option.standing != Standing::Honoured)
 }
 
@@ -88,4 +94,59 @@ fn flags(matches: &ArgMatches, options: impl Iterator<Item = &'static ConfigOpti
         }
     }
     sources
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn given(arguments: &[&str]) -> Sources {
+        let command = with_options(Command::new("serve"));
+        let matches = command.try_get_matches_from([&["serve"][..], arguments].concat());
+        sources(&matches.unwrap())
+    }
+
+    /// The value in force of a key.
+    fn shown(sources: &Sources, key: &str) -> String {
+        let config = oip::config::Config::resolve(sources).unwrap();
+        let mut entries = config.entries().iter();
+        let entry = entries.find(|entry| entry.option.key == key).unwrap();
+        entry.shown().to_owned()
+    }
+
+    #[test]
+    fn a_secret_may_begin_with_hyphens() {
+        for secret in [
+            "--topsecret-value-xyz",
+            "-----BEGIN PUBLIC KEY-----\nx",
+            "-s",
+        ] {
+            for option in OPTIONS.iter().filter(|option| option.secret) {
+                let flag = format!("--{}", option.flag());
+                let command = with_options(Command::new("serve"));
+                let matches = command.try_get_matches_from(["serve", "m", &flag, secret]);
+                let matches = matches.unwrap();
+                assert_eq!(matches.get_one::<String>(&option.flag()).unwrap(), secret);
+            }
+        }
+    }
+
+    #[test]
+    fn of_a_flag_that_comes_twice_the_last_counts() {
+        for (flag, first, last, key) in [
+            ("http_port", "8080", "8081", "rest_port"),
+            ("model_name", "a", "b", "model_name"),
+            ("enable_grpc", "true", "false", "grpc"),
+            ("rest-port", "8080", "8081", "rest_port"),
+        ] {
+            let [one, two] = [first, last].map(|value| format!("--{flag}={value}"));
+            assert_eq!(shown(&given(&[&one, &two]), key), last, "{flag}");
+        }
+    }
+
+    #[test]
+    fn a_list_under_our_name_gathers() {
+        let sources = given(&["--model-name=a", "--model-name=b"]);
+        assert_eq!(shown(&sources, "model_name"), "a,b");
+    }
 }

@@ -5,13 +5,21 @@ use std::fmt::Write as _;
 use clap::{ArgMatches, Command};
 use oip::Server;
 use oip::config::{Config, ConfigOption, Entry, Group, Origin};
+use oip::gates::Gates;
+use oip::tls::Tls;
 
 use crate::args;
 use crate::exit::{Exit, fail};
 
 pub(crate) fn command() -> Command {
     let check = Command::new("check")
-        .about("Check the configuration as 'oip serve' would, and serve nothing");
+        .about("Check the configuration as 'oip serve' would, and serve nothing")
+        .long_about(
+            "Check the configuration as 'oip serve' would, and serve nothing.\n\n\
+             What only a start can tell is not checked: whether ports are free, whether audit_file \
+             can be written, whether a remote decision point or key set answers, and whether the \
+             models load.",
+        );
     args::with_options(
         Command::new("config")
             .about("Print the value in force of every option, and where it came from")
@@ -37,6 +45,9 @@ pub(crate) fn run(matches: &ArgMatches) -> Exit {
     for warning in config.warnings() {
         eprintln!("warning: {warning}");
     }
+    for warning in warnings(&config) {
+        eprintln!("warning: {warning}");
+    }
     let refusal = refusal(&config);
     match (check, refusal) {
         (true, Some(refusal)) => fail(Exit::Usage, refusal),
@@ -52,6 +63,23 @@ pub(crate) fn run(matches: &ArgMatches) -> Exit {
             Exit::Success
         }
     }
+}
+
+/// What 'oip serve' would warn of in the keys, policies and certificates that are configured.
+fn warnings(config: &Config) -> Vec<String> {
+    let Ok(settings) = config.settings() else {
+        return Vec::new();
+    };
+    let mut warnings = Vec::new();
+    if let Some(tls) = settings.tls.clone().and_then(|tls| Tls::open(tls).ok()) {
+        warnings.extend(tls.warnings());
+    }
+    if settings.auth_enabled
+        && let Ok(gates) = Gates::new(&settings)
+    {
+        warnings.extend_from_slice(gates.warnings());
+    }
+    warnings
 }
 
 /// Why a server would not start like this, as far as can be told without starting it.

@@ -3,16 +3,18 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
-use oip::ModelRef;
-use oip::access::{Action, Decision, Subject};
+use oip::access::{Action, Decision};
 use oip::auth::pdp::embedded::Embedded;
 use oip::auth::pdp::{Explanation, Situation, explain};
-use oip::config::Config;
+use oip::config::{Config, PdpKind, Value};
 use oip::gates::DecisionPoint;
 
 use crate::args;
 use crate::exit::{Exit, fail};
+
+mod question;
 
 /// The options that say who decides.
 const OPTIONS: &[&str] = &["policy_file", "pdp", "pdp_url", "pdp_timeout"];
@@ -21,17 +23,19 @@ const EXAMPLES: &str = "\
 Examples:
   oip policy explain --as alice --role user infer iris
   oip policy explain server_metadata
-  oip policy explain --policy-file teams.cedar --as bob --role team-a load fraud";
+  oip policy explain --policy-file teams.cedar --as bob --role team-a load fraud
+  oip policy explain --as carol --claim clearance=3 infer iris --version 2";
 
 pub(crate) fn command() -> Command {
     let file = Arg::new("file")
         .value_name("FILE")
-        .required(true)
         .value_parser(value_parser!(PathBuf))
-        .help("File of Cedar policies");
+        .conflicts_with("policy-file")
+        .help("File of Cedar policies; the configured policy_file where none is given");
     let check = Command::new("check")
         .about("Read Cedar policies and hold them against the schema")
         .arg(file);
+    let check = args::with_some_options(check, OPTIONS);
     Command::new("policy")
         .about("Ask what the policy decides, or check policies")
         .subcommand_required(true)
@@ -44,6 +48,8 @@ fn explain_command() -> Command {
     let text = |name: &'static str, value: &'static str, help: &'static str| {
         Arg::new(name).long(name).value_name(value).help(help)
     };
+    let named =
+        |name, value, help| text(name, value, help).value_parser(NonEmptyStringValueParser::new());
     let action = Arg::new("action")
         .value_name("ACTION")
         .required(true)
@@ -51,6 +57,7 @@ fn explain_command() -> Command {
         .help("What would be asked for");
     let model = Arg::new("model")
         .value_name("MODEL")
+        .value_parser(NonEmptyStringValueParser::new())
         .help("Of which model; none for what concerns no model");
     let command = Command::new("explain")
         .about("Say what would be decided, which policy decides, and what it is asked")
@@ -58,16 +65,29 @@ fn explain_command() -> Command {
         .arg(text(
             "as",
             "ID",
-            "Who would ask; Anonymous where nobody is named",
+            "Who would ask; without it, a caller who shows no credential",
         ))
         .arg(
             text("role", "ROLE", "A role of theirs; may come again")
                 .action(ArgAction::Append)
                 .requires("as"),
         )
-        .arg(text("version", "VERSION", "Of which version of the model").requires("model"))
+        .arg(
+            text(
+                "claim",
+                "NAME=VALUE",
+                "A further claim of theirs, as JSON or else text; may come again",
+            )
+            .action(ArgAction::Append)
+            .requires("as"),
+        )
+        .arg(named("version", "VERSION", "Of which version of the model").requires("model"))
         .arg(text("from", "IP", "From which address").value_parser(value_parser!(IpAddr)))
-        .arg(text("path", "PATH", "By which path").default_value("/v2"))
+        .arg(text(
+            "path",
+            "PATH",
+            "By which path; that of the REST call where none is given",
+        ))
         .arg(action)
         .arg(model);
     args::with_some_options(command, OPTIONS)
@@ -76,23 +96,56 @@ fn explain_command() -> Command {
 pub(crate) fn run(matches: &ArgMatches) -> Exit {
     match matches.subcommand() {
         Some(("explain", matches)) => run_explain(matches),
-        Some(("check", matches)) => {
-            let file = matches.get_one::<PathBuf>("file").cloned();
-            match Embedded::from_file(file.unwrap_or_default()) {
-                Ok(_) => {
-                    println!("the policies are fine");
-                    Exit::Success
-                }
-                Err(error) => fail(Exit::Usage, error),
-            }
-        }
+        Some(("check", matches)) => run_check(matches),
         _ => Exit::Usage,
     }
 }
 
-fn run_explain(matches: &ArgMatches) -> Exit {
+fn run_check(matches: &ArgMatches) -> Exit {
+    let file = match matches.get_one::<PathBuf>("file") {
+        Some(file) => Ok(file.clone()),
+        None => configured(matches),
+    };
+    let file = match file {
+        Ok(file) => file,
+        Err(error) => return fail(Exit::Usage, error),
+    };
+    match Embedded::from_file(file) {
+        Ok(_) => {
+            println!("the policies are fine");
+            Exit::Success
+        }
+        Err(error) => fail(Exit::Usage, error),
+    }
+}
+
+/// The policies that a server of this configuration would read.
+fn configured(matches: &ArgMatches) -> Result<PathBuf, String> {
     let config = Config::resolve(&args::some_sources(matches, OPTIONS));
-    let access = match config.and_then(|config| config.access()) {
+    let access = config.and_then(|config| config.access());
+    let access = access.map_err(|error| error.to_string())?;
+    match (access.pdp, access.policy_file) {
+        (PdpKind::Embedded, Some(file)) => Ok(file),
+        (PdpKind::Embedded, None) => {
+            Err("no policies to check: name a file, or set policy_file".to_owned())
+        }
+        (kind, _) => Err(format!(
+            "no policies to check: pdp is {}, which decides by its own; name a file",
+            kind.as_str()
+        )),
+    }
+}
+
+fn run_explain(matches: &ArgMatches) -> Exit {
+    let situation = match question::situation(matches) {
+        Ok(situation) => situation,
+        Err(error) => return fail(Exit::Usage, error),
+    };
+    let config = match Config::resolve(&args::some_sources(matches, OPTIONS)) {
+        Ok(config) => config,
+        Err(error) => return fail(Exit::Usage, error),
+    };
+    let access = match config.access() {
         Ok(access) => access,
         Err(error) => return fail(Exit::Usage, error),
     };
@@ -100,9 +153,9 @@ fn run_explain(matches: &ArgMatches) -> Exit {
         Ok(pdp) => pdp.explain(),
         Err(error) => return fail(Exit::Usage, error),
     };
-    let Some(situation) = situation(matches) else {
-        return Exit::Usage;
-    };
+    for note in notes(&config, &situation) {
+        eprintln!("note: {note}");
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
@@ -116,26 +169,41 @@ fn run_explain(matches: &ArgMatches) -> Exit {
     }
 }
 
-fn situation(matches: &ArgMatches) -> Option<Situation> {
-    let text = |name: &str| matches.get_one::<String>(name).cloned();
-    let roles = matches.get_many::<String>("role").into_iter().flatten();
-    let subject = text("as").map(|id| Subject {
-        id,
-        roles: roles.cloned().collect(),
-        ..Subject::default()
-    });
-    let model = text("model").map(|name| {
-        let mut model = ModelRef::new(name);
-        model.version = text("version");
-        model
-    });
-    Some(Situation {
-        subject,
-        action: Action::by_name(&text("action")?)?,
-        model,
-        peer: matches.get_one::<IpAddr>("from").copied(),
-        path: text("path")?,
-    })
+/// What of the configuration makes a server do otherwise than is said here.
+fn notes(config: &Config, situation: &Situation) -> Vec<String> {
+    let of = |key: &str| {
+        config
+            .entries()
+            .iter()
+            .find(|entry| entry.option.key == key)
+    };
+    let said = |key: &str, wanted: &Value, meaning: &str| {
+        let entry = of(key).filter(|entry| entry.value == *wanted)?;
+        let (shown, origin) = (entry.shown(), &entry.origin);
+        Some(format!("{key} is {shown} ({origin}): {meaning}"))
+    };
+    let word = |word: &str| Value::Text(word.to_owned());
+    let probe = situation.model.is_none();
+    let probe = probe && matches!(situation.action, Action::Live | Action::Ready);
+    let notes = [
+        said(
+            "auth_enabled",
+            &Value::Bool(false),
+            "the server asks nobody and permits everything",
+        ),
+        said(
+            "policy_mode",
+            &word("shadow"),
+            "the server lets everything pass and logs what is denied",
+        ),
+        said(
+            "probe_access",
+            &word("open"),
+            "the server permits probes without asking",
+        )
+        .filter(|_| probe),
+    ];
+    notes.into_iter().flatten().collect()
 }
 
 fn say(explanation: &Explanation) -> Exit {

@@ -203,3 +203,51 @@ fn api_keys_alone_or_client_certificates_alone_are_a_way_in() {
     };
     assert!(Authentication::new(&config).is_ok());
 }
+
+/// Keeps the text of what is logged.
+#[derive(Clone, Default)]
+struct Log(Arc<std::sync::Mutex<String>>);
+
+impl tracing::Subscriber for Log {
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        true
+    }
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+    fn event(&self, event: &tracing::Event<'_>) {
+        use std::fmt::Write as _;
+        let mut log = self.0.lock().unwrap();
+        event.record(
+            &mut |_: &tracing::field::Field, value: &dyn std::fmt::Debug| {
+                let _ = writeln!(log, "{value:?}");
+            },
+        );
+    }
+    fn enter(&self, _: &tracing::span::Id) {}
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_file_that_becomes_short_is_warned_about_once_for_each_change() {
+    let log = Log::default();
+    let _guard = tracing::subscriber::set_default(log.clone());
+    let warned = || log.0.lock().unwrap().matches("needs 32 or more").count();
+    let secret = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(secret.path(), "s".repeat(31)).unwrap();
+    let mut config = with_secret();
+    config.secret = None;
+    config.secret_file = Some(secret.path().to_owned());
+    let (authentication, warnings) = Authentication::new(&config).unwrap();
+    assert_eq!((warnings.len(), warned()), (1, 0), "{warnings:?}");
+    let keys = authentication.tokens.unwrap().keys;
+    for (length, expected) in [(30, 1), (30, 1), (32, 1), (5, 2)] {
+        std::fs::write(secret.path(), "s".repeat(length)).unwrap();
+        tokio::time::advance(watched::EVERY).await;
+        keys.current().await.unwrap();
+        assert_eq!(warned(), expected, "{length}");
+    }
+    assert!(!log.0.lock().unwrap().contains("sss"));
+}

@@ -99,3 +99,46 @@ fn a_misspelt_key_is_warned_about_with_its_neighbour() {
     assert_eq!(output.status.code(), Some(0));
     assert!(stderr(&output).contains("rest_port"), "{}", stderr(&output));
 }
+
+#[test]
+fn a_secret_that_is_too_short_is_warned_about_and_not_shown() {
+    for arguments in [&["config", "check"][..], &["config"]] {
+        let said = output(oip(arguments).env("AUTH_SECRET", "hunter2"));
+        assert_eq!(said.status.code(), Some(0));
+        let text = stderr(&said);
+        assert!(
+            text.contains("warning: auth_secret is 7 bytes long"),
+            "{text}"
+        );
+        assert!(!format!("{said:?}").contains("hunter2"));
+    }
+}
+
+#[test]
+fn a_secret_that_begins_with_hyphens_is_taken_and_not_shown() {
+    for secret in [
+        "--topsecret-value-xyz",
+        "-----BEGIN PUBLIC KEY-----\nhunter2",
+    ] {
+        let said = output(&mut oip(&["config", "check", "--auth-secret", secret]));
+        let text = format!("{said:?}");
+        assert!(
+            !text.contains("topsecret") && !text.contains("hunter2"),
+            "{text}"
+        );
+        assert!(stderr(&said).contains("auth_secret is"), "{text}");
+    }
+}
+
+#[test]
+fn a_runtime_library_that_does_not_exist_is_found_out_without_a_start() {
+    let flags = [
+        "--auth-enabled",
+        "no",
+        "--onnxruntime-library",
+        "/does/not/exist",
+    ];
+    let bad = output(oip(&["config", "check", MODELS]).args(flags));
+    assert_eq!(bad.status.code(), Some(2));
+    assert!(stderr(&bad).contains("/does/not/exist"), "{}", stderr(&bad));
+}

@@ -347,6 +347,14 @@ const GENERAL: &[ConfigOption] = &[
     )
     .hot(),
     new(
+        Logging,
+        "kserve_access_log_format",
+        Text,
+        "",
+        "Switches the access log on, as text in our own form; see access_log.",
+    )
+    .also(&["KSERVE_ACCESS_LOG_FORMAT"], &[], &["access_log_format"]),
+    new(
         Compatibility,
         "grpc_workers",
         ANY,
@@ -385,14 +393,5 @@ const GENERAL: &[ConfigOption] = &[
         &[],
         &["max_asyncio_workers"],
     )
-    .accepted(),
-    new(
-        Compatibility,
-        "kserve_access_log_format",
-        Text,
-        "",
-        "Switches the access log on, as text in our own form; see access_log.",
-    )
-    .also(&["KSERVE_ACCESS_LOG_FORMAT"], &[], &["access_log_format"])
     .accepted(),
 ];

@@ -87,3 +87,58 @@ fn policies_are_checked_without_a_server() {
         );
     }
 }
+
+#[test]
+fn policies_that_are_configured_are_checked_without_being_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("p.cedar");
+    let check = |more: &[&str]| {
+        let mut command = oip(&["policy", "check"]);
+        let output = output(command.args(more).env("OIP_POLICY_FILE", &file));
+        output.status.code()
+    };
+    std::fs::write(&file, "permit").unwrap();
+    assert_eq!(check(&[]), Some(2));
+    std::fs::write(&file, "permit(principal, action, resource);").unwrap();
+    assert_eq!(check(&[]), Some(0));
+    assert_eq!(
+        check(&["--pdp", "opa", "--pdp-url", "http://localhost:1"]),
+        Some(2)
+    );
+    let none = output(&mut oip(&["policy", "check"]));
+    assert_eq!(none.status.code(), Some(2));
+    assert!(stderr(&none).contains("policy_file"), "{}", stderr(&none));
+}
+
+#[test]
+fn explain_says_where_the_server_does_otherwise() {
+    let explain = |more: &[&str], variable: &str, value: &str| {
+        let mut command = oip(&["policy", "explain"]);
+        stderr(&output(command.args(more).env(variable, value)))
+    };
+    for (question, variable, value, part) in [
+        (
+            &["index"][..],
+            "OIP_AUTH_ENABLED",
+            "false",
+            "auth_enabled is false",
+        ),
+        (
+            &["index"],
+            "OIP_POLICY_MODE",
+            "shadow",
+            "policy_mode is shadow",
+        ),
+        (
+            &["ready"],
+            "OIP_PROBE_ACCESS",
+            "open",
+            "probe_access is open",
+        ),
+    ] {
+        let said = explain(question, variable, value);
+        assert!(said.contains(part), "{said}");
+    }
+    assert_eq!(explain(&["index"], "OIP_PROBE_ACCESS", "open"), "");
+    assert_eq!(explain(&["ready"], "OIP_PROBE_ACCESS", "policy"), "");
+}
