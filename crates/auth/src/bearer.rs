@@ -29,7 +29,7 @@ pub(crate) fn token(headers: &[String], longest: usize) -> Result<&str, Rejectio
 
 /// RFC 6750, section 2.1: the characters of `b64token`.
 fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte)
+    matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'+' | b'/')
 }
 
 #[cfg(test)]

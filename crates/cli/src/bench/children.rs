@@ -29,6 +29,7 @@ impl Role {
         Self::FloorRest,
         Self::FloorGrpc,
         Self::Server,
+        Self::Gates(Variant::Unawaited),
         Self::Gates(Variant::Hs256),
         Self::Gates(Variant::Rs256),
         Self::Gates(Variant::AuditToLog),

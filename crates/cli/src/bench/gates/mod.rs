@@ -23,6 +23,8 @@ const RS256_KEY: &str = include_str!("rs256.pem");
 pub(super) enum Variant {
     /// HS256 tokens, the built-in policy, the audit in a file.
     Hs256,
+    /// The same, and no request waits for its line (`audit_failure = continue`).
+    Unawaited,
     /// RS256 tokens, the built-in policy, the audit in a file.
     Rs256,
     /// HS256 tokens, the built-in policy, the audit in the log: the defaults.
@@ -32,11 +34,18 @@ pub(super) enum Variant {
 }
 
 impl Variant {
-    pub(super) const ALL: [Self; 4] = [Self::Hs256, Self::Rs256, Self::AuditToLog, Self::AccessLog];
+    pub(super) const ALL: [Self; 5] = [
+        Self::Unawaited,
+        Self::Hs256,
+        Self::Rs256,
+        Self::AuditToLog,
+        Self::AccessLog,
+    ];
 
     /// Its name in the report and on the command line of the process.
     pub(super) const fn name(self) -> &'static str {
         match self {
+            Self::Unawaited => "hs256-audit-unawaited",
             Self::Hs256 => "hs256-audit-file",
             Self::Rs256 => "rs256-audit-file",
             Self::AuditToLog => "hs256-audit-log",
@@ -47,7 +56,7 @@ impl Variant {
     /// The token that is shown.
     pub(super) fn token(self) -> Option<&'static str> {
         match self {
-            Self::Hs256 | Self::AuditToLog => Some(HS256_TOKEN.trim()),
+            Self::Unawaited | Self::Hs256 | Self::AuditToLog => Some(HS256_TOKEN.trim()),
             Self::Rs256 => Some(RS256_TOKEN.trim()),
             Self::AccessLog => None,
         }
@@ -63,6 +72,10 @@ impl Variant {
             Self::Hs256 => free
                 .with_flag("auth-secret", SECRET)
                 .with_flag("audit-file", audit),
+            Self::Unawaited => free
+                .with_flag("auth-secret", SECRET)
+                .with_flag("audit-file", audit)
+                .with_flag("audit-failure", "continue"),
             Self::Rs256 => free
                 .with_flag("auth-secret", RS256_KEY)
                 .with_flag("auth-algorithm", "RS256")
