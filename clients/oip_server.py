@@ -105,6 +105,16 @@ class Server:
     def log(self):
         return self.log_path.read_text(errors="replace")
 
+    def wait_for_log(self, text, times=1, limit=10):
+        """The log, once `text` stands in so many lines: some are written a moment after the answer."""
+        end = time.monotonic() + limit
+        while time.monotonic() < end:
+            log = self.log()
+            if sum(text in line for line in log.splitlines()) >= times:
+                return log
+            time.sleep(0.02)
+        raise AssertionError(f"{text!r} does not stand in {times} lines of the log:\n{self.log()}")
+
     def status_of(self, path, method="GET", body=None):
         connection = http.client.HTTPConnection("127.0.0.1", self.rest_port, timeout=30)
         with contextlib.closing(connection):

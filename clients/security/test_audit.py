@@ -253,7 +253,7 @@ def test_a_full_disk_refuses_or_lets_pass_as_it_was_configured(kept, issuer, sma
         assert word == (NOT_NOW if failure == "refuse" else YES), door
         assert again.server.ask(door, "load", bearer).word == (NOT_NOW if failure == "refuse" else NO)
         assert again.server.ask(door, "live").word == YES
-    assert "the audit cannot be written" in again.server.log()
+    again.server.wait_for_log("the audit cannot be written")
     (small_disk / "filler").unlink()
     for door in DOORS:
         assert again.server.ask(door, "metadata", bearer).word == YES
@@ -271,4 +271,4 @@ def test_a_device_that_is_always_full_refuses_or_lets_pass(guard, issuer, failur
         word = server.ask(door, "metadata", authorization(issuer.bearer())).word
         assert word == (NOT_NOW if failure == "refuse" else YES)
         assert server.ask(door, "metadata").word == (NOT_NOW if failure == "refuse" and door == "rest" else WHO)
-    assert "the audit cannot be written" in server.log()
+    server.wait_for_log("the audit cannot be written")

@@ -200,7 +200,7 @@ def test_shadow_mode_refuses_nothing_but_wrong_credentials_and_says_so(guard, is
         assert server.ask(door, "metadata", authorization("Bearer x")).word == WHO
     lines = [json.loads(line) for line in audit.read_text().splitlines()]
     assert [(line["subject"], line["decision"], line["enforced"]) for line in lines] == [
-        ("Anonymous", "deny", False), ("bob", "deny", False)] * 2
+        ("Anonymous", "deny", False), ("bob", "deny", False), ("Anonymous", "deny", True)] * 2
     assert server.log().count("this would be refused") == 4
     assert "shadow mode" in server.log()
 
