@@ -1,47 +1,16 @@
 //! JSON out: straight from the buffers.
 
-use std::str::FromStr;
-
 use half::{bf16, f16};
 
 use super::digits::{self, ROOM, ShortFloat};
 use super::document::BINARY_DATA_SIZE;
+use super::non_finite::{NonFinite, token};
 use super::singles::{self, BATCH, BATCH_ROOM};
 use crate::elements::Element;
 use crate::{
     Datatype, EncodeError, InferRequest, InferResponse, ParameterValue, Parameters,
     RequestedOutput, Tensor,
 };
-
-/// What becomes of a float that is not finite, which JSON has no number for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum NonFinite {
-    /// `null`, which NumPy reads as NaN. The answer stays valid JSON.
-    #[default]
-    Null,
-    /// `NaN`, `Infinity`, `-Infinity`, as Python's json writes and reads them.
-    Token,
-    /// The answer is an error that advises to ask for binary data.
-    Error,
-}
-
-/// A text that is none of `null`, `token`, `error`.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("'{}' is none of null, token, error", crate::error::excerpt(.0))]
-pub struct UnknownNonFinite(pub String);
-
-impl FromStr for NonFinite {
-    type Err = UnknownNonFinite;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "null" => Ok(Self::Null),
-            "token" => Ok(Self::Token),
-            "error" => Ok(Self::Error),
-            _ => Err(UnknownNonFinite(text.to_owned())),
-        }
-    }
-}
 
 /// Writes an inference request. Floats that are not finite are written as tokens, as servers
 /// read them.
@@ -230,7 +199,7 @@ impl Writer {
             }
             // No parameter is worth failing an answer for, nor breaking its JSON.
             ParameterValue::Double(value) if !value.is_finite() => {
-                push_string(&mut self.out, non_finite_name(*value));
+                push_string(&mut self.out, token(*value));
             }
             ParameterValue::Double(value) => {
                 self.number(|scratch| digits::put_double(scratch, 0, *value).unwrap_or(0));
@@ -399,7 +368,7 @@ impl Writer {
 
     #[cold]
     fn non_finite(&mut self, tensor: &Tensor, index: usize) -> Result<(), EncodeError> {
-        let name = non_finite_name(element_as_double(tensor, index));
+        let name = token(element_as_double(tensor, index));
         let text = match self.non_finite {
             NonFinite::Null => "null",
             NonFinite::Token => name,
@@ -466,16 +435,6 @@ fn element_as_double(tensor: &Tensor, index: usize) -> f64 {
         _ => at::<f64>(tensor, index),
     };
     element.unwrap_or(f64::NAN)
-}
-
-fn non_finite_name(value: f64) -> &'static str {
-    if value.is_nan() {
-        "NaN"
-    } else if value > 0.0 {
-        "Infinity"
-    } else {
-        "-Infinity"
-    }
 }
 
 /// Appends a text in quotes; only what JSON demands is escaped.

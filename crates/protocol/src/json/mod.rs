@@ -12,6 +12,7 @@ pub(crate) mod document;
 mod encode;
 mod exact;
 mod lanes;
+mod non_finite;
 mod numbers;
 mod reader;
 mod runs;
@@ -25,6 +26,7 @@ mod tests;
 
 pub use decode::{decode_request, decode_response};
 pub(crate) use decode::{request, response};
-pub use encode::{NonFinite, UnknownNonFinite, encode_request, encode_response};
+pub use encode::{encode_request, encode_response};
 pub(crate) use encode::{write_request, write_response};
+pub use non_finite::{NonFinite, UnknownNonFinite};
 pub(crate) use reader::{read_request, read_response};
