@@ -308,14 +308,21 @@ pub fn check_url(url: &str, plain_http: PlainHttp) -> Result<Uri, HttpError> {
 }
 
 /// The address without what could be a secret.
-fn shown(url: &str) -> String {
-    let url = url.split(['?', '#']).next().unwrap_or_default();
-    match (url.find("://"), url.rfind('@')) {
-        (Some(start), Some(at)) if start + 3 <= at => {
-            format!("{}{}", &url[..start + 3], &url[at + 1..])
+pub(crate) fn shown(url: &str) -> String {
+    let (scheme, rest) = url.split_at(url.find("://").map_or(0, |at| at + 3));
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, rest) = rest.split_at(end);
+    let port = authority.rsplit_once(':').map_or("", |(_, port)| port);
+    let host = match authority.rsplit_once('@') {
+        Some((_, host)) => host,
+        // A password that holds a slash or a question mark: where it ends nobody can tell.
+        None if rest.contains('@') && !port.bytes().all(|byte| byte.is_ascii_digit()) => {
+            return format!("{scheme}***");
         }
-        _ => url.to_owned(),
-    }
+        None => authority,
+    };
+    let path = rest.split(['?', '#']).next().unwrap_or_default();
+    format!("{scheme}{host}{path}")
 }
 
 fn is_loopback(host: &str) -> bool {

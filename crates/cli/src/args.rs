@@ -36,6 +36,14 @@ fn flag(option: &'static ConfigOption, spelling: &str) -> Arg {
             .action(ArgAction::Set)
             .overrides_with(spelling.to_owned()),
     };
+    let flag = match option.bare && !ours {
+        // What follows is not its value, but for one behind an equals sign.
+        true => flag
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("true"),
+        false => flag,
+    };
     flag.long(spelling.to_owned())
         .value_name(option.kind.placeholder())
         .help(help(option))
@@ -142,6 +150,16 @@ mod tests {
             let [one, two] = [first, last].map(|value| format!("--{flag}={value}"));
             assert_eq!(shown(&given(&[&one, &two]), key), last, "{flag}");
         }
+    }
+
+    #[test]
+    fn a_flag_of_kserves_may_stand_alone_before_the_folder() {
+        let key = "kserve_enable_predictor_health_check";
+        let sources = given(&["--enable_predictor_health_check", "models"]);
+        assert_eq!(shown(&sources, key), "true");
+        assert_eq!(shown(&sources, "model_repository"), "models");
+        let sources = given(&["--enable_predictor_health_check=false"]);
+        assert_eq!(shown(&sources, key), "false");
     }
 
     #[test]

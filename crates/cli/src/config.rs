@@ -5,11 +5,11 @@ use std::fmt::Write as _;
 use clap::{ArgMatches, Command};
 use oip::Server;
 use oip::config::{Config, ConfigOption, Entry, Group, Origin};
-use oip::gates::Gates;
+use oip::gates::{DecisionPoint, Gates};
 use oip::tls::Tls;
 
 use crate::args;
-use crate::exit::{Exit, fail};
+use crate::exit::{Exit, misconfigured};
 
 pub(crate) fn command() -> Command {
     let check = Command::new("check")
@@ -38,9 +38,11 @@ pub(crate) fn run(matches: &ArgMatches) -> Exit {
         Some((_, matches)) => (matches, true),
         None => (matches, false),
     };
-    let config = match Config::resolve(&args::sources(matches)) {
+    let sources = args::sources(matches);
+    let config = match Config::resolve(&sources) {
         Ok(config) => config,
-        Err(error) => return fail(Exit::Usage, error),
+        // What else is wrong is told with it.
+        Err(error) => return misconfigured(&Config::checked(&sources).err().unwrap_or(error)),
     };
     for warning in config.warnings() {
         eprintln!("warning: {warning}");
@@ -48,21 +50,22 @@ pub(crate) fn run(matches: &ArgMatches) -> Exit {
     for warning in warnings(&config) {
         eprintln!("warning: {warning}");
     }
-    let refusal = refusal(&config);
-    match (check, refusal) {
-        (true, Some(refusal)) => fail(Exit::Usage, refusal),
-        (true, None) => {
-            println!("the configuration is fine");
-            Exit::Success
+    let refusals = refusals(&config);
+    if !check {
+        print!("{}", print(&config));
+        for refusal in refusals {
+            eprintln!("warning: 'oip serve' does not start like this: {refusal}");
         }
-        (false, refusal) => {
-            print!("{}", print(&config));
-            if let Some(refusal) = refusal {
-                eprintln!("warning: 'oip serve' does not start like this: {refusal}");
-            }
-            Exit::Success
-        }
+        return Exit::Success;
     }
+    if refusals.is_empty() {
+        println!("the configuration is fine");
+        return Exit::Success;
+    }
+    for refusal in refusals {
+        eprintln!("error: {refusal}");
+    }
+    Exit::Usage
 }
 
 /// What 'oip serve' would warn of in the keys, policies and certificates that are configured.
@@ -82,15 +85,30 @@ fn warnings(config: &Config) -> Vec<String> {
     warnings
 }
 
-/// Why a server would not start like this, as far as can be told without starting it.
-fn refusal(config: &Config) -> Option<String> {
+/// All that keeps a server from starting like this, as far as can be told without starting it.
+fn refusals(config: &Config) -> Vec<String> {
     let settings = match config.settings() {
         Ok(settings) => settings,
-        Err(error) => return Some(error.to_string()),
+        Err(error) => return error.each().iter().map(ToString::to_string).collect(),
     };
-    Server::from_settings(&settings)
-        .err()
-        .map(|error| error.to_string())
+    let mut refusals = Vec::new();
+    let mut add = |error: Option<String>| {
+        if let Some(error) = error.filter(|error| !refusals.contains(error)) {
+            refusals.push(error);
+        }
+    };
+    // A start ends at the first of these.
+    add(failed(Server::from_settings(&settings)));
+    add(settings.tls.clone().and_then(|tls| failed(Tls::open(tls))));
+    if settings.auth_enabled {
+        add(failed(Gates::new(&settings)));
+        add(failed(DecisionPoint::new(&settings.access)));
+    }
+    refusals
+}
+
+fn failed<T, E: ToString>(done: Result<T, E>) -> Option<String> {
+    done.err().map(|error| error.to_string())
 }
 
 /// The configuration in the syntax of a properties file.
@@ -126,7 +144,8 @@ fn print_entry(text: &mut String, entry: &Entry) {
         let _ = writeln!(text, "# can change without a restart (reload=true)");
     }
     // What has no value, or must not be shown, is no setting.
-    let comment = if entry.shown().is_empty() || secret {
+    let hidden = secret || entry.shown().contains("***");
+    let comment = if entry.shown().is_empty() || hidden {
         "#"
     } else {
         ""

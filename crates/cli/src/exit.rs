@@ -21,6 +21,14 @@ impl From<Exit> for ExitCode {
     }
 }
 
+/// Says what is wrong with a configuration, a line for each thing.
+pub(crate) fn misconfigured(error: &oip::config::ConfigError) -> Exit {
+    for one in error.each() {
+        eprintln!("error: {one}");
+    }
+    Exit::Usage
+}
+
 /// Says what went wrong, in one line.
 pub(crate) fn fail(exit: Exit, error: impl std::fmt::Display) -> Exit {
     eprintln!("error: {error}");

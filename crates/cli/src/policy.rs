@@ -12,7 +12,7 @@ use oip::config::{Config, PdpKind, Value};
 use oip::gates::DecisionPoint;
 
 use crate::args;
-use crate::exit::{Exit, fail};
+use crate::exit::{Exit, fail, misconfigured};
 
 mod question;
 
@@ -24,7 +24,10 @@ Examples:
   oip policy explain --as alice --role user infer iris
   oip policy explain server_metadata
   oip policy explain --policy-file teams.cedar --as bob --role team-a load fraud
-  oip policy explain --as carol --claim clearance=3 infer iris --version 2";
+  oip policy explain --as carol --claim clearance=3 infer iris --version 2
+  oip policy explain --as bob --expect deny load iris
+
+With --expect the exit code is 0 where the decision is that one, and 1 where it is not.";
 
 pub(crate) fn command() -> Command {
     let file = Arg::new("file")
@@ -88,6 +91,10 @@ fn explain_command() -> Command {
             "PATH",
             "By which path; that of the REST call where none is given",
         ))
+        .arg(
+            text("expect", "DECISION", "End with 1 unless this is decided")
+                .value_parser(["permit", "deny"]),
+        )
         .arg(action)
         .arg(model);
     args::with_some_options(command, OPTIONS)
@@ -143,11 +150,11 @@ fn run_explain(matches: &ArgMatches) -> Exit {
     };
     let config = match Config::resolve(&args::some_sources(matches, OPTIONS)) {
         Ok(config) => config,
-        Err(error) => return fail(Exit::Usage, error),
+        Err(error) => return misconfigured(&error),
     };
     let access = match config.access() {
         Ok(access) => access,
-        Err(error) => return fail(Exit::Usage, error),
+        Err(error) => return misconfigured(&error),
     };
     let pdp = match DecisionPoint::new(&access) {
         Ok(pdp) => pdp.explain(),
@@ -164,7 +171,10 @@ fn run_explain(matches: &ArgMatches) -> Exit {
         Err(error) => return fail(Exit::Failed, format!("cannot start: {error}")),
     };
     match explained {
-        Ok(explanation) => say(&explanation),
+        Ok(explanation) => {
+            let expected = matches.get_one::<String>("expect");
+            say(&explanation, expected.map(String::as_str))
+        }
         Err(error) => fail(Exit::Failed, error),
     }
 }
@@ -206,7 +216,7 @@ fn notes(config: &Config, situation: &Situation) -> Vec<String> {
     notes.into_iter().flatten().collect()
 }
 
-fn say(explanation: &Explanation) -> Exit {
+fn say(explanation: &Explanation, expected: Option<&str>) -> Exit {
     let word = match &explanation.decision {
         Decision::Permit { .. } => "permit",
         Decision::Deny { .. } => "deny",
@@ -215,8 +225,11 @@ fn say(explanation: &Explanation) -> Exit {
     println!("{word}: {}", explanation.decision.reason());
     println!("decided by: {}", explanation.pdp);
     println!("asked:\n{}", explanation.asked);
-    match explanation.decision {
-        Decision::Fault { .. } => Exit::Failed,
+    match (&explanation.decision, expected) {
+        (Decision::Fault { .. }, _) => Exit::Failed,
+        (_, Some(expected)) if expected != word => {
+            fail(Exit::Failed, format!("{expected} was expected, not {word}"))
+        }
         _ => Exit::Success,
     }
 }

@@ -13,7 +13,7 @@ use oip::{Dataplane, Server};
 
 use crate::Programs;
 use crate::args;
-use crate::exit::{Exit, fail};
+use crate::exit::{Exit, fail, misconfigured};
 
 mod announce;
 mod reload;
@@ -43,11 +43,11 @@ pub(crate) fn run(matches: &ArgMatches, programs: &dyn Programs) -> Exit {
     let sources = args::sources(matches);
     let config = match Config::resolve(&sources) {
         Ok(config) => config,
-        Err(error) => return fail(Exit::Usage, error),
+        Err(error) => return misconfigured(&error),
     };
     let settings = match config.settings() {
         Ok(settings) => settings,
-        Err(error) => return fail(Exit::Usage, error),
+        Err(error) => return misconfigured(&error),
     };
     let program = settings.model_repository.clone();
     let program = program.filter(|path| programs.knows(path));

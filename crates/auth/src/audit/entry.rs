@@ -92,8 +92,11 @@ impl Entry {
             time: Moment::now().rfc3339(),
             subject: "Anonymous".to_owned(),
             action: who.action.map_or("", |action| action.name()).to_owned(),
-            model: None,
-            version: None,
+            model: who.model.map(|model| short(&model.name)),
+            version: who
+                .model
+                .and_then(|model| model.version.as_deref())
+                .map(short),
             ip: who.peer.map(|ip| plain(ip).to_string()),
             path: without_query(who.path),
             decision: match kind {

@@ -337,11 +337,16 @@ async fn many_writers_at_once_make_one_whole_chain_and_each_waits_for_its_own_li
 }
 
 #[test]
-fn a_caller_who_was_turned_away_is_a_deny_without_a_model_or_a_credential() {
+fn a_caller_who_was_turned_away_is_a_deny_with_what_was_asked_for_and_without_a_credential() {
     let error =
         oip_protocol::Error::unauthenticated("x").caused_by("the signature is not the key's");
+    let model = oip_protocol::ModelRef {
+        name: "iris".to_owned(),
+        version: Some("2".to_owned()),
+    };
     let entry = Entry::turned_away(&oip_core::access::TurnedAway {
         action: oip_core::access::Action::by_name("infer"),
+        model: Some(&model),
         peer: Some([192, 0, 2, 7].into()),
         path: "/v2/models/iris/infer?token=secret",
         request_id: Some("r1"),
@@ -356,7 +361,8 @@ fn a_caller_who_was_turned_away_is_a_deny_without_a_model_or_a_credential() {
         "authentication: the signature is not the key's"
     );
     assert_eq!(entry.path, "/v2/models/iris/infer");
-    assert_eq!(entry.model, None);
+    assert_eq!(entry.model.as_deref(), Some("iris"));
+    assert_eq!(entry.version.as_deref(), Some("2"));
 }
 
 #[tokio::test]

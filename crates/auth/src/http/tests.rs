@@ -158,3 +158,16 @@ fn a_file_without_certificates_is_refused_by_name() {
     let text = HttpClient::new(options).unwrap_err().to_string();
     assert!(text.contains("no certificate") && text.contains(&file.path().display().to_string()));
 }
+
+#[test]
+fn an_address_is_shown_without_what_could_be_a_secret() {
+    for (given, expected) in [
+        ("https://h:8443/keys", "https://h:8443/keys"),
+        ("https://user:hunter2@h/keys?x=hunter3#y", "https://h/keys"),
+        ("https://user:hunt/er2@h/keys", "https://***"),
+        ("https://user:hunt?er2@h", "https://***"),
+        ("http://[::1]/a", "http://[::1]/a"),
+    ] {
+        assert_eq!(shown(given), expected);
+    }
+}

@@ -184,7 +184,7 @@ impl Remote {
             Some(keys) => keys,
             None => Arc::new(
                 KeySet::from_json(&text, &self.algorithms)
-                    .map_err(|fault| format!("{uri}: {fault}"))?,
+                    .map_err(|fault| format!("{}: {fault}", plain(&uri)))?,
             ),
         };
         self.held.store(Some(Arc::new(Held {
@@ -198,11 +198,13 @@ impl Remote {
     /// OpenID Connect Discovery 1.0, section 4: the issuer must be named exactly as it is known.
     async fn discover(&self, issuer: &str, configuration: &Uri) -> Result<Uri, String> {
         let text = self.get(configuration).await?;
-        let found: Discovered = serde_json::from_slice(&text)
-            .map_err(|error| format!("{configuration}: no OpenID configuration: {error}"))?;
+        let found: Discovered = serde_json::from_slice(&text).map_err(|error| {
+            format!("{}: no OpenID configuration: {error}", plain(configuration))
+        })?;
         if found.issuer != issuer {
             return Err(format!(
-                "{configuration} speaks for {:?}, not for auth_issuer {issuer:?}",
+                "{} speaks for {:?}, not for auth_issuer {issuer:?}",
+                plain(configuration),
                 found.issuer
             ));
         }
@@ -218,10 +220,10 @@ impl Remote {
             headers.push((http::header::AUTHORIZATION, token.as_str()));
         }
         let answer = self.client.get_with(uri, &headers).await;
-        let answer = answer.map_err(|error| format!("{uri}: {error}"))?;
+        let answer = answer.map_err(|error| format!("{}: {error}", plain(uri)))?;
         match answer.status {
             200 => Ok(answer.body),
-            status => Err(format!("{uri} answered {status}")),
+            status => Err(format!("{} answered {status}", plain(uri))),
         }
     }
 
@@ -245,6 +247,11 @@ impl Remote {
             _ => Ok(None),
         }
     }
+}
+
+/// An address for the log: without its query, which may hold a key.
+fn plain(uri: &Uri) -> String {
+    crate::http::shown(&uri.to_string())
 }
 
 #[cfg(test)]

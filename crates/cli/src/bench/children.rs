@@ -31,7 +31,9 @@ impl Role {
         Self::Server,
         Self::Gates(Variant::Unawaited),
         Self::Gates(Variant::Hs256),
+        Self::Gates(Variant::Uncached),
         Self::Gates(Variant::Rs256),
+        Self::Gates(Variant::Rs256Uncached),
         Self::Gates(Variant::AuditToLog),
         Self::Gates(Variant::AccessLog),
     ];

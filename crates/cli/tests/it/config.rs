@@ -91,6 +91,82 @@ fn config_check_is_silent_about_a_good_configuration_and_exits_2_on_a_bad_one() 
 }
 
 #[test]
+fn every_error_is_told_in_a_line_of_its_own() {
+    let wrong = ["--rest-port=abc", "--pdp=opa", "--trusted-proxies=proxy"];
+    for command in [&["config", "check"][..], &["config"]] {
+        let bad = output(oip(command).args(wrong).env("OIP_SHUTDOWN_GRACE", "soon"));
+        assert_eq!(bad.status.code(), Some(2));
+        let said = stderr(&bad);
+        for part in [
+            "rest_port is 'abc' (--rest-port): expected a port",
+            "shutdown_grace is 'soon' (environment variable OIP_SHUTDOWN_GRACE): expected a time",
+            "pdp is opa (--pdp) and pdp_url",
+            "trusted_proxies is 'proxy' (--trusted-proxies): expected IP addresses",
+            "auth_enabled is true (default)",
+        ] {
+            let mut lines = said.lines();
+            let found = lines.find(|line| line.starts_with("error: ") && line.contains(part));
+            assert!(found.is_some(), "{part}: {said}");
+        }
+        assert_eq!(said.lines().count(), 5, "{said}");
+    }
+    // A start tells the values that make no sense first: what follows from them would only puzzle.
+    let bad = output(
+        oip(&["serve"])
+            .args(wrong)
+            .env("OIP_SHUTDOWN_GRACE", "soon"),
+    );
+    assert_eq!(
+        (bad.status.code(), stderr(&bad).lines().count()),
+        (Some(2), 2)
+    );
+    // Files are read when the options go together, and all of them are.
+    let files = [
+        "--tls-cert=/no/cert",
+        "--tls-key=/no/key",
+        "--policy-file=/no/policy",
+    ];
+    let bad = output(oip(&["config", "check"]).args(files).arg("/no/models"));
+    assert_eq!(
+        stderr(&bad).lines().count(),
+        1,
+        "auth_enabled without a key"
+    );
+    let keyed = |command: &[&str]| {
+        let mut command = oip(command);
+        command.args(files).arg("/no/models");
+        output(command.env("AUTH_SECRET", "s".repeat(32)))
+    };
+    let bad = keyed(&["config", "check"]);
+    assert_eq!(bad.status.code(), Some(2));
+    for part in ["/no/models", "/no/cert", "/no/policy"] {
+        assert!(stderr(&bad).contains(part), "{part}: {}", stderr(&bad));
+    }
+}
+
+#[test]
+fn what_opens_an_address_is_shown_nowhere() {
+    let url = "https://user:hunter2@pdp.example/x?code=hunter3#hunter4";
+    let given = [
+        "--pdp-url",
+        url,
+        "--auth-jwks-url",
+        url,
+        "--auth-issuer",
+        url,
+    ];
+    for command in [&["config"][..], &["config", "check"], &["serve"]] {
+        let said = output(oip(command).args(given).args(["--auth-algorithm", "RS256"]));
+        let text = format!("{said:?}");
+        assert!(!text.contains("hunter"), "{text}");
+        if command == ["config"] {
+            let line = "#pdp_url=https://***@pdp.example/x?code=***#***";
+            assert!(stdout(&said).contains(line), "{text}");
+        }
+    }
+}
+
+#[test]
 fn a_misspelt_key_is_warned_about_with_its_neighbour() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("oip.properties"), "rest_prot=1\n").unwrap();

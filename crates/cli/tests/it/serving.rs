@@ -25,6 +25,38 @@ fn a_server_says_where_it_listens_and_ends_with_0_on_sigterm_and_sigint() {
 }
 
 #[test]
+fn open_doors_are_warned_about_and_more_loudly_beyond_this_machine() {
+    let warnings = |arguments: &[&str], secret: &[(&str, &str)]| {
+        let server = Running::start_closed(arguments, secret, "REST  ");
+        server.signal("-TERM");
+        let (_, log) = server.wait();
+        let warnings = log.lines().filter(|line| line.contains("WARN"));
+        warnings.map(str::to_owned).collect::<Vec<_>>().join("\n")
+    };
+    let local = ["--port", "0"];
+    let beyond = ["--port", "0", "--rest-host", "0.0.0.0"];
+    let off = ["--auth-enabled", "false"];
+    let secret = [("AUTH_SECRET", "a secret that is longer than 32 bytes")];
+    let (open, loud, plain) = (
+        "AUTHENTICATION IS OFF: everyone on this machine",
+        "AUTHENTICATION IS OFF AND THIS SERVER LISTENS BEYOND THIS MACHINE",
+        "LISTENING BEYOND THIS MACHINE WITHOUT TLS",
+    );
+    for (arguments, secret, expected) in [
+        (local.to_vec(), &secret[..], &[][..]),
+        ([&local[..], &off].concat(), &[], &[open]),
+        (beyond.to_vec(), &secret, &[plain]),
+        ([&beyond[..], &off].concat(), &[], &[plain, loud]),
+    ] {
+        let said = warnings(&arguments, secret);
+        for warning in [open, loud, plain] {
+            let wanted = expected.contains(&warning);
+            assert_eq!(said.contains(warning), wanted, "{arguments:?}: {said}");
+        }
+    }
+}
+
+#[test]
 fn an_answer_comes_from_the_port_that_was_said() {
     let server = Running::start(&["--port", "0"]);
     let mut stream = TcpStream::connect(server.rest).unwrap();

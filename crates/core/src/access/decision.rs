@@ -116,6 +116,9 @@ impl Decision {
 pub struct TurnedAway<'a> {
     /// What it was about to ask for, where that is known.
     pub action: Option<Action>,
+    /// Of which model, where that is known: the path of a REST call names it, a gRPC call names it
+    /// in its message, which is not read.
+    pub model: Option<&'a ModelRef>,
     /// Its address, where there is one.
     pub peer: Option<IpAddr>,
     /// The path that was asked for.

@@ -162,6 +162,19 @@ impl Access {
     /// [`ErrorKind::Unauthenticated`] when a credential is shown and does not hold. No credential
     /// is no error: the caller is then `Anonymous`.
     pub async fn authenticate(&self, arrival: Arrival) -> Result<Caller> {
+        self.authenticate_for(arrival, None).await
+    }
+
+    /// The same, where the door knows already which model the caller is about to ask for: whoever
+    /// writes down that a credential did not hold is told.
+    ///
+    /// # Errors
+    /// As [`authenticate`](Self::authenticate).
+    pub async fn authenticate_for(
+        &self,
+        arrival: Arrival,
+        model: Option<&ModelRef>,
+    ) -> Result<Caller> {
         let subject = match &self.authenticator {
             Some(authenticator) => authenticator.authenticate(&arrival.credentials).await,
             None => Ok(None),
@@ -177,6 +190,7 @@ impl Access {
             Err(error) => {
                 self.turned_away(&TurnedAway {
                     action: arrival.action,
+                    model,
                     peer: arrival.peer,
                     path: &arrival.path,
                     request_id: arrival.request_id.as_deref(),

@@ -141,12 +141,31 @@ impl Dataplane {
         }
     }
 
+    /// Whether everyone may do everything: authentication is off.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.access.is_open()
+    }
+
     /// Who is asking, from the head of the request alone. See [`Access::authenticate`].
     ///
     /// # Errors
     /// `Unauthenticated` when a credential is shown and does not hold.
     pub async fn authenticate(&self, arrival: Arrival) -> Result<Caller> {
         self.access.authenticate(arrival).await
+    }
+
+    /// The same, where the model that will be asked for is known. See
+    /// [`Access::authenticate_for`].
+    ///
+    /// # Errors
+    /// `Unauthenticated` when a credential is shown and does not hold.
+    pub async fn authenticate_for(
+        &self,
+        arrival: Arrival,
+        model: Option<&ModelRef>,
+    ) -> Result<Caller> {
+        self.access.authenticate_for(arrival, model).await
     }
 
     /// Whether a caller may do `A` with a model. See [`Access::authorize`].

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Config;
-use super::error::ConfigError;
+use super::error::{ConfigError, Faults};
 use super::reader::Reader;
 use super::secret::Secret;
+use super::settings::unfit;
 
 words! {
     /// Who decides what a caller may do.
@@ -70,8 +71,15 @@ pub struct AccessSettings {
 
 impl AccessSettings {
     pub(super) fn new(config: &Config) -> Result<Self, ConfigError> {
-        let read = Reader(config);
-        Ok(Self {
+        let mut faults = Faults::default();
+        let settings = Self::gather(&Reader(config), &mut faults);
+        faults.but_for(&config.wrong).none().map(|()| settings)
+    }
+
+    /// The settings, and what is wrong with them.
+    pub(super) fn gather(read: &Reader<'_>, faults: &mut Faults) -> Self {
+        faults.or(jwks_times(read), ());
+        Self {
             auth_secret: read.secret("auth_secret"),
             auth_secret_file: read.path("auth_secret_file"),
             auth_key_file: read.path("auth_key_file"),
@@ -88,21 +96,21 @@ impl AccessSettings {
             auth_token_cache: read.number("auth_token_cache"),
             auth_jwks_refresh: read.duration("auth_jwks_refresh"),
             auth_jwks_stale: read.duration("auth_jwks_stale"),
-            auth_jwks_timeout: some_time(&read, "auth_jwks_timeout")?,
+            auth_jwks_timeout: faults.or(some_time(read, "auth_jwks_timeout"), Duration::MAX),
             auth_jwks_ca_file: read.path("auth_jwks_ca_file"),
             auth_jwks_token_file: read.path("auth_jwks_token_file"),
             auth_api_keys_file: read.path("auth_api_keys_file"),
             client_certificates: read.path("tls_client_ca").is_some(),
-            pdp: pdp(&read)?,
+            pdp: faults.or(pdp(read), PdpKind::Embedded),
             pdp_url: read.text("pdp_url"),
-            pdp_timeout: some_time(&read, "pdp_timeout")?,
+            pdp_timeout: faults.or(some_time(read, "pdp_timeout"), Duration::MAX),
             pdp_cache_ttl: read.duration("pdp_cache_ttl"),
             policy_file: read.path("policy_file"),
             policy_shadow: read.text("policy_mode").as_deref() == Some("shadow"),
             audit_file: read.path("audit_file"),
             audit_key_file: read.path("audit_key_file"),
             audit_lossy: read.text("audit_failure").as_deref() == Some("continue"),
-        })
+        }
     }
 
     /// Whether there is anything to check a caller with.
@@ -128,15 +136,43 @@ fn words_of(text: Option<String>) -> Vec<String> {
 /// A time within which nothing can be done would refuse everybody.
 fn some_time(read: &Reader<'_>, key: &'static str) -> Result<Duration, ConfigError> {
     match read.duration(key) {
-        time if time.is_zero() => Err(ConfigError::Value {
-            key,
-            shown: format!("'{}'", read.entry(key).shown()),
-            origin: read.entry(key).origin.clone(),
-            allowed: "a time of more than 0s".to_owned(),
-        }),
+        time if time.is_zero() => {
+            let shown = read.entry(key).shown();
+            Err(unfit(read, key, shown, "a time of more than 0s"))
+        }
         time => Ok(time),
     }
 }
+
+/// Least time between two fetches of a key set, however short `auth_jwks_refresh` is.
+const LEAST_REFRESH: Duration = Duration::from_secs(10);
+
+/// A key set is in force at least until it may be fetched again, else callers would be refused in
+/// between.
+fn jwks_times(read: &Reader<'_>) -> Result<(), ConfigError> {
+    let [refresh, stale] = ["auth_jwks_refresh", "auth_jwks_stale"].map(|key| read.entry(key));
+    if read.duration("auth_jwks_stale") < LEAST_REFRESH {
+        let allowed = "a time of 10s or more: a key set is fetched once in 10s at most";
+        return Err(unfit(read, "auth_jwks_stale", stale.shown(), allowed));
+    }
+    if read.duration("auth_jwks_stale") < read.duration("auth_jwks_refresh") {
+        return Err(ConfigError::Conflict {
+            sentence: format!(
+                "auth_jwks_stale is {} ({}) and auth_jwks_refresh is {} ({}): a key set must stay \
+                 in force until it is fetched again, so auth_jwks_stale must be as long or longer",
+                stale.shown(),
+                stale.origin,
+                refresh.shown(),
+                refresh.origin
+            ),
+            keys: &["auth_jwks_refresh", "auth_jwks_stale"],
+        });
+    }
+    Ok(())
+}
+
+/// What says who decides.
+const DECIDES: &[&str] = &["pdp", "pdp_url", "policy_file"];
 
 /// Who decides: never two at once, and never one that cannot be asked.
 fn pdp(read: &Reader<'_>) -> Result<PdpKind, ConfigError> {
@@ -144,20 +180,26 @@ fn pdp(read: &Reader<'_>) -> Result<PdpKind, ConfigError> {
     if read.entry("pdp").is_given() {
         let kind = read.word("pdp", PdpKind::of);
         if kind != PdpKind::Embedded && !url.is_given() {
-            return Err(ConfigError::Conflict(format!(
-                "pdp is {} ({}) and pdp_url does not say where it is",
-                kind.as_str(),
-                read.entry("pdp").origin
-            )));
+            return Err(ConfigError::Conflict {
+                sentence: format!(
+                    "pdp is {} ({}) and pdp_url does not say where it is",
+                    kind.as_str(),
+                    read.entry("pdp").origin
+                ),
+                keys: DECIDES,
+            });
         }
         return Ok(kind);
     }
     match (url.is_given(), file.is_given()) {
-        (true, true) => Err(ConfigError::Conflict(format!(
-            "pdp_url ({}) and policy_file ({}) both say who decides: set pdp to embedded, xacml, \
-             authzen or opa",
-            url.origin, file.origin
-        ))),
+        (true, true) => Err(ConfigError::Conflict {
+            sentence: format!(
+                "pdp_url ({}) and policy_file ({}) both say who decides: set pdp to embedded, \
+                 xacml, authzen or opa",
+                url.origin, file.origin
+            ),
+            keys: DECIDES,
+        }),
         (true, false) => Ok(PdpKind::Xacml),
         (false, _) => Ok(PdpKind::Embedded),
     }

@@ -26,6 +26,7 @@ mod reader;
 mod reference;
 mod secret;
 mod settings;
+mod shown;
 mod source;
 mod table;
 mod tls;
@@ -45,6 +46,7 @@ pub use value::{Kind, Value};
 pub use watch::{Changes, Watch};
 
 use encrypted::encrypted;
+use error::Faults;
 use properties::Properties;
 use value::kserve_boolean;
 
@@ -55,6 +57,8 @@ pub struct Config {
     warnings: Vec<String>,
     files: Vec<PathBuf>,
     surroundings: Surroundings,
+    /// The keys whose values make no sense; they have their defaults here.
+    wrong: Vec<&'static str>,
 }
 
 /// The value in force of one option.
@@ -95,27 +99,58 @@ impl Config {
     /// Finds the value in force of every option.
     ///
     /// # Errors
-    /// [`ConfigError`]: the first value in force that makes no sense, a flag that does not exist,
-    /// a properties file that cannot be read, an `ENC(...)` that cannot be decrypted. Values that
-    /// a stronger one replaces are not looked at.
+    /// [`ConfigError`], every one there is: values in force that make no sense, flags that do not
+    /// exist, properties files that cannot be read, `ENC(...)` that cannot be decrypted. Values
+    /// that a stronger one replaces are not looked at.
     pub fn resolve(sources: &Sources) -> Result<Self, ConfigError> {
-        refuse_unknown_flags(sources)?;
-        let mut properties = properties::read_layers(sources)?;
-        let mut warnings = Vec::new();
+        let (config, faults) = Self::examine(sources);
+        faults.none().map(|()| config)
+    }
+
+    /// Finds the value in force of every option, and the typed settings of them all.
+    ///
+    /// # Errors
+    /// [`ConfigError`], every one there is: those of [`resolve`](Self::resolve), and of
+    /// [`settings`](Self::settings) what does not come of a value that makes no sense.
+    pub fn checked(sources: &Sources) -> Result<(Self, Settings), ConfigError> {
+        let (config, mut faults) = Self::examine(sources);
+        let settings = faults.take(config.settings());
+        faults.none()?;
+        match settings {
+            Some(settings) => Ok((config, settings)),
+            None => unreachable!("settings are there, or a fault is"),
+        }
+    }
+
+    /// The value in force of every option, the default where that one makes no sense, and what is
+    /// wrong.
+    fn examine(sources: &Sources) -> (Self, Faults) {
+        let mut faults = Faults::default();
+        refuse_unknown_flags(sources, &mut faults);
+        let mut properties = properties::read_layers(sources, &mut faults);
+        let (mut warnings, mut wrong) = (Vec::new(), Vec::new());
         let mut entries = Vec::with_capacity(OPTIONS.len());
         for option in OPTIONS {
-            let given = candidates(option, sources, &mut properties, &mut warnings)?;
-            warn_of_rivals(option, &given, &mut warnings);
-            entries.push(entry(option, given.into_iter().next())?);
+            let given = candidates(option, sources, &mut properties, &mut warnings);
+            let entry = given.and_then(|given| {
+                warn_of_rivals(option, &given, &mut warnings);
+                entry(option, given.into_iter().next())
+            });
+            entries.push(faults.take(entry).unwrap_or_else(|| {
+                wrong.push(option.key);
+                default(option)
+            }));
         }
         warnings.splice(0..0, std::mem::take(&mut properties.warnings));
         warn_of_unknown_variables(sources, &mut warnings);
-        Ok(Self {
+        let config = Self {
             entries,
             warnings,
             files: properties.files,
             surroundings: sources.surroundings(),
-        })
+            wrong,
+        };
+        (config, faults)
     }
 
     /// Every option's value, in the order of the table.
@@ -144,8 +179,8 @@ impl Config {
     /// The typed settings, checked together.
     ///
     /// # Errors
-    /// [`ConfigError`]: options that do not go together, authentication without a key, an option
-    /// that this version does not implement.
+    /// [`ConfigError`], every one there is: options that do not go together, authentication without
+    /// a key.
     pub fn settings(&self) -> Result<Settings, ConfigError> {
         Settings::new(self)
     }
@@ -153,22 +188,21 @@ impl Config {
     /// The part of them that says who may come in and who decides, whether or not there is a key.
     ///
     /// # Errors
-    /// [`ConfigError`]: options that do not go together.
+    /// [`ConfigError`], every one there is: options that do not go together.
     pub fn access(&self) -> Result<AccessSettings, ConfigError> {
         AccessSettings::new(self)
     }
 }
 
-fn refuse_unknown_flags(sources: &Sources) -> Result<(), ConfigError> {
+fn refuse_unknown_flags(sources: &Sources, faults: &mut Faults) {
     for (name, _) in &sources.flags {
         let known = OPTIONS
             .iter()
             .any(|option| option.flag_spellings().any(|spelling| spelling == *name));
         if !known {
-            return Err(ConfigError::Flag(name.clone()));
+            faults.add(ConfigError::Flag(name.clone()));
         }
     }
-    Ok(())
 }
 
 /// Everything that was given for an option, the strongest first.
@@ -254,15 +288,7 @@ fn entry(option: &'static ConfigOption, given: Option<Given>) -> Result<Entry, C
             (kserve_boolean(&given.text).to_owned(), given.origin)
         }
         Some(given) => (given.text, given.origin),
-        None if option.default.is_empty() => {
-            return Ok(Entry {
-                option,
-                value: Value::Absent,
-                origin: Origin::Default,
-                shown: String::new(),
-            });
-        }
-        None => (option.default.to_owned(), Origin::Default),
+        None => return Ok(default(option)),
     };
     let outside_a_file = !matches!(origin, Origin::File { .. } | Origin::Default);
     if outside_a_file && encrypted(&text).is_some() {
@@ -272,24 +298,17 @@ fn entry(option: &'static ConfigOption, given: Option<Given>) -> Result<Entry, C
             reason: "only values in oip.properties are decrypted",
         });
     }
-    let Some(value) = option.kind.read(&text) else {
-        return Err(ConfigError::Value {
-            key: option.key,
-            shown: match option.secret {
-                true => "***".to_owned(),
-                false => format!("'{}'", excerpt(&text)),
-            },
-            origin,
-            allowed: option.kind.allowed(),
-        });
+    // Whether a secret that is blank stands in the way of anything is seen when all is known.
+    let blank_secret = option.secret && text.trim().is_empty();
+    let value = match option.kind.read(&text) {
+        Some(_) if option.secret => Value::Secret(Secret::new(text.clone())),
+        None if blank_secret => Value::Secret(Secret::new(text.clone())),
+        Some(value) => value,
+        None => return Err(unfit(option, &text, origin, option.kind.allowed())),
     };
     let shown = match option.secret {
-        true => "***".to_owned(),
-        false => without_credentials(text.trim()),
-    };
-    let value = match option.secret {
-        true => Value::Secret(Secret::new(text)),
-        false => value,
+        true => shown::HIDDEN.to_owned(),
+        false => shown::shown(option.kind, text.trim()),
     };
     Ok(Entry {
         option,
@@ -297,6 +316,33 @@ fn entry(option: &'static ConfigOption, given: Option<Given>) -> Result<Entry, C
         origin,
         shown,
     })
+}
+
+/// An option that nobody gave a value.
+fn default(option: &'static ConfigOption) -> Entry {
+    Entry {
+        option,
+        value: match option.default {
+            "" => Value::Absent,
+            text => option.kind.read(text).unwrap_or(Value::Absent),
+        },
+        origin: Origin::Default,
+        shown: option.default.to_owned(),
+    }
+}
+
+/// A value that its option does not take.
+fn unfit(option: &ConfigOption, text: &str, origin: Origin, allowed: String) -> ConfigError {
+    let shown = match option.secret {
+        true => shown::HIDDEN.to_owned(),
+        false => format!("'{}'", excerpt(&shown::shown(option.kind, text))),
+    };
+    ConfigError::Value {
+        key: option.key,
+        shown,
+        origin,
+        allowed,
+    }
 }
 
 /// Whether a value was given by a name of KServe's.
@@ -313,21 +359,6 @@ fn excerpt(text: &str) -> String {
     let short: String = text.chars().take(MOST).collect();
     let more = if short.len() < text.len() { "..." } else { "" };
     format!("{}{more}", short.escape_debug())
-}
-
-/// An address without the user and password that may stand in it.
-fn without_credentials(text: &str) -> String {
-    let Some((scheme, rest)) = text.split_once("://") else {
-        return text.to_owned();
-    };
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
-    match authority.rsplit_once('@') {
-        Some((credentials, _)) => {
-            let after = rest.get(credentials.len()..).unwrap_or("");
-            format!("{scheme}://***{after}")
-        }
-        None => text.to_owned(),
-    }
 }
 
 /// Names of the environment that look like ours and are not. Only near misses: others may use

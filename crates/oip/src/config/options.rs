@@ -25,6 +25,8 @@ pub struct ConfigOption {
     pub properties: &'static [&'static str],
     /// Flags of KServe's `ModelServer`, with their underscores.
     pub flags: &'static [&'static str],
+    /// Whether the flag of KServe's stands alone for `true`.
+    pub bare: bool,
     /// Whether its value must never be shown.
     pub secret: bool,
     /// Whether a change in a watched file takes effect without a restart.
@@ -109,6 +111,7 @@ impl ConfigOption {
             environment: &[],
             properties: &[],
             flags: &[],
+            bare: false,
             secret: false,
             hot: false,
             standing: Standing::Honoured,
@@ -130,6 +133,11 @@ impl ConfigOption {
 
     pub(super) const fn secret(mut self) -> Self {
         self.secret = true;
+        self
+    }
+
+    pub(super) const fn bare(mut self) -> Self {
+        self.bare = true;
         self
     }
 

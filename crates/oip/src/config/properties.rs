@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use java_properties::{LineContent, PropertiesIter};
 
 use super::encrypted::{decrypt, encrypted};
-use super::error::ConfigError;
+use super::error::{ConfigError, Faults};
 use super::expand::expand;
 use super::options::{ConfigOption, OPTIONS};
 use super::source::{Origin, Sources};
@@ -39,11 +39,9 @@ struct Raw {
 }
 
 /// Reads every layer that the environment names. A later layer replaces an earlier one key by
-/// key. A file that is not there is a warning, as it is in Krausening.
-///
-/// # Errors
-/// [`ConfigError::File`] for a file that is there and cannot be read or parsed.
-pub(super) fn read_layers(sources: &Sources) -> Result<Properties, ConfigError> {
+/// key. A file that is not there is a warning, as it is in Krausening; one that is there and
+/// cannot be read or parsed is a fault.
+pub(super) fn read_layers(sources: &Sources, faults: &mut Faults) -> Properties {
     let mut properties = Properties::default();
     for variable in LAYERS {
         let Some(folder) = sources.variable(variable) else {
@@ -52,16 +50,16 @@ pub(super) fn read_layers(sources: &Sources) -> Result<Properties, ConfigError> 
         let path = Path::new(folder).join(FILE);
         properties.files.push(path.clone());
         match std::fs::read(&path) {
-            Ok(bytes) => properties.add(&path, &bytes)?,
+            Ok(bytes) => faults.or(properties.add(&path, &bytes), ()),
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 let warning = format!("{variable} is set and {} does not exist", path.display());
                 properties.warnings.push(warning);
             }
-            Err(error) => return Err(unreadable(&path, error.to_string())),
+            Err(error) => faults.add(unreadable(&path, error.to_string())),
         }
     }
     properties.warn_of_unknown_keys();
-    Ok(properties)
+    properties
 }
 
 impl Properties {

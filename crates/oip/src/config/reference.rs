@@ -58,6 +58,7 @@ fn values(kind: Kind) -> String {
         Kind::Bool => "true, false".to_owned(),
         Kind::Port => "port".to_owned(),
         Kind::Count { least } => format!("number from {least}"),
+        Kind::Integer => "whole number".to_owned(),
         Kind::Size { .. } => "size".to_owned(),
         Kind::Duration => "time".to_owned(),
         Kind::Host => "IP address".to_owned(),

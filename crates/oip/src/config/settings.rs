@@ -8,7 +8,7 @@ use oip_protocol::json::NonFinite;
 
 use super::Config;
 use super::access::AccessSettings;
-use super::error::ConfigError;
+use super::error::{ConfigError, Faults};
 use super::reader::Reader;
 use super::source::Surroundings;
 use super::tls::TlsSettings;
@@ -160,10 +160,13 @@ pub struct Settings {
 impl Settings {
     pub(super) fn new(config: &Config) -> Result<Self, ConfigError> {
         let read = Reader(config);
+        let mut faults = Faults::default();
+        let nowhere = Listen::RestOnly(SocketAddr::new(read.address("rest_host"), 0));
+        let access = AccessSettings::gather(&read, &mut faults);
         let settings = Self {
-            listen: listen(&read)?,
+            listen: faults.or(listen(&read), nowhere),
             model_repository: read.path("model_repository"),
-            model_name: model_name(&read)?,
+            model_name: faults.or(model_name(&read), Vec::new()),
             model_control: model_control(&read),
             poll_interval: read.duration("poll_interval"),
             reload: read.bool("reload"),
@@ -174,10 +177,10 @@ impl Settings {
             onnxruntime_library: read.path("onnxruntime_library"),
             surroundings: config.surroundings.clone(),
             json_non_finite: read.word("json_non_finite", |word| word.parse().ok()),
-            forward_headers: header_names(&read)?,
-            cors_origins: origins(&read)?,
+            forward_headers: faults.or(header_names(&read), Vec::new()),
+            cors_origins: faults.or(origins(&read), Vec::new()),
             docs: read.bool("docs"),
-            body_limit: read.number("body_limit"),
+            body_limit: body_limit(&read),
             header_limit: read.number("header_limit"),
             header_timeout: read.duration("header_timeout"),
             body_timeout: read.duration("body_timeout"),
@@ -193,22 +196,40 @@ impl Settings {
             log_format: read.word("log_format", LogFormat::of),
             access_log: access_log(&read),
             latency_log: read.bool("latency_log"),
-            tls: TlsSettings::new(&read)?,
+            tls: faults.or(TlsSettings::new(&read), None),
             auth_enabled: read.bool("auth_enabled"),
-            access: config.access()?,
+            access,
             probes_by_policy: read.text("probe_access").as_deref() == Some("policy"),
-            trusted_proxies: networks(&read)?,
+            trusted_proxies: faults.or(networks(&read), Vec::new()),
         };
-        settings.check_authentication(&read)?;
+        faults.or(settings.check_authentication(&read), ());
+        faults.but_for(&config.wrong).none()?;
         Ok(settings)
     }
 
     fn check_authentication(&self, read: &Reader<'_>) -> Result<(), ConfigError> {
-        match self.auth_enabled && !self.access.has_key() {
-            true => Err(ConfigError::NoKey {
+        if !self.auth_enabled {
+            return Ok(());
+        }
+        let secret = self.access.auth_secret.as_ref();
+        let blank = secret.is_some_and(|secret| secret.expose().trim().is_empty());
+        let entry = read.entry("auth_secret");
+        match (self.access.has_key(), blank) {
+            (true, false) => Ok(()),
+            // Another way in is there; whoever gave the secret believes that it is one, too.
+            (true, true) => Err(super::unfit(
+                entry.option,
+                "",
+                entry.origin.clone(),
+                "a text that is not blank".to_owned(),
+            )),
+            (false, _) => Err(ConfigError::NoKey {
                 origin: read.entry("auth_enabled").origin.clone(),
+                blank: match blank {
+                    true => format!(", auth_secret ({}) is blank", entry.origin),
+                    false => String::new(),
+                },
             }),
-            false => Ok(()),
         }
     }
 }
@@ -221,6 +242,16 @@ pub(super) fn log_level(config: &Config) -> LogLevel {
 fn some(number: usize) -> Option<usize> {
     Some(number).filter(|number| *number > 0)
 }
+
+/// What says where the doors listen.
+const PORTS: &[&str] = &[
+    "port",
+    "rest_port",
+    "grpc_port",
+    "rest_host",
+    "grpc_host",
+    "grpc",
+];
 
 /// `port` against `rest_port` and `grpc_port`: what was given at the stronger level counts.
 fn listen(read: &Reader<'_>) -> Result<Listen, ConfigError> {
@@ -237,10 +268,13 @@ fn listen(read: &Reader<'_>) -> Result<Listen, ConfigError> {
                 return refuse_one_port_twice(read, two);
             }
             if single.origin.level() == port.origin.level() {
-                return Err(ConfigError::Conflict(format!(
-                    "port ({}) is one port for both doors and does not go with {} ({})",
-                    port.origin, single.option.key, single.origin
-                )));
+                return Err(ConfigError::Conflict {
+                    sentence: format!(
+                        "port ({}) is one port for both doors and does not go with {} ({})",
+                        port.origin, single.option.key, single.origin
+                    ),
+                    keys: PORTS,
+                });
             }
         }
         let address = SocketAddr::new(rest.ip(), read.port("port"));
@@ -256,13 +290,17 @@ fn refuse_one_port_twice(read: &Reader<'_>, listen: Listen) -> Result<Listen, Co
     match listen {
         Listen::Two { rest, grpc } if rest == grpc && rest.port() != 0 => {
             let origins = ["rest_port", "grpc_port"].map(|key| &read.entry(key).origin);
-            Err(ConfigError::Conflict(format!(
-                "rest_port ({}) and grpc_port ({}) are both {}: port = {} serves both on one port",
-                origins[0],
-                origins[1],
-                rest.port(),
-                rest.port()
-            )))
+            Err(ConfigError::Conflict {
+                sentence: format!(
+                    "rest_port ({}) and grpc_port ({}) are both {}: port = {} serves both on one \
+                     port",
+                    origins[0],
+                    origins[1],
+                    rest.port(),
+                    rest.port()
+                ),
+                keys: PORTS,
+            })
         }
         listen => Ok(listen),
     }
@@ -274,6 +312,15 @@ fn model_control(read: &Reader<'_>) -> ModelControl {
     match !entry.is_given() && read.bool("reload") {
         true => ModelControl::Poll,
         false => read.word("model_control", ModelControl::of),
+    }
+}
+
+/// A limit of KServe's, which is for gRPC alone, never makes ours smaller: it holds for REST too.
+fn body_limit(read: &Reader<'_>) -> usize {
+    let limit = read.number("body_limit");
+    match read.entry("body_limit").is_given() {
+        true => limit,
+        false => limit.max(read.number("kserve_grpc_max_receive_message_length")),
     }
 }
 
@@ -290,12 +337,15 @@ fn access_log(read: &Reader<'_>) -> AccessLogFormat {
 fn model_name(read: &Reader<'_>) -> Result<Vec<String>, ConfigError> {
     let names = read.list("model_name");
     match (names.len(), read.path("model_repository")) {
-        (2.., Some(folder)) => Err(ConfigError::Conflict(format!(
-            "model_name ({}) names {} models: of the repository {} all are served, or one",
-            read.entry("model_name").origin,
-            names.len(),
-            folder.display()
-        ))),
+        (2.., Some(folder)) => Err(ConfigError::Conflict {
+            sentence: format!(
+                "model_name ({}) names {} models: of the repository {} all are served, or one",
+                read.entry("model_name").origin,
+                names.len(),
+                folder.display()
+            ),
+            keys: &["model_name", "model_repository"],
+        }),
         _ => Ok(names),
     }
 }
@@ -308,12 +358,12 @@ fn header_names(read: &Reader<'_>) -> Result<Vec<String>, ConfigError> {
         .iter()
         .find(|name| http::HeaderName::from_bytes(name.as_bytes()).is_err());
     match bad {
-        Some(name) => Err(ConfigError::Value {
-            key: "forward_headers",
-            shown: format!("'{}'", super::excerpt(name)),
-            origin: read.entry("forward_headers").origin.clone(),
-            allowed: "names of headers separated by commas".to_owned(),
-        }),
+        Some(name) => Err(unfit(
+            read,
+            "forward_headers",
+            name,
+            "names of headers separated by commas",
+        )),
         None => Ok(names),
     }
 }
@@ -332,25 +382,27 @@ fn origins(read: &Reader<'_>) -> Result<Vec<String>, ConfigError> {
         })
     };
     match origins.iter().find(|text| !is_origin(text)) {
-        Some(bad) => Err(ConfigError::Value {
-            key: "cors_origins",
-            shown: format!("'{}'", super::excerpt(bad)),
-            origin: read.entry("cors_origins").origin.clone(),
-            allowed: "origins such as https://console.example, without a path, separated by commas"
-                .to_owned(),
-        }),
+        Some(bad) => Err(unfit(
+            read,
+            "cors_origins",
+            bad,
+            "origins such as https://console.example, without a path, separated by commas",
+        )),
         None => Ok(origins),
     }
 }
 
 fn networks(read: &Reader<'_>) -> Result<Vec<Network>, ConfigError> {
     let networks = read.list("trusted_proxies").into_iter().map(|text| {
-        text.parse().map_err(|()| ConfigError::Value {
-            key: "trusted_proxies",
-            shown: format!("'{}'", super::excerpt(&text)),
-            origin: read.entry("trusted_proxies").origin.clone(),
-            allowed: "IP addresses and networks such as 10.0.0.0/8, separated by commas".to_owned(),
-        })
+        let allowed = "IP addresses and networks such as 10.0.0.0/8, separated by commas";
+        text.parse()
+            .map_err(|()| unfit(read, "trusted_proxies", &text, allowed))
     });
     networks.collect()
+}
+
+/// A value, or a part of it, that its option does not take.
+pub(super) fn unfit(read: &Reader<'_>, key: &str, text: &str, allowed: &str) -> ConfigError {
+    let entry = read.entry(key);
+    super::unfit(entry.option, text, entry.origin.clone(), allowed.to_owned())
 }

@@ -7,8 +7,9 @@ use super::options::ConfigOption;
 use super::options::Group::{
     Addresses, Compatibility, Limits, Logging, Models, Requests, Stopping,
 };
-use super::value::Kind::{Bool, Choice, Count, Duration, Host, List, Path, Port, Size, Text};
+use super::value::Kind::{Bool, Choice, Count, Duration, Host, List, Path, Port, Size};
 
+mod kserve;
 mod security;
 
 const fn new(
@@ -28,6 +29,10 @@ const SOME: super::value::Kind = Count { least: 1 };
 
 /// Every option.
 pub static OPTIONS: &[ConfigOption] =
+    &together::<{ OURS.len() + kserve::KSERVE.len() }>(OURS, kserve::KSERVE);
+
+/// Those that are not there for KServe's sake.
+const OURS: &[ConfigOption] =
     &together::<{ GENERAL.len() + security::SECURITY.len() }>(GENERAL, security::SECURITY);
 
 /// Two tables as one.
@@ -331,7 +336,7 @@ const GENERAL: &[ConfigOption] = &[
         Choice(&["off", "text", "json"]),
         "off",
         "A line for every request of both doors, to standard error, when its answer has ended. \
-         With it every answer carries an X-Request-Id: the caller's, or one that is made.",
+         With it every answer carries an X-Request-Id, as it does with authentication on.",
     ),
     new(
         Logging,
@@ -347,14 +352,6 @@ const GENERAL: &[ConfigOption] = &[
     )
     .hot(),
     new(
-        Logging,
-        "kserve_access_log_format",
-        Text,
-        "",
-        "Switches the access log on, as text in our own form; see access_log.",
-    )
-    .also(&["KSERVE_ACCESS_LOG_FORMAT"], &[], &["access_log_format"]),
-    new(
         Compatibility,
         "grpc_workers",
         ANY,
@@ -362,36 +359,5 @@ const GENERAL: &[ConfigOption] = &[
         "Threads follow the processors; see worker_threads and threads.",
     )
     .also(&["GRPC_WORKERS"], &[], &[])
-    .accepted(),
-    new(
-        Compatibility,
-        "kserve_workers",
-        ANY,
-        "",
-        "One process serves with every processor; see worker_threads and threads.",
-    )
-    .also(&["KSERVE_WORKERS"], &[], &["workers"])
-    .accepted(),
-    new(
-        Compatibility,
-        "kserve_max_threads",
-        ANY,
-        "",
-        "Threads follow the processors; see worker_threads and threads.",
-    )
-    .also(&["KSERVE_MAX_THREADS"], &[], &["max_threads"])
-    .accepted(),
-    new(
-        Compatibility,
-        "kserve_max_asyncio_workers",
-        ANY,
-        "",
-        "Threads follow the processors; see worker_threads and threads.",
-    )
-    .also(
-        &["KSERVE_MAX_ASYNCIO_WORKERS"],
-        &[],
-        &["max_asyncio_workers"],
-    )
     .accepted(),
 ];

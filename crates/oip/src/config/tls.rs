@@ -30,6 +30,9 @@ pub struct TlsSettings {
     pub client_auth: ClientAuth,
 }
 
+/// What says that there is TLS.
+const OPTIONS: &[&str] = &["tls_cert", "tls_key", "tls_client_ca", "tls_client_auth"];
+
 impl TlsSettings {
     /// A certificate and its key, and no certificates of callers.
     #[must_use]
@@ -54,17 +57,24 @@ impl TlsSettings {
     pub(super) fn new(read: &Reader<'_>) -> Result<Option<Self>, ConfigError> {
         let lacks = |given: &str, missing: &str| {
             let origin = &read.entry(given).origin;
-            Err(ConfigError::Conflict(format!(
-                "{given} ({origin}) is given and {missing} is not: TLS needs tls_cert and tls_key"
-            )))
+            Err(ConfigError::Conflict {
+                sentence: format!(
+                    "{given} ({origin}) is given and {missing} is not: TLS needs tls_cert and \
+                     tls_key"
+                ),
+                keys: OPTIONS,
+            })
         };
         let client_ca = read.path("tls_client_ca");
         if client_ca.is_none() && read.entry("tls_client_auth").is_given() {
-            return Err(ConfigError::Conflict(format!(
-                "tls_client_auth ({}) is given and tls_client_ca does not say whose certificates \
-                 are accepted",
-                read.entry("tls_client_auth").origin
-            )));
+            return Err(ConfigError::Conflict {
+                sentence: format!(
+                    "tls_client_auth ({}) is given and tls_client_ca does not say whose \
+                     certificates are accepted",
+                    read.entry("tls_client_auth").origin
+                ),
+                keys: OPTIONS,
+            });
         }
         match (read.path("tls_cert"), read.path("tls_key")) {
             (None, None) if client_ca.is_some() => lacks("tls_client_ca", "tls_cert"),

@@ -18,6 +18,8 @@ pub enum Kind {
         /// The smallest that makes sense.
         least: u64,
     },
+    /// A whole number, which may be negative: then it sets no bound, and is read as 0.
+    Integer,
     /// A number of bytes, such as `64MiB`.
     Size {
         /// The smallest that makes sense, in bytes.
@@ -47,7 +49,7 @@ pub enum Value {
     Absent,
     /// Of [`Kind::Bool`].
     Bool(bool),
-    /// Of [`Kind::Port`], [`Kind::Count`] and [`Kind::Size`].
+    /// Of [`Kind::Port`], [`Kind::Count`], [`Kind::Integer`] and [`Kind::Size`].
     Number(u64),
     /// Of [`Kind::Duration`].
     Duration(Duration),
@@ -77,6 +79,7 @@ impl Kind {
             Self::Count { least } => digits(text)
                 .filter(|count| (least..=MOST).contains(count))
                 .map(Value::Number),
+            Self::Integer => integer(text).map(Value::Number),
             Self::Size { least } => size(text)
                 .filter(|bytes| (least..=MOST).contains(bytes))
                 .map(Value::Number),
@@ -109,6 +112,7 @@ impl Kind {
             Self::Bool => "true or false (also 1/0, yes/no, on/off)".to_owned(),
             Self::Port => "a port from 0 to 65535".to_owned(),
             Self::Count { least } => format!("a whole number from {least} to {MOST}"),
+            Self::Integer => "a whole number".to_owned(),
             Self::Size { least } => {
                 format!("a size of at least {least} bytes, such as 64MiB, 512KiB or 1048576")
             }
@@ -132,7 +136,7 @@ impl Kind {
         match self {
             Self::Bool => "BOOL",
             Self::Port => "PORT",
-            Self::Count { .. } => "N",
+            Self::Count { .. } | Self::Integer => "N",
             Self::Size { .. } => "SIZE",
             Self::Duration => "TIME",
             Self::Host => "ADDRESS",
@@ -165,6 +169,13 @@ pub(super) fn kserve_boolean(text: &str) -> &str {
 fn digits(text: &str) -> Option<u64> {
     let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     plain.then(|| text.parse().ok()).flatten()
+}
+
+fn integer(text: &str) -> Option<u64> {
+    match text.strip_prefix('-') {
+        Some(negative) => digits(negative).map(|_| 0),
+        None => digits(text).filter(|number| *number <= MOST),
+    }
 }
 
 /// Splits a number from its unit.
@@ -298,6 +309,9 @@ mod tests {
             assert_eq!(Kind::Port.read(text), None, "{text}");
         }
         assert_eq!(Kind::Count { least: 1 }.read("0"), None);
+        assert_eq!(Kind::Integer.read("-1"), Some(Value::Number(0)));
+        assert_eq!(Kind::Integer.read("65"), Some(Value::Number(65)));
+        assert_eq!(Kind::Integer.read("1.5"), None);
     }
 
     #[test]

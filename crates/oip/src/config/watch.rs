@@ -57,8 +57,7 @@ impl Watch {
             return Ok(None);
         }
         self.seen = now;
-        let config = Config::resolve(&self.sources)?;
-        let settings = config.settings()?;
+        let (config, settings) = Config::checked(&self.sources)?;
         let pairs = self.config.entries.iter().zip(&config.entries);
         let changed: Vec<Entry> = pairs
             .filter(|(before, after)| before.value != after.value)

@@ -4,10 +4,8 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName};
 use oip_core::access::{Arrival, Credentials};
 
+use super::request_id::REQUEST_ID;
 use super::{ClientCertificate, DoorOptions, Peer};
-
-/// The header that carries the id of a request.
-pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 static API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 

@@ -6,6 +6,7 @@ mod arrival;
 mod deadline;
 mod origin;
 mod proxies;
+mod request_id;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ pub use arrival::arrival;
 pub use deadline::{TIMEOUT_HEADER, deadline};
 pub use origin::{Origins, refuse_foreign_origin};
 pub use proxies::{Network, caller};
+pub(crate) use request_id::{REQUEST_ID, identify};
 
 /// The caller's address, which the accept loop leaves in a request's extensions.
 #[derive(Debug, Clone, Copy)]

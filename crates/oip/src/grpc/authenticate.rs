@@ -75,10 +75,14 @@ impl Service<Request<RequestBody>> for Gate {
     fn call(&mut self, request: Request<RequestBody>) -> Self::Future {
         let inner = Arc::clone(&self.0);
         Box::pin(async move {
-            Ok(match inner.answer(request).await {
-                Ok(response) => response,
-                Err(error) => respond::refusal(&error),
-            })
+            let (mut parts, body) = request.into_parts();
+            let id = door::identify(&mut parts, &inner.door);
+            let answer = inner.answer(Request::from_parts(parts, body)).await;
+            let mut response = answer.unwrap_or_else(|error| respond::refusal(&error));
+            if let Some(id) = id {
+                response.headers_mut().insert(door::REQUEST_ID, id);
+            }
+            Ok(response)
         })
     }
 }

@@ -17,12 +17,26 @@ impl Arrived {
         let door = &self.rest.door;
         let mut arrival = door::arrival(&self.parts, &door.options);
         arrival.action = Some(A::ACTION);
-        let caller = door.dataplane.authenticate(arrival).await?;
+        let model = self.model.as_ref();
+        let caller = door.dataplane.authenticate_for(arrival, model).await?;
         door::note_caller(&self.parts.extensions, &caller);
         match &self.model {
             Some(model) => door.dataplane.authorize_model(&caller, model.clone()).await,
             None => door.dataplane.authorize(&caller).await,
         }
+    }
+
+    /// Whether what the caller shows holds, where nothing is there to be permitted: a credential
+    /// that does not hold is told nothing of which paths there are.
+    ///
+    /// # Errors
+    /// `Unauthenticated`.
+    pub(super) async fn know_caller(&mut self) -> Result<()> {
+        let door = &self.rest.door;
+        let arrival = door::arrival(&self.parts, &door.options);
+        let caller = door.dataplane.authenticate(arrival).await?;
+        door::note_caller(&self.parts.extensions, &caller);
+        Ok(())
     }
 
     /// When the caller no longer waits.

@@ -97,7 +97,8 @@ struct Arrived {
 
 /// One request, whatever becomes of it.
 async fn answer(rest: Arc<Rest>, request: Request<Body>) -> Response<Body> {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
+    let id = crate::door::identify(&mut parts, &rest.door);
     let head = parts.method == Method::HEAD;
     let coding = Coding::wanted(&parts.headers).filter(|_| compresses(parts.uri.path()));
     let origin = cors::origin(&parts.headers);
@@ -113,6 +114,9 @@ async fn answer(rest: Arc<Rest>, request: Request<Body>) -> Response<Body> {
     };
     if let Some(origin) = origin {
         cors::allow(&mut reply, &arrived.rest.origins, origin);
+    }
+    if let Some(id) = id {
+        reply.headers.insert(crate::door::REQUEST_ID, id);
     }
     linger::drain(arrived);
     if let Some(coding) = coding {
@@ -136,14 +140,16 @@ async fn handle(arrived: &mut Arrived) -> Result<Reply> {
     if cors::is_preflight(&arrived.parts) {
         return Ok(cors::preflight(&arrived.rest.door.options));
     }
-    match routes::find(&arrived.parts.method, arrived.parts.uri.path())? {
-        Found::Route { route, model } => {
-            arrived.model = model;
-            (route.call)(arrived).await
-        }
+    let found = routes::find(&arrived.parts.method, arrived.parts.uri.path());
+    if let Ok(Found::Route { route, model }) = found {
+        arrived.model = model;
+        return (route.call)(arrived).await;
+    }
+    arrived.know_caller().await?;
+    match found? {
         Found::OtherMethods(allowed) => {
             Ok(Reply::method_not_allowed(&arrived.parts.method, &allowed))
         }
-        Found::Nothing => Err(routes::no_route(&arrived.parts)),
+        _ => Err(routes::no_route(&arrived.parts)),
     }
 }

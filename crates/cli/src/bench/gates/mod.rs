@@ -25,8 +25,12 @@ pub(super) enum Variant {
     Hs256,
     /// The same, and no request waits for its line (`audit_failure = continue`).
     Unawaited,
+    /// The same as the first, and no token is remembered (`auth_token_cache = 0`).
+    Uncached,
     /// RS256 tokens, the built-in policy, the audit in a file.
     Rs256,
+    /// The same, and no token is remembered.
+    Rs256Uncached,
     /// HS256 tokens, the built-in policy, the audit in the log: the defaults.
     AuditToLog,
     /// No authentication, and an access log.
@@ -34,10 +38,12 @@ pub(super) enum Variant {
 }
 
 impl Variant {
-    pub(super) const ALL: [Self; 5] = [
+    pub(super) const ALL: [Self; 7] = [
         Self::Unawaited,
         Self::Hs256,
+        Self::Uncached,
         Self::Rs256,
+        Self::Rs256Uncached,
         Self::AuditToLog,
         Self::AccessLog,
     ];
@@ -47,7 +53,9 @@ impl Variant {
         match self {
             Self::Unawaited => "hs256-audit-unawaited",
             Self::Hs256 => "hs256-audit-file",
+            Self::Uncached => "hs256-no-token-cache",
             Self::Rs256 => "rs256-audit-file",
+            Self::Rs256Uncached => "rs256-no-token-cache",
             Self::AuditToLog => "hs256-audit-log",
             Self::AccessLog => "access-log",
         }
@@ -56,8 +64,10 @@ impl Variant {
     /// The token that is shown.
     pub(super) fn token(self) -> Option<&'static str> {
         match self {
-            Self::Unawaited | Self::Hs256 | Self::AuditToLog => Some(HS256_TOKEN.trim()),
-            Self::Rs256 => Some(RS256_TOKEN.trim()),
+            Self::Unawaited | Self::Hs256 | Self::Uncached | Self::AuditToLog => {
+                Some(HS256_TOKEN.trim())
+            }
+            Self::Rs256 | Self::Rs256Uncached => Some(RS256_TOKEN.trim()),
             Self::AccessLog => None,
         }
     }
@@ -76,10 +86,16 @@ impl Variant {
                 .with_flag("auth-secret", SECRET)
                 .with_flag("audit-file", audit)
                 .with_flag("audit-failure", "continue"),
+            Self::Uncached => Self::Hs256
+                .sources(folder)
+                .with_flag("auth-token-cache", "0"),
             Self::Rs256 => free
                 .with_flag("auth-secret", RS256_KEY)
                 .with_flag("auth-algorithm", "RS256")
                 .with_flag("audit-file", audit),
+            Self::Rs256Uncached => Self::Rs256
+                .sources(folder)
+                .with_flag("auth-token-cache", "0"),
             Self::AuditToLog => free.with_flag("auth-secret", SECRET),
             Self::AccessLog => free
                 .with_flag("auth-enabled", "false")

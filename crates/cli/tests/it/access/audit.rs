@@ -110,6 +110,62 @@ fn who_is_turned_away_at_the_door_has_a_line_that_says_why_and_which_request() {
     assert_eq!(last["request_id"], "r-1");
     assert_eq!(last["path"], "/v2/models/iris");
     assert_eq!(last["action"], "metadata");
+    // What was asked for, as for anybody else: of which model gRPC says in a message alone, and
+    // that is not read.
+    for (line, model) in [
+        (0, Value::from("iris")),
+        (2, Value::Null),
+        (4, "iris".into()),
+    ] {
+        assert_eq!(lines[line]["pdp"], "authentication", "{text}");
+        assert_eq!(lines[line]["action"], "metadata", "{text}");
+        assert_eq!(lines[line]["model"], model, "{text}");
+    }
+}
+
+#[test]
+fn a_request_without_an_id_gets_one_that_stands_in_its_answer_and_its_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("audit");
+    let server = guarded(&["--audit-file", file.to_str().unwrap()]);
+    let alice = bearer("alice", &["user"]);
+    let answer = both_doors::raw(&server, "GET", "/v2/models/iris", &[&alice], "");
+    let answer = answer.to_ascii_lowercase();
+    let (_, rest) = answer.split_once("x-request-id: ").expect("an id");
+    let id = rest.split("\r\n").next().unwrap();
+    Door::Grpc.ask(&server, &Ask::metadata("iris"), &[&alice]);
+    server.signal("-TERM");
+    server.wait();
+    let text = std::fs::read_to_string(&file).unwrap();
+    let ids: Vec<String> = text
+        .lines()
+        .map(|line| {
+            let line: Value = serde_json::from_str(line).unwrap();
+            line["request_id"].as_str().expect("an id").to_owned()
+        })
+        .collect();
+    assert_eq!(ids.len(), 2, "{text}");
+    assert_eq!(ids[0], id);
+    assert_ne!(ids[1], id);
+}
+
+#[test]
+fn a_credential_that_does_not_hold_learns_nothing_of_which_paths_there_are() {
+    let server = guarded(&["--docs", "false"]);
+    for (method, path) in [
+        ("GET", "/nothing"),
+        ("GET", "/v2/models/"),
+        ("DELETE", "/v2"),
+        ("GET", "/v2/models/%ff"),
+        ("GET", "/docs"),
+        ("POST", "/inference.GRPCInferenceService/Guess"),
+    ] {
+        let status =
+            |authorization: &[&str]| both_doors::rest(&server, method, path, authorization, "").0;
+        assert_eq!(status(&["Bearer x"]), 401, "{path}");
+        let alice = bearer("alice", &["user"]);
+        assert!([400, 404, 405].contains(&status(&[&alice])), "{path}");
+    }
 }
 
 #[test]

@@ -66,6 +66,32 @@ fn explain_says_what_is_decided_by_which_policy_and_what_was_asked() {
 }
 
 #[test]
+fn explain_ends_with_1_where_another_decision_was_expected() {
+    for (expected, asked, code) in [
+        ("permit", &["--as", "alice", "infer", "iris"][..], 0),
+        ("deny", &["--as", "alice", "infer", "iris"], 1),
+        ("deny", &["--as", "alice", "load", "iris"], 0),
+        ("permit", &["infer", "iris"], 1),
+        ("perhaps", &["infer", "iris"], 2),
+    ] {
+        let explain = ["policy", "explain", "--expect", expected];
+        let said = output(oip(&explain).args(asked));
+        assert_eq!(said.status.code(), Some(code), "{expected} {asked:?}");
+        if code == 1 {
+            let line = format!("error: {expected} was expected");
+            assert!(stderr(&said).contains(&line), "{}", stderr(&said));
+        }
+    }
+    // No decision is neither of them.
+    for expected in ["permit", "deny"] {
+        let explain = ["policy", "explain", "--expect", expected, "infer", "iris"];
+        let nobody = ["--pdp-url", "http://127.0.0.1:1/pdp"];
+        let said = output(oip(&explain).args(nobody));
+        assert_eq!(said.status.code(), Some(1), "{expected}");
+    }
+}
+
+#[test]
 fn policies_are_checked_without_a_server() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("p.cedar");

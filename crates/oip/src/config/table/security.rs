@@ -120,13 +120,14 @@ pub(super) const SECURITY: &[ConfigOption] = &[
         "auth_jwks_refresh",
         Duration,
         "5m",
-        "Age from which on a key set is fetched again.",
+        "Age from which on a key set is fetched again, once in 10s at most.",
     ),
     new(
         "auth_jwks_stale",
         Duration,
         "1h",
-        "How long a key set stays in force after it was last confirmed.",
+        "How long a key set stays in force after it was last confirmed; 10s or more, and \
+         auth_jwks_refresh or more.",
     ),
     new(
         "auth_jwks_timeout",
@@ -230,13 +231,15 @@ pub(super) const SECURITY: &[ConfigOption] = &[
         "",
         "File of the certificate chain, in PEM, the server's own first. With tls_key both doors \
          speak TLS, and nothing else. Read again when it changes.",
-    ),
+    )
+    .also(&["KSERVE_TLS_CERT_FILE"], &[], &["ssl_certfile"]),
     new(
         "tls_key",
         Path,
         "",
         "File of the certificate's private key, in PEM, not encrypted.",
-    ),
+    )
+    .also(&["KSERVE_TLS_KEY_FILE"], &[], &["ssl_keyfile"]),
     new(
         "tls_client_ca",
         Path,

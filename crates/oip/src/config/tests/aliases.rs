@@ -123,3 +123,21 @@ fn fastapi_reload_true_watches_the_repository_and_false_means_false() {
 fn another_servers_flags_are_not_taken_for_ours() {
     assert!(Config::resolve(&closed().with_flag("log-config", "x")).is_err());
 }
+
+#[test]
+fn a_limit_of_kserves_for_grpc_raises_ours_and_never_lowers_it() {
+    let limit = |flags: &[(&str, &str)]| {
+        let sources = flags.iter().fold(open(), |sources, (flag, value)| {
+            sources.with_flag(*flag, *value)
+        });
+        Config::checked(&sources).unwrap().1.body_limit
+    };
+    let length = "grpc_max_receive_message_length";
+    assert_eq!(limit(&[(length, "104857600")]), 100 << 20);
+    assert_eq!(limit(&[(length, "8388608")]), 64 << 20);
+    assert_eq!(limit(&[(length, "-1")]), 64 << 20);
+    assert_eq!(
+        limit(&[(length, "104857600"), ("body-limit", "1MiB")]),
+        1 << 20
+    );
+}

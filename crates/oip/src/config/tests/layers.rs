@@ -166,7 +166,7 @@ fn layers_hold_what_the_python_package_finds_in_them() {
         let sources = sources
             .with_variable("HOME", "/root")
             .with_variable("KRAUSENING_PASSWORD", "pw");
-        let mut properties = properties::read_layers(&sources).unwrap();
+        let mut properties = properties::read_layers(&sources, &mut Faults::default());
         for (key, expected) in &case.values {
             let option = option("model_repository").unwrap();
             let found = properties.value(option, key, &sources).unwrap();

@@ -29,8 +29,49 @@ fn authentication_is_on_unless_the_value_is_clearly_false() {
 fn authentication_without_a_key_refuses_to_start_and_says_the_two_ways_out() {
     let message = refusal(&closed());
     assert!(message.contains("auth_secret") && message.contains("auth_enabled = false"));
-    let blank = closed().with_variable("AUTH_SECRET", "   ");
-    assert!(Config::resolve(&blank).is_err());
+}
+
+#[test]
+fn a_secret_of_white_space_is_none_and_the_message_says_so() {
+    let blank = closed().with_variable("AUTH_SECRET", " \t ");
+    let message = refusal(&blank);
+    for part in [
+        "auth_secret (environment variable AUTH_SECRET) is blank",
+        "auth_secret_file",
+        "auth_enabled = false",
+    ] {
+        assert!(message.contains(part), "{message}");
+    }
+    // Beside another way in it is refused as well: somebody believes in it.
+    let message = refusal(&blank.clone().with_flag("auth-api-keys-file", "keys"));
+    assert!(message.contains("auth_secret is ***"), "{message}");
+    assert!(message.contains("not blank"), "{message}");
+    let off = blank.with_flag("auth-enabled", "false");
+    assert!(Config::checked(&off).is_ok());
+}
+
+#[test]
+fn a_key_set_stays_in_force_until_it_may_be_fetched_again() {
+    let refused = |refresh: &str, stale: &str| {
+        let sources = open()
+            .with_flag("auth-jwks-refresh", refresh)
+            .with_flag("auth-jwks-stale", stale);
+        Config::checked(&sources)
+            .err()
+            .map(|error| error.to_string())
+    };
+    assert_eq!(refused("10s", "10s"), None);
+    assert_eq!(refused("1s", "10s"), None);
+    let message = refused("1s", "5s").unwrap();
+    assert!(message.contains("auth_jwks_stale is '5s'"), "{message}");
+    assert!(message.contains("10s or more"), "{message}");
+    let message = refused("2h", "1h").unwrap();
+    for part in [
+        "auth_jwks_stale is 1h (--auth-jwks-stale)",
+        "auth_jwks_refresh is 2h",
+    ] {
+        assert!(message.contains(part), "{message}");
+    }
 }
 
 #[test]
@@ -135,8 +176,87 @@ fn a_password_in_an_address_is_not_shown() {
     let sources = open().with_flag("pdp-url", "https://user:hunter2@pdp.example/x?y=a@b");
     assert_eq!(
         shown(&sources, "pdp_url").0,
-        "https://***@pdp.example/x?y=a@b"
+        "https://***@pdp.example/x?y=***"
     );
+    let config = Config::resolve(&sources).unwrap();
+    assert!(!format!("{:?}", config.warnings()).contains("hunter2"));
+    for wrong in [
+        "ftp://user:hunter2@h",
+        "http:///x?key=hunter2",
+        "user:hunter2@h",
+    ] {
+        let message = refusal(&open().with_flag("pdp-url", wrong));
+        assert!(message.contains("pdp_url is '"), "{message}");
+        assert!(!message.contains("hunter2"), "{message}");
+    }
+}
+
+#[test]
+fn everything_that_is_wrong_is_told_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("oip.properties");
+    std::fs::write(&file, "shutdown_grace=soon\n").unwrap();
+    let sources = closed()
+        .with_variable("KRAUSENING_BASE", folder.path())
+        .with_variable("FASTAPI_PORT", "abc")
+        .with_flag("pdp", "opa")
+        .with_flag("tls-key", "k.pem")
+        .with_flag("cors-origins", "*")
+        .with_flag("no-such-flag", "1");
+    let error = Config::checked(&sources).unwrap_err();
+    let told: Vec<String> = error.each().iter().map(ToString::to_string).collect();
+    for parts in [
+        ["--no-such-flag", "not known", ""],
+        ["rest_port", "FASTAPI_PORT", "from 0 to 65535"],
+        ["shutdown_grace", "oip.properties:1", "30s"],
+        ["pdp is opa", "--pdp", "pdp_url"],
+        ["tls_key", "--tls-key", "tls_cert"],
+        [
+            "cors_origins is '*'",
+            "--cors-origins",
+            "https://console.example",
+        ],
+        ["auth_enabled is true", "default", "auth_secret_file"],
+    ] {
+        let found = told
+            .iter()
+            .filter(|line| parts.iter().all(|part| line.contains(part)));
+        assert_eq!(found.count(), 1, "{parts:?}: {told:#?}");
+    }
+    assert_eq!(told.len(), 7, "{told:#?}");
+    assert_eq!(error.to_string().lines().count(), 7);
+}
+
+#[test]
+fn what_a_wrong_value_alone_seems_to_cause_is_not_told() {
+    for (flags, lines) in [
+        // The port would be the default, which is that of the other door.
+        (
+            &[
+                ("rest-port", "abc"),
+                ("grpc-port", "8082"),
+                ("auth-enabled", "no"),
+            ][..],
+            1,
+        ),
+        // There would be no key.
+        (&[("auth-jwks-url", "id.example/keys")], 1),
+        // There would be no address.
+        (
+            &[
+                ("pdp", "opa"),
+                ("pdp-url", "pdp.example"),
+                ("auth-enabled", "no"),
+            ],
+            1,
+        ),
+    ] {
+        let sources = flags.iter().fold(closed(), |sources, (flag, value)| {
+            sources.with_flag(*flag, *value)
+        });
+        let error = Config::checked(&sources).unwrap_err();
+        assert_eq!(error.each().len(), lines, "{error}");
+    }
 }
 
 #[test]

@@ -87,6 +87,7 @@ fn wrong(kind: Kind) -> Option<&'static str> {
         Kind::Bool => Some("perhaps"),
         Kind::Port => Some("65536"),
         Kind::Count { .. } => Some("-1"),
+        Kind::Integer => Some("many"),
         Kind::Size { .. } => Some("big"),
         Kind::Duration => Some("soon"),
         Kind::Host => Some("not a host"),

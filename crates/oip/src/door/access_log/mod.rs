@@ -14,26 +14,22 @@ mod line;
 mod writer;
 
 use std::convert::Infallible;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
 use axum::Router;
 use axum::body::Body;
-use http::{Extensions, HeaderValue, Request, Response};
+use http::{Extensions, Request, Response};
 use oip_core::{BoxFuture, Caller};
 use tower::{Layer, Service};
 
 use self::body::Counted;
 use self::line::Line;
 use self::writer::Writer;
-use super::arrival::REQUEST_ID;
+use super::request_id::{self, REQUEST_ID};
 use super::{Network, Peer, caller};
 use crate::config::AccessLogFormat;
-
-/// Longest id that is taken from a caller, in characters.
-const LONGEST_ID: usize = 128;
 
 /// Writes the access log of one server. Clones write to the same.
 #[derive(Clone)]
@@ -41,7 +37,6 @@ pub(crate) struct AccessLog {
     format: AccessLogFormat,
     trusted: Arc<[Network]>,
     writer: Writer,
-    ids: Arc<Ids>,
 }
 
 impl AccessLog {
@@ -58,7 +53,6 @@ impl AccessLog {
             format,
             trusted: trusted.into(),
             writer,
-            ids: Arc::new(Ids::new()),
         })
     }
 
@@ -88,9 +82,8 @@ impl AccessLog {
         let headers = request.headers();
         let peer = request.extensions().get::<Peer>();
         let peer = peer.and_then(|peer| caller(peer.0.ip(), headers, &self.trusted));
-        let taken = headers.get(&REQUEST_ID).filter(|id| is_id(id)).cloned();
-        let id = taken.unwrap_or_else(|| self.ids.next());
-        request.headers_mut().insert(REQUEST_ID, id.clone());
+        let taken = request_id::taken(headers).cloned();
+        let id = taken.unwrap_or_else(|| request_id::give(request.headers_mut()));
         let note = Arc::new(Note::default());
         request.extensions_mut().insert(Arc::clone(&note));
         Line {
@@ -111,12 +104,6 @@ fn length(headers: &http::HeaderMap) -> Option<u64> {
     value.to_str().ok()?.parse().ok()
 }
 
-/// Whether a caller's id can stand in a line and in a header: visible ASCII, and not long.
-fn is_id(id: &HeaderValue) -> bool {
-    let bytes = id.as_bytes();
-    !bytes.is_empty() && bytes.len() <= LONGEST_ID && bytes.iter().all(u8::is_ascii_graphic)
-}
-
 /// Who was asking, left behind by the gates for the log.
 #[derive(Debug, Default)]
 pub(crate) struct Note {
@@ -131,25 +118,9 @@ pub(crate) fn note_caller(extensions: &Extensions, caller: &Caller) {
     }
 }
 
-/// Makes ids: a number that no other start has, and a counter. They can be guessed.
-struct Ids {
-    start: u64,
-    count: AtomicU64,
-}
-
-impl Ids {
-    fn new() -> Self {
-        use std::hash::{BuildHasher as _, RandomState};
-        let start = RandomState::new().hash_one(std::process::id());
-        let count = AtomicU64::new(0);
-        Self { start, count }
-    }
-
-    fn next(&self) -> HeaderValue {
-        let count = self.count.fetch_add(1, Relaxed);
-        let id = format!("{:016x}-{count:x}", self.start);
-        HeaderValue::from_str(&id).unwrap_or_else(|_| HeaderValue::from_static("-"))
-    }
+/// Whether a request has passed the access log, which has given it an id.
+pub(super) fn is_logged(extensions: &Extensions) -> bool {
+    extensions.get::<Arc<Note>>().is_some()
 }
 
 #[derive(Clone)]

@@ -38,16 +38,17 @@ pub(super) async fn page(arrived: &mut Arrived) -> Result<Reply> {
         "text/html; charset=utf-8",
         include_str!("index.html"),
     )
+    .await
 }
 
 /// The page's own styles.
 pub(super) async fn page_style(arrived: &mut Arrived) -> Result<Reply> {
-    plain(arrived, CSS, include_str!("page.css"))
+    plain(arrived, CSS, include_str!("page.css")).await
 }
 
 /// The script that begins.
 pub(super) async fn init(arrived: &mut Arrived) -> Result<Reply> {
-    plain(arrived, JAVASCRIPT, include_str!("init.js"))
+    plain(arrived, JAVASCRIPT, include_str!("init.js")).await
 }
 
 /// Swagger UI's styles.
@@ -60,12 +61,14 @@ pub(super) async fn script(arrived: &mut Arrived) -> Result<Reply> {
     gzipped(arrived, JAVASCRIPT, SCRIPT).await
 }
 
-fn plain(arrived: &Arrived, content_type: &'static str, content: &'static str) -> Result<Reply> {
-    asset(
-        arrived,
-        content_type,
-        Bytes::from_static(content.as_bytes()),
-    )
+async fn plain(
+    arrived: &mut Arrived,
+    content_type: &'static str,
+    content: &'static str,
+) -> Result<Reply> {
+    refuse_where_switched_off(arrived).await?;
+    let content = Bytes::from_static(content.as_bytes());
+    Ok(asset(content_type, content))
 }
 
 /// A file that is kept compressed, and is decompressed for the few who do not take it so.
@@ -74,8 +77,9 @@ async fn gzipped(
     content_type: &'static str,
     content: &'static [u8],
 ) -> Result<Reply> {
+    refuse_where_switched_off(arrived).await?;
     if Coding::wanted(&arrived.parts.headers) == Some(Coding::Gzip) {
-        let mut reply = asset(arrived, content_type, Bytes::from_static(content))?;
+        let mut reply = asset(content_type, Bytes::from_static(content));
         let gzip = HeaderValue::from_static("gzip");
         reply.headers.insert(CONTENT_ENCODING, gzip);
         let accept = HeaderValue::from_static("Accept-Encoding");
@@ -83,7 +87,7 @@ async fn gzipped(
         return Ok(reply);
     }
     let text = blocking::run(move || decompressed(content)).await?;
-    asset(arrived, content_type, text.map_err(Error::handler_failed)?)
+    Ok(asset(content_type, text.map_err(Error::handler_failed)?))
 }
 
 fn decompressed(content: &[u8]) -> std::io::Result<Bytes> {
@@ -92,17 +96,23 @@ fn decompressed(content: &[u8]) -> std::io::Result<Bytes> {
     Ok(text.into())
 }
 
-fn asset(arrived: &Arrived, content_type: &'static str, content: Bytes) -> Result<Reply> {
-    if !arrived.rest.door.options.docs {
-        return Err(routes::no_route(&arrived.parts));
+/// Where the page is switched off, its paths are as any that is not there.
+async fn refuse_where_switched_off(arrived: &mut Arrived) -> Result<()> {
+    if arrived.rest.door.options.docs {
+        return Ok(());
     }
+    arrived.know_caller().await?;
+    Err(routes::no_route(&arrived.parts))
+}
+
+fn asset(content_type: &'static str, content: Bytes) -> Reply {
     let mut reply = Reply::of(HeaderValue::from_static(content_type), vec![content]);
     let headers = &mut reply.headers;
     headers.insert(CONTENT_SECURITY_POLICY, POLICY);
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("max-age=3600"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    Ok(reply)
+    reply
 }
 
 #[cfg(test)]

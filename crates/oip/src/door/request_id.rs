@@ -1,0 +1,91 @@
+//! The id of a request: its caller's, or one that is made. It stands in the access log and in the
+//! audit, and comes back with the answer.
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::Door;
+use super::access_log::is_logged;
+
+/// The header that carries the id of a request.
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Longest id that is taken from a caller, in characters.
+const LONGEST: usize = 128;
+
+/// Sees to it that a request has an id, and returns the one that its answer must carry. Where
+/// nothing is written down under an id, no id is made: a caller gets back what it sent.
+///
+/// `None` where there is none, or where the access log, which stands around the doors, has done
+/// it already.
+pub(crate) fn identify(parts: &mut Parts, door: &Door) -> Option<HeaderValue> {
+    if is_logged(&parts.extensions) {
+        return None;
+    }
+    match taken(&parts.headers) {
+        Some(id) => Some(id.clone()),
+        None if door.dataplane.is_open() => None,
+        None => Some(give(&mut parts.headers)),
+    }
+}
+
+/// The caller's id, if it is one: visible ASCII, not long, and only one.
+pub(super) fn taken(headers: &HeaderMap) -> Option<&HeaderValue> {
+    let mut ids = headers.get_all(&REQUEST_ID).iter();
+    let id = ids.next().filter(|_| ids.next().is_none())?;
+    let bytes = id.as_bytes();
+    let fits = !bytes.is_empty() && bytes.len() <= LONGEST;
+    (fits && bytes.iter().all(u8::is_ascii_graphic)).then_some(id)
+}
+
+/// Gives a request an id in place of whatever it came with.
+pub(super) fn give(headers: &mut HeaderMap) -> HeaderValue {
+    let id = made();
+    headers.insert(REQUEST_ID, id.clone());
+    id
+}
+
+/// A number that no other start has, and a counter. It can be guessed.
+fn made() -> HeaderValue {
+    static START: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(std::process::id()));
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let count = COUNT.fetch_add(1, Relaxed);
+    let id = HeaderValue::try_from(format!("{:016x}-{count:x}", *START));
+    id.unwrap_or(HeaderValue::from_static("-"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_made_id_is_another_each_time_and_fits_a_header() {
+        let [one, two] = [made(), made()];
+        assert_ne!(one, two);
+        let text = one.to_str().unwrap();
+        assert_eq!(text.as_bytes()[16], b'-');
+        assert!(text.bytes().all(|b| b == b'-' || b.is_ascii_hexdigit()));
+        assert_eq!(text[..16], two.to_str().unwrap()[..16]);
+    }
+
+    #[test]
+    fn an_id_is_taken_when_it_is_one_that_can_stand_in_a_line() {
+        let headers = |values: &[&[u8]]| {
+            let values = values.iter().map(|value| {
+                let value = HeaderValue::from_bytes(value).unwrap();
+                (REQUEST_ID, value)
+            });
+            values.collect::<HeaderMap>()
+        };
+        assert_eq!(taken(&headers(&[b"abc-1"])).unwrap(), "abc-1");
+        let long = [b'a'; 129];
+        let odd: [&[&[u8]]; 6] = [&[], &[b""], &[b"a b"], &[b"a\xff"], &[b"a", b"b"], &[&long]];
+        for values in odd {
+            assert_eq!(taken(&headers(values)), None, "{values:?}");
+        }
+    }
+}
