@@ -303,6 +303,23 @@ def test_an_unknown_route_says_the_same_to_everyone_and_nothing_of_the_models(bu
     assert len(told) == 2
 
 
+def test_a_credential_that_does_not_hold_learns_nothing_of_which_paths_there_are(builtin):
+    wrong = authorization("Bearer x")
+    sentences = set()
+    for path in (*UNKNOWN, "/v2/models/%ff"):
+        for method in ("GET", "POST", "DELETE"):
+            reply = builtin.rest_call(method, path, wrong)
+            assert reply.status == 401 and reply.headers["WWW-Authenticate"] == "Bearer", (method, path, reply)
+            sentences.add(reply.sentence())
+    for method, path in (("DELETE", "/v2"), ("GET", "/v2/models/m/infer"), ("POST", "/metrics")):
+        sentences.add(builtin.rest_call(method, path, wrong).sentence())
+    for path in ("/v2", "/nothing.Here/At", f"/{SERVICE}/Guess", "/grpc.channelz.v1.Channelz/GetServers"):
+        said = builtin.grpc_call(path, b"", [("authorization", "Bearer x")])
+        assert said.word == WHO, path
+        sentences.add(said.sentence)
+    assert sentences == {"the credential does not hold"}
+
+
 def test_a_model_that_is_there_and_one_that_is_not_are_refused_with_the_same_words(nobody, issuer):
     bearer = authorization(issuer.bearer())
     for door in ("rest", "grpc"):
