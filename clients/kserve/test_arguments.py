@@ -19,7 +19,7 @@ VALUES = {"model_name": "iris", "predictor_host": "iris-predictor.default", "acc
           "grpc_max_receive_message_length": "-1", "log_config_file": "/etc/log.yaml"}
 # What means something here.
 HONOURED = {"http_port", "grpc_port", "model_name", "enable_grpc", "enable_docs_url", "enable_latency_logging",
-            "access_log_format", "grpc_max_receive_message_length", "ssl_certfile", "ssl_keyfile"}
+            "access_log_format", "grpc_max_receive_message_length", "timeout_keep_alive", "ssl_certfile", "ssl_keyfile"}
 
 
 class Started(Server):

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::access::both_doors::{Ask, Door, raw, rest};
+use super::access::both_doors::{Ask, Door, raw};
 use super::running::Running;
 use super::*;
 

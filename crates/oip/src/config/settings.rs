@@ -182,7 +182,7 @@ impl Settings {
             docs: read.bool("docs"),
             body_limit: body_limit(&read),
             header_limit: read.number("header_limit"),
-            header_timeout: read.duration("header_timeout"),
+            header_timeout: header_timeout(&read),
             body_timeout: read.duration("body_timeout"),
             connections: read.number("connections"),
             in_flight: read.number("in_flight"),
@@ -321,6 +321,17 @@ fn body_limit(read: &Reader<'_>) -> usize {
     match read.entry("body_limit").is_given() {
         true => limit,
         false => limit.max(read.number("kserve_grpc_max_receive_message_length")),
+    }
+}
+
+/// KServe's time is for idle connections alone: it makes ours no shorter, which is for heads too.
+fn header_timeout(read: &Reader<'_>) -> Duration {
+    let time = read.duration("header_timeout");
+    // A year, as the longest time that an option takes.
+    let seconds = read.number("kserve_timeout_keep_alive").min(31_536_000);
+    match read.entry("header_timeout").is_given() {
+        true => time,
+        false => time.max(Duration::from_secs(u64::try_from(seconds).unwrap_or(0))),
     }
 }
 

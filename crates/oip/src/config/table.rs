@@ -244,7 +244,8 @@ const GENERAL: &[ConfigOption] = &[
         "header_timeout",
         Duration,
         "30s",
-        "Longest that the head of a request may take to arrive.",
+        "Longest that the head of a request may take to arrive, and that a kept HTTP/1.1 connection \
+         may be idle before it.",
     ),
     new(
         Limits,

@@ -34,6 +34,14 @@ pub(super) const KSERVE: &[ConfigOption] = &[
         "Raises body_limit to so many bytes where that is not given and is smaller.",
     )
     .also(&[], &[], &["grpc_max_receive_message_length"]),
+    ConfigOption::new(
+        Limits,
+        "kserve_timeout_keep_alive",
+        Integer,
+        "",
+        "Raises header_timeout to so many seconds where that is not given and is shorter.",
+    )
+    .also(&[], &[], &["timeout-keep-alive"]),
     new(
         "kserve_workers",
         ANY,
@@ -86,13 +94,6 @@ pub(super) const KSERVE: &[ConfigOption] = &[
         "There is no event loop of Python here.",
     )
     .also(&[], &[], &["event-loop"])
-    .accepted(),
-    new(
-        "kserve_timeout_keep_alive",
-        Integer,
-        "Connections are not closed for being idle.",
-    )
-    .also(&[], &[], &["timeout-keep-alive"])
     .accepted(),
     new("kserve_predictor_host", Text, NO_PREDICTOR)
         .also(&[], &[], &["predictor_host"])

@@ -141,3 +141,18 @@ fn a_limit_of_kserves_for_grpc_raises_ours_and_never_lowers_it() {
         1 << 20
     );
 }
+
+#[test]
+fn kserves_time_for_idle_connections_makes_ours_longer_and_never_shorter() {
+    let seconds = |flags: &[(&str, &str)]| {
+        let sources = flags.iter().fold(open(), |sources, (flag, value)| {
+            sources.with_flag(*flag, *value)
+        });
+        let (_, settings) = Config::checked(&sources).unwrap();
+        settings.header_timeout.as_secs()
+    };
+    let time = "timeout-keep-alive";
+    assert_eq!(seconds(&[(time, "65")]), 65);
+    assert_eq!(seconds(&[(time, "5")]), 30);
+    assert_eq!(seconds(&[(time, "65"), ("header-timeout", "10s")]), 10);
+}
