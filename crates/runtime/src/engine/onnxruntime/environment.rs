@@ -32,6 +32,12 @@ pub(in crate::engine) fn find(
                 return Err(OpenError::OnnxRuntime { path, reason });
             }
         },
+        OnnxRuntime::Find(_) if STATIC => {
+            tracing::info!(
+                "ONNX Runtime is not looked for: {CANNOT_LOAD}; the embedded engine serves"
+            );
+            None
+        }
         OnnxRuntime::Find(surroundings) => {
             candidates(surroundings)
                 .iter()
@@ -48,8 +54,16 @@ pub(in crate::engine) fn find(
     Ok(environment.map(|environment| OnnxRuntimeEngine { environment }))
 }
 
+/// Whether the program brings its own C library, and so no way to load others.
+const STATIC: bool = cfg!(target_feature = "crt-static") && cfg!(unix);
+
+const CANNOT_LOAD: &str = "this program is linked statically and cannot load libraries";
+
 /// Loads a library, or takes the one that is loaded where it is the same.
 fn load(path: &Path) -> Result<Environment, String> {
+    if STATIC {
+        return Err(CANNOT_LOAD.to_owned());
+    }
     // From the working folder, as the operator means it.
     let path = std::path::absolute(path).map_err(|error| error.to_string())?;
     if !path.is_file() {

@@ -1,0 +1,227 @@
+"""The manifests of deploy/: well formed, hardened, and such that this server starts with them and answers its probes."""
+
+import copy
+import http.client
+
+import pytest
+
+import documents
+import onnx_models
+import schema
+from oip_server import ROOT, find_binary, free_port, run_to_exit
+from running import Started, api_key
+
+IRIS = ROOT / "examples" / "models" / "iris" / "1"
+RUNTIMES = [name for name in documents.KSERVE if documents.kserve(name)["kind"] == "ClusterServingRuntime"]
+SERVICES = [name for name in documents.KSERVE if documents.kserve(name)["kind"] == "InferenceService"]
+# So that no test waits for proxies that are not there.
+AT_ONCE = "--shutdown-delay=0s"
+CONTAINERS = {name: (pod, container) for name, pod, container in documents.containers()}
+
+
+@pytest.mark.parametrize("name", documents.KSERVE)
+def test_a_document_for_kserve_has_only_fields_that_kserve_knows(name):
+    schema.check(documents.kserve(name))
+
+
+def test_every_document_for_kubernetes_has_only_fields_that_kubernetes_knows():
+    kinds = [document["kind"] for document in documents.kubernetes()]
+    assert sorted(kinds) == ["ConfigMap", "Deployment", "HorizontalPodAutoscaler", "NetworkPolicy",
+                             "PodDisruptionBudget", "Service", "Service", "ServiceAccount"]
+    for document in documents.kubernetes():
+        schema.check(document)
+
+
+def _replicas(deployment):
+    deployment["spec"]["replicas"] = "2"
+
+
+def _misspelt(deployment):
+    deployment["spec"]["template"]["spec"]["containers"][0]["readinesProbe"] = {}
+
+
+def _pythons_name(deployment):
+    deployment["spec"]["template"]["spec"]["service_account_name"] = "oip"
+
+
+def _without_selector(deployment):
+    del deployment["spec"]["selector"]
+
+
+@pytest.mark.parametrize("spoil", [_replicas, _misspelt, _pythons_name, _without_selector])
+def test_a_document_with_a_fault_is_found_out(spoil):
+    deployment = copy.deepcopy(documents.of_kind("Deployment")[0])
+    spoil(deployment)
+    with pytest.raises(ValueError):
+        schema.check(deployment)
+
+
+@pytest.mark.parametrize("field, value", [("supportedModelFormat", []), ("protocolVersions", ["v2", 2]),
+                                          ("containers", [{"image": "oip"}])])
+def test_a_serving_runtime_with_a_fault_is_found_out(field, value):
+    runtime = documents.kserve("runtime-onnx")
+    runtime["spec"][field] = value
+    with pytest.raises(ValueError):
+        schema.check(runtime)
+
+
+@pytest.mark.parametrize("name", CONTAINERS)
+def test_a_container_runs_as_nobody_and_writes_nowhere(name):
+    pod, container = CONTAINERS[name]
+    both = pod.get("securityContext", {}) | container["securityContext"]
+    assert both["runAsNonRoot"] is True and both["runAsUser"] == 65532
+    assert both["allowPrivilegeEscalation"] is False and both["readOnlyRootFilesystem"] is True
+    assert both["capabilities"] == {"drop": ["ALL"]} and both["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert all(mount["readOnly"] for mount in container["volumeMounts"])
+    assert "memory" in container["resources"]["limits"]
+
+
+def test_every_selector_finds_the_pods():
+    labels = documents.of_kind("Deployment")[0]["spec"]["template"]["metadata"]["labels"]
+    selectors = [d["spec"]["selector"] for d in documents.of_kind("Service")]
+    selectors += [d["spec"]["selector"]["matchLabels"] for d in documents.of_kind("PodDisruptionBudget")]
+    selectors += [d["spec"]["podSelector"]["matchLabels"] for d in documents.of_kind("NetworkPolicy")]
+    selectors += [d["spec"]["selector"]["matchLabels"] for d in documents.of_kind("Deployment")]
+    for selector in selectors:
+        assert selector.items() <= labels.items()
+
+
+def test_every_port_by_name_is_a_port_of_the_container():
+    container = documents.of_kind("Deployment")[0]["spec"]["template"]["spec"]["containers"][0]
+    names = {port["name"] for port in container["ports"]}
+    used = [container[probe]["httpGet"]["port"] for probe in ("livenessProbe", "readinessProbe")]
+    used += [port["targetPort"] for service in documents.of_kind("Service") for port in service["spec"]["ports"]]
+    used += [port["port"] for policy in documents.of_kind("NetworkPolicy")
+             for rule in policy["spec"]["ingress"] for port in rule["ports"]]
+    assert set(used) == names
+
+
+def test_the_autoscaler_scales_what_the_deployment_calls_itself():
+    autoscaler, deployment = documents.of_kind("HorizontalPodAutoscaler")[0], documents.of_kind("Deployment")[0]
+    target = autoscaler["spec"]["scaleTargetRef"]
+    assert (target["kind"], target["name"]) == (deployment["kind"], deployment["metadata"]["name"])
+
+
+def test_a_pod_has_longer_to_end_than_the_server_takes():
+    pod = documents.of_kind("Deployment")[0]["spec"]["template"]["spec"]
+    options = properties()
+    longest = documents.seconds(options["shutdown_delay"]) + documents.seconds(options["shutdown_grace"])
+    assert pod["terminationGracePeriodSeconds"] > longest
+    standard = documents.kserve("queue-depth")["spec"]["predictor"]
+    assert standard["terminationGracePeriodSeconds"] > longest
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_an_inference_service_names_a_runtime_that_knows_its_format_and_protocol(name):
+    model = documents.kserve(name)["spec"]["predictor"]["model"]
+    runtime = next(r for r in map(documents.kserve, RUNTIMES) if r["metadata"]["name"] == model["runtime"])
+    assert model["modelFormat"]["name"] in {f["name"] for f in runtime["spec"]["supportedModelFormats"]}
+    assert model["protocolVersion"] in runtime["spec"]["protocolVersions"]
+
+
+def properties():
+    text = documents.of_kind("ConfigMap")[0]["data"]["oip.properties"]
+    lines = (line.strip() for line in text.splitlines())
+    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+
+
+def in_folder(text, folder):
+    """Text with the paths of a pod replaced by folders here."""
+    for path in ("/etc/oip-auth", "/etc/oip", "/mnt/models", "/models"):
+        text = text.replace(f"={path}", f"={folder}{path}")
+    return text
+
+
+def arguments_of(runtime, folder, port, service=()):
+    """What the container of a runtime is started with, for this machine: its paths in `folder`, this port."""
+    container = documents.kserve(runtime)["spec"]["containers"][0]
+    given = [*container["args"], *service]
+    assert container["command"] == ["oip", "serve"]
+    assert f"--port={container['ports'][0]['containerPort']}" in given
+    given = [in_folder(a.replace("{{.Name}}", "iris"), folder) for a in given]
+    return [*given, f"--port={port}", "--rest-host=127.0.0.1"]
+
+
+@pytest.fixture
+def pod(tmp_path):
+    """A folder with what the volumes of a pod hold: one model, one key."""
+    key, line = api_key()
+    for name, content in {"etc/oip-auth/api-keys": f"{line}\n".encode(),
+                          "mnt/models/model.onnx": (IRIS / "model.onnx").read_bytes()}.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    onnx_models.put(tmp_path / "models", "iris", (IRIS / "model.onnx").read_bytes())
+    return tmp_path, key
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_the_server_takes_every_argument_of_a_runtime(runtime, pod):
+    folder, _ = pod
+    checked = run_to_exit([find_binary(), "config", "check", *arguments_of(runtime, folder, 8080)])
+    assert checked.returncode == 0, checked.stdout
+    assert "warning" not in checked.stdout.lower(), checked.stdout
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_the_server_takes_the_arguments_of_an_inference_service_behind_its_runtimes(name, pod):
+    model = documents.kserve(name)["spec"]["predictor"]["model"]
+    runtime = next(r for r in RUNTIMES if documents.kserve(r)["metadata"]["name"] == model["runtime"])
+    arguments = arguments_of(runtime, pod[0], 8080, model.get("args", []))
+    checked = run_to_exit([find_binary(), "config", "check", *arguments])
+    assert checked.returncode == 0, checked.stdout
+
+
+def test_a_runtime_without_keys_does_not_start_but_where_the_service_opens_it(pod):
+    folder, _ = pod
+    (folder / "etc/oip-auth/api-keys").unlink()
+    check = [find_binary(), "config", "check"]
+    closed = run_to_exit([*check, *arguments_of("runtime-onnx", folder, 8080)])
+    assert closed.returncode == 2 and "auth_api_keys_file" in closed.stdout
+    opened = run_to_exit([*check, *arguments_of("runtime-onnx", folder, 8080, ["--auth-enabled=false"])])
+    assert opened.returncode == 0, opened.stdout
+
+
+def ask(port, method, path, body=None, key=None):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection.request(method, path, body, {"X-API-Key": key} if key else {})
+    status = connection.getresponse().status
+    connection.close()
+    return status
+
+
+def probes_of(container):
+    return [container[probe]["httpGet"]["path"] for probe in ("livenessProbe", "readinessProbe")]
+
+
+def assert_serves(port, key, probes):
+    """Probes are open, the model is not."""
+    sample = (IRIS.parent / "sample-request.json").read_bytes()
+    for path in probes:
+        assert ask(port, "GET", path) == 200, path
+    assert ask(port, "POST", "/v2/models/iris/infer", sample) == 401
+    assert ask(port, "POST", "/v2/models/iris/infer", sample, key) == 200
+
+
+def test_the_runtime_serves_the_mounted_model_and_answers_its_probes(pod):
+    folder, key = pod
+    port = free_port()
+    with Started(arguments_of("runtime-onnx", folder, port, [AT_ONCE]), port, folder):
+        assert_serves(port, key, probes_of(documents.kserve("runtime-onnx")["spec"]["containers"][0]))
+
+
+def test_the_deployment_serves_the_volume_and_shows_prometheus_its_metrics(pod):
+    folder, key = pod
+    port = free_port()
+    data = documents.of_kind("ConfigMap")[0]["data"]
+    (folder / "etc/oip").mkdir()
+    (folder / "etc/oip/policy.cedar").write_text(data["policy.cedar"])
+    text = in_folder(data["oip.properties"], folder).replace("port=8080", f"port={port}")
+    (folder / "etc/oip/oip.properties").write_text(text)
+    deployment = documents.of_kind("Deployment")[0]["spec"]["template"]
+    container = deployment["spec"]["containers"][0]
+    assert container["args"] == ["serve"] and container["ports"][0]["containerPort"] == 8080
+    assert container["env"] == [{"name": "KRAUSENING_BASE", "value": "/etc/oip"}]
+    with Started([AT_ONCE], port, folder, env={"KRAUSENING_BASE": str(folder / "etc/oip")}):
+        assert_serves(port, key, probes_of(container))
+        assert ask(port, "GET", deployment["metadata"]["annotations"]["prometheus.io/path"]) == 200
+        assert ask(port, "POST", "/v2/repository/index") == 401
