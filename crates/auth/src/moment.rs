@@ -48,33 +48,33 @@ impl Moment {
         let (hour, minute, second) = (self.hour(), seconds / 60 % 60, seconds % 60);
         let millis = self.millis % 1000;
         // By hand: every audit line has one, and the formatting of the library is slower.
-        let mut text = String::with_capacity("2026-11-24T09:05:00.123Z".len());
-        for (number, digits, after) in [
-            (year, 4, '-'),
-            (month, 2, '-'),
-            (day, 2, 'T'),
-            (hour, 2, ':'),
-            (minute, 2, ':'),
-            (second, 2, '.'),
-            (i64::try_from(millis).unwrap_or(0), 3, 'Z'),
+        let mut text = *b"0000-00-00T00:00:00.000Z";
+        for (number, end, digits) in [
+            (year, 4, 4),
+            (month, 7, 2),
+            (day, 10, 2),
+            (hour, 13, 2),
+            (minute, 16, 2),
+            (second, 19, 2),
+            (i64::try_from(millis).unwrap_or(0), 23, 3),
         ] {
-            push_digits(&mut text, number, digits);
-            text.push(after);
+            put_digits(&mut text, end, digits, number);
         }
-        text
+        let text = std::str::from_utf8(&text).unwrap_or_default();
+        match year > 9999 {
+            // A clock that far off; the year has more digits than there is room for.
+            true => format!("{year}{}", text.get(4..).unwrap_or_default()),
+            false => text.to_owned(),
+        }
     }
 }
 
-/// Adds a number of 0 or more with at least so many digits.
-fn push_digits(text: &mut String, number: i64, digits: u32) {
-    let mut place = 10_i64.pow(digits - 1);
-    while number / place > 9 {
-        place *= 10;
-    }
-    while place > 0 {
-        let digit = u8::try_from(number / place % 10).unwrap_or(0);
-        text.push(char::from(b'0' + digit));
-        place /= 10;
+/// Puts the last digits of a number of 0 or more before `end`.
+fn put_digits(text: &mut [u8], end: usize, digits: usize, number: i64) {
+    let mut number = u32::try_from(number % 10_000).unwrap_or(0);
+    for place in text.iter_mut().take(end).rev().take(digits) {
+        *place = b'0' + u8::try_from(number % 10).unwrap_or(0);
+        number /= 10;
     }
 }
 
@@ -110,6 +110,7 @@ mod tests {
             (1_709_251_199, "2024-02-29T23:59:59.000Z"),
             (1_795_511_100, "2026-11-24T09:05:00.000Z"),
             (4_107_542_400, "2100-03-01T00:00:00.000Z"),
+            (253_402_300_800, "10000-01-01T00:00:00.000Z"),
         ];
         for (seconds, text) in rows {
             assert_eq!(Moment::from_seconds(seconds).rfc3339(), text);

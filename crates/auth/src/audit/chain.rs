@@ -128,7 +128,9 @@ impl Chain {
 
     /// Adds its code to a line and ends it.
     pub(super) fn seal(&self, line: &mut String, code: &Code) {
-        line.extend([",\"", self.member(), "\":\"", &hex(code), "\"}"]);
+        line.extend([",\"", self.member(), "\":\""]);
+        push_hex(line, code);
+        line.push_str("\"}");
     }
 }
 
@@ -157,14 +159,19 @@ impl<'a> Sealed<'a> {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
-    let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16).unwrap_or('0');
-    let mut text = String::with_capacity(2 * bytes.len());
-    for byte in bytes {
-        text.push(digit(byte >> 4));
-        text.push(digit(byte & 15));
-    }
+fn hex(code: &Code) -> String {
+    let mut text = String::with_capacity(2 * code.len());
+    push_hex(&mut text, code);
     text
+}
+
+fn push_hex(text: &mut String, code: &Code) {
+    let digit = |nibble: u8| nibble + if nibble < 10 { b'0' } else { b'a' - 10 };
+    let mut digits = [0; 64];
+    for (pair, byte) in digits.chunks_exact_mut(2).zip(code) {
+        pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
+    }
+    text.push_str(std::str::from_utf8(&digits).unwrap_or_default());
 }
 
 /// Lower-case digits only: a line has one form.

@@ -1,11 +1,13 @@
 //! What stands in a line.
 
+use std::borrow::Cow;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use oip_core::access::{Decision, Question, TurnedAway};
 use oip_protocol::ErrorKind;
-use serde::Serialize;
 
+use super::writer::push_number;
 use crate::moment::Moment;
 use crate::pdp::remote::plain;
 
@@ -14,46 +16,42 @@ const LONGEST: usize = 512;
 
 /// One decision, as the audit writes it down. It never holds a credential: the claims of a token
 /// are left out, and so is the query of a path.
-#[derive(Debug, Clone, Serialize)]
-pub struct Entry {
+#[derive(Debug, Clone)]
+pub struct Entry<'a> {
     /// When, in UTC.
     pub time: String,
     /// Who: the subject's id, or `Anonymous`.
-    pub subject: String,
+    pub subject: Cow<'a, str>,
     /// The action, such as `infer`.
-    pub action: String,
+    pub action: &'static str,
     /// The model, where it concerns one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub model: Option<String>,
+    pub model: Option<Cow<'a, str>>,
     /// The model's version, where the caller named one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub version: Option<String>,
+    pub version: Option<Cow<'a, str>>,
     /// From where.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ip: Option<String>,
+    pub ip: Option<IpAddr>,
     /// The path of the URL or of the gRPC method.
-    pub path: String,
+    pub path: Cow<'a, str>,
     /// `permit`, `deny` or `fault`.
     pub decision: &'static str,
     /// `false` in shadow mode: the decision had no effect.
     pub enforced: bool,
     /// Why.
-    pub reason: String,
+    pub reason: Cow<'a, str>,
     /// Which decision point.
     pub pdp: &'static str,
     /// How long the decision took, in microseconds.
     pub latency_us: u64,
     /// The request's `X-Request-Id`, where it has one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub request_id: Option<String>,
+    pub request_id: Option<Cow<'a, str>>,
 }
 
-impl Entry {
+impl<'a> Entry<'a> {
     /// The entry of a decision that took effect.
     #[must_use]
     pub fn of(
-        question: &Question<'_>,
-        decision: &Decision,
+        question: &Question<'a>,
+        decision: &'a Decision,
         pdp: &'static str,
         took: Duration,
     ) -> Self {
@@ -62,10 +60,10 @@ impl Entry {
         Self {
             time: Moment::now().rfc3339(),
             subject: short(caller.id()),
-            action: question.action.name().to_owned(),
+            action: question.action.name(),
             model: model.map(|model| short(&model.name)),
             version: model.and_then(|model| model.version.as_deref()).map(short),
-            ip: caller.peer().map(|ip| plain(ip).to_string()),
+            ip: caller.peer().map(plain),
             path: without_query(caller.path()),
             decision: match decision {
                 Decision::Permit { .. } => "permit",
@@ -82,7 +80,7 @@ impl Entry {
 
     /// The entry of a caller who was refused before the policy was asked: nobody knows who it is.
     #[must_use]
-    pub fn turned_away(who: &TurnedAway<'_>) -> Self {
+    pub fn turned_away(who: &TurnedAway<'a>) -> Self {
         let kind = who.error.kind();
         let reason = match who.error.cause() {
             Some(cause) => format!("authentication: {cause}"),
@@ -90,21 +88,21 @@ impl Entry {
         };
         Self {
             time: Moment::now().rfc3339(),
-            subject: "Anonymous".to_owned(),
-            action: who.action.map_or("", |action| action.name()).to_owned(),
+            subject: "Anonymous".into(),
+            action: who.action.map_or("", |action| action.name()),
             model: who.model.map(|model| short(&model.name)),
             version: who
                 .model
                 .and_then(|model| model.version.as_deref())
                 .map(short),
-            ip: who.peer.map(|ip| plain(ip).to_string()),
+            ip: who.peer.map(plain),
             path: without_query(who.path),
             decision: match kind {
                 ErrorKind::Unauthenticated => "deny",
                 _ => "fault",
             },
             enforced: true,
-            reason: short(&reason),
+            reason: short(&reason).into_owned().into(),
             pdp: "authentication",
             latency_us: 0,
             request_id: who.request_id.map(short),
@@ -115,15 +113,15 @@ impl Entry {
     pub(super) fn lost(count: u64) -> Self {
         Self {
             time: Moment::now().rfc3339(),
-            subject: String::new(),
-            action: "audit".to_owned(),
+            subject: "".into(),
+            action: "audit",
             model: None,
             version: None,
             ip: None,
-            path: String::new(),
+            path: "".into(),
             decision: "lost",
             enforced: false,
-            reason: format!("{count} decisions before this line were not written down"),
+            reason: format!("{count} decisions before this line were not written down").into(),
             pdp: "audit",
             latency_us: 0,
             request_id: None,
@@ -133,40 +131,99 @@ impl Entry {
     /// The members of the line but for its number and its code. Nothing but printable ASCII stands
     /// in it, whatever the fields hold: no line breaks, no terminal codes, no letters that look
     /// like others.
+    ///
+    /// Put together here and not by a library, as every request of an audited server waits for it.
     pub(super) fn members(&self) -> Result<String, serde_json::Error> {
-        let mut json = serde_json::to_string(self)?;
-        json.pop();
-        json.remove(0);
-        if json.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
-            return Ok(json);
+        let mut line = String::with_capacity(ROOM);
+        let text = &mut line;
+        push(text, "\"time\":", &self.time)?;
+        push(text, ",\"subject\":", &self.subject)?;
+        push(text, ",\"action\":", self.action)?;
+        push_some(text, ",\"model\":", self.model.as_deref())?;
+        push_some(text, ",\"version\":", self.version.as_deref())?;
+        if let Some(ip) = self.ip {
+            text.push_str(",\"ip\":\"");
+            push_address(text, ip);
+            text.push('"');
         }
-        let mut members = String::with_capacity(json.len());
-        let mut rest = json.as_str();
-        while let Some(at) = rest.bytes().position(|byte| !(b' '..=b'~').contains(&byte)) {
-            let (plain, odd) = rest.split_at(at);
-            members.push_str(plain);
-            let Some(c) = odd.chars().next() else { break };
-            for unit in c.encode_utf16(&mut [0; 2]) {
-                members.push_str(&format!("\\u{unit:04x}"));
-            }
-            rest = odd.get(c.len_utf8()..).unwrap_or_default();
-        }
-        members.push_str(rest);
-        Ok(members)
+        push(text, ",\"path\":", &self.path)?;
+        push(text, ",\"decision\":", self.decision)?;
+        text.push_str(match self.enforced {
+            true => ",\"enforced\":true",
+            false => ",\"enforced\":false",
+        });
+        push(text, ",\"reason\":", &self.reason)?;
+        push(text, ",\"pdp\":", self.pdp)?;
+        text.push_str(",\"latency_us\":");
+        push_number(text, self.latency_us);
+        push_some(text, ",\"request_id\":", self.request_id.as_deref())?;
+        Ok(line)
     }
 }
 
-fn without_query(path: &str) -> String {
+/// What most lines have room in, in bytes.
+const ROOM: usize = 384;
+
+fn push_some(line: &mut String, name: &str, value: Option<&str>) -> Result<(), serde_json::Error> {
+    match value {
+        Some(value) => push(line, name, value),
+        None => Ok(()),
+    }
+}
+
+/// Adds a member whose value is text, with its comma, name and colon before it.
+fn push(line: &mut String, name: &str, value: &str) -> Result<(), serde_json::Error> {
+    line.push_str(name);
+    let plain = |byte: u8| (b' '..=b'~').contains(&byte) & (byte != b'"') & (byte != b'\\');
+    // Without leaving early, which the compiler turns into a look at many bytes at once.
+    if value.bytes().fold(true, |all, byte| all & plain(byte)) {
+        line.push('"');
+        line.push_str(value);
+        line.push('"');
+        return Ok(());
+    }
+    push_odd(line, &serde_json::to_string(value)?);
+    Ok(())
+}
+
+/// Adds a JSON string in printable ASCII.
+#[cold]
+fn push_odd(line: &mut String, json: &str) {
+    for c in json.chars() {
+        match c {
+            ' '..='~' => line.push(c),
+            odd => {
+                for unit in odd.encode_utf16(&mut [0; 2]) {
+                    line.push_str(&format!("\\u{unit:04x}"));
+                }
+            }
+        }
+    }
+}
+
+fn push_address(line: &mut String, address: IpAddr) {
+    let IpAddr::V4(address) = address else {
+        return line.push_str(&address.to_string());
+    };
+    for (place, number) in address.octets().into_iter().enumerate() {
+        if place > 0 {
+            line.push('.');
+        }
+        push_number(line, u64::from(number));
+    }
+}
+
+fn without_query(path: &str) -> Cow<'_, str> {
     short(path.split(['?', '#']).next().unwrap_or_default())
 }
 
-fn short(text: &str) -> String {
+fn short(text: &str) -> Cow<'_, str> {
     // Most texts have fewer bytes than that, and so fewer characters.
     if text.len() <= LONGEST {
-        return text.to_owned();
+        return text.into();
     }
     match text.char_indices().nth(LONGEST) {
-        None => text.to_owned(),
-        Some((end, _)) => format!("{}...", text.get(..end).unwrap_or_default()),
+        None => text.into(),
+        Some((end, _)) => format!("{}...", text.get(..end).unwrap_or_default()).into(),
     }
 }

@@ -60,11 +60,12 @@ impl AuditFile {
     /// Appends whole lines. When that fails, what part of them was written is taken back.
     /// It also fails when the file is no longer in its place: the lines would be gone with it. That
     /// is looked at once a second, and each time while it fails.
-    pub(super) fn append(&mut self, lines: &str) -> io::Result<()> {
-        if self.found.is_none_or(|found| found.elapsed() >= BELIEVED) {
+    pub(super) fn append(&mut self, lines: &str, now: Instant) -> io::Result<()> {
+        let believed = |found| now.saturating_duration_since(found) < BELIEVED;
+        if !self.found.is_some_and(believed) {
             self.found = None;
             in_place(&self.path, &self.file)?;
-            self.found = Some(Instant::now());
+            self.found = Some(now);
         }
         let after_torn;
         let whole = match self.torn {

@@ -1,7 +1,8 @@
 //! The audit: one line of JSON for every decision, numbered and chained.
 //!
-//! Entries are made by the thread that decides and written by a thread of the log's own, so no
-//! async thread waits for a disk; those that arrive meanwhile are written next in one go. A line
+//! An entry is made by the thread that decides. A request that has to wait for its line writes it
+//! there and then, where nobody else writes and the disk is quick ([`pen`]); everything else is
+//! written by a thread of the log's own, what has come meanwhile in one go ([`gather`]). A line
 //! is handed to the operating system before its request goes on, and is not forced to the disk
 //! (no `fsync`): it outlives a crash of this process, not one of the machine. Each line ends in a code over itself and the code before it
 //! ([`verify()`]): with a key nobody who lacks it can change, drop or reorder a line unseen;
@@ -14,6 +15,8 @@ mod chain;
 mod entry;
 mod file;
 mod gather;
+mod pen;
+mod thread;
 mod verify;
 mod writer;
 
@@ -25,6 +28,7 @@ use std::time::Duration;
 pub use chain::{AuditKey, Head};
 pub use entry::Entry;
 use gather::Gathering;
+use pen::Pen;
 use thiserror::Error;
 pub use verify::{Finding, Report, verify};
 use writer::Writer;
@@ -110,13 +114,19 @@ pub enum AuditError {
 }
 
 /// An audit that is being kept. Clones write to the same.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct AuditLog(Arc<Inner>);
 
-#[derive(Debug)]
+impl std::fmt::Debug for AuditLog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AuditLog").finish_non_exhaustive()
+    }
+}
+
 struct Inner {
     gathering: Arc<Gathering>,
-    thread: Mutex<Option<JoinHandle<Head>>>,
+    pen: Arc<Pen>,
+    thread: Mutex<Option<JoinHandle<Option<Head>>>>,
     failure: AuditFailure,
     /// Whether a line can fail once it is sent.
     waits: bool,
@@ -135,14 +145,16 @@ impl AuditLog {
         let in_file = matches!(options.target, AuditTarget::File(_));
         let waits = in_file && failure == AuditFailure::Refuse;
         let lost = Arc::default();
-        let writer = Writer::open(options, Arc::clone(&lost))?;
-        let lines = Arc::clone(&gathering);
+        let interval = options.head_interval;
+        let pen = Arc::new(Pen::new(Writer::open(options, Arc::clone(&lost))?));
+        let (lines, its) = (Arc::clone(&gathering), Arc::clone(&pen));
         let thread = std::thread::Builder::new()
             .name("oip-audit".to_owned())
-            .spawn(move || writer.run(&lines, waits))
+            .spawn(move || thread::run(&its, &lines, interval, waits))
             .map_err(|error| AuditError::Write(error.to_string()))?;
         Ok(Self(Arc::new(Inner {
             gathering,
+            pen,
             thread: Mutex::new(Some(thread)),
             failure,
             waits,
@@ -154,14 +166,19 @@ impl AuditLog {
     ///
     /// # Errors
     /// [`AuditError`] with [`AuditFailure::Refuse`]; the request must be refused then.
-    pub async fn write(&self, entry: Entry) -> Result<(), AuditError> {
+    pub async fn write(&self, entry: Entry<'_>) -> Result<(), AuditError> {
         let gathering = &self.0.gathering;
+        // Here, so that the writer is left with the chain: it is the one that everybody waits for.
         let line = entry.members();
-        // Here, so that the thread is left with the chain: it is the one that everybody waits for.
-        drop(entry);
         let line = line.map_err(|error| AuditError::Write(error.to_string()));
         match self.0.failure {
-            AuditFailure::Refuse if self.0.waits => gathering.write(line?).await,
+            AuditFailure::Refuse if self.0.waits => {
+                let line = line?;
+                match self.0.pen.write(&line) {
+                    Some(written) => written.map_err(AuditError::Write),
+                    None => gathering.write(line).await,
+                }
+            }
             AuditFailure::Refuse => gathering.push(line?),
             AuditFailure::Continue => {
                 if line.and_then(|line| gathering.push(line)).is_err() {
@@ -191,7 +208,7 @@ impl Inner {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
-        thread?.join().ok()
+        thread?.join().ok().flatten()
     }
 }
 

@@ -13,7 +13,7 @@ fn key() -> Option<AuditKey> {
     Some(AuditKey::new(KEY).unwrap())
 }
 
-async fn entry(subject: &str, name: &str) -> Entry {
+async fn entry(subject: &str, name: &str) -> Entry<'static> {
     let decision = Decision::Permit {
         reason: "policy \"x\"".to_owned(),
     };
@@ -22,9 +22,35 @@ async fn entry(subject: &str, name: &str) -> Entry {
         &[],
         "infer",
         Some(model(name, Some("1"))),
-        |question| Entry::of(question, &decision, "test", Duration::from_micros(7)),
+        |question| {
+            owned(Entry::of(
+                question,
+                &decision,
+                "test",
+                Duration::from_micros(7),
+            ))
+        },
     )
     .await
+}
+
+fn owned(entry: Entry<'_>) -> Entry<'static> {
+    let own = |text: std::borrow::Cow<'_, str>| text.into_owned().into();
+    Entry {
+        subject: own(entry.subject),
+        model: entry.model.map(own),
+        version: entry.version.map(own),
+        path: own(entry.path),
+        reason: own(entry.reason),
+        request_id: entry.request_id.map(own),
+        time: entry.time,
+        action: entry.action,
+        ip: entry.ip,
+        decision: entry.decision,
+        enforced: entry.enforced,
+        pdp: entry.pdp,
+        latency_us: entry.latency_us,
+    }
 }
 
 fn open(path: &Path, key: Option<AuditKey>, failure: AuditFailure) -> Result<AuditLog, AuditError> {
@@ -318,9 +344,18 @@ proptest! {
 
 #[tokio::test]
 async fn many_writers_at_once_make_one_whole_chain_and_each_waits_for_its_own_line() {
+    for left_to_the_thread in [false, true] {
+        many_writers_at_once(left_to_the_thread).await;
+    }
+}
+
+async fn many_writers_at_once(left_to_the_thread: bool) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("audit");
     let log = open(&path, key(), AuditFailure::Refuse).unwrap();
+    if left_to_the_thread {
+        log.0.pen.leave_to_the_thread();
+    }
     let writers = (0..500).map(|n| {
         let (log, path) = (log.clone(), path.clone());
         async move {
@@ -334,6 +369,28 @@ async fn many_writers_at_once_make_one_whole_chain_and_each_waits_for_its_own_li
     let report = check(&fs::read_to_string(&path).unwrap(), key(), head);
     assert!(report.is_whole(), "{:?}", report.findings);
     assert_eq!(report.lines, 500);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn requests_that_write_and_a_thread_that_writes_make_one_chain() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit");
+    let log = open(&path, key(), AuditFailure::Refuse).unwrap();
+    let writers = (0..8).map(|_| {
+        let log = log.clone();
+        tokio::spawn(async move {
+            for _ in 0..200 {
+                log.write(entry("alice", "m").await).await.unwrap();
+            }
+        })
+    });
+    for written in futures_util::future::join_all(writers).await {
+        written.unwrap();
+    }
+    let head = log.close();
+    let report = check(&fs::read_to_string(&path).unwrap(), key(), head);
+    assert!(report.is_whole(), "{:?}", report.findings);
+    assert_eq!(report.lines, 1600);
 }
 
 #[test]
@@ -352,10 +409,7 @@ fn a_caller_who_was_turned_away_is_a_deny_with_what_was_asked_for_and_without_a_
         request_id: Some("r1"),
         error: &error,
     });
-    assert_eq!(
-        (entry.decision, entry.subject.as_str()),
-        ("deny", "Anonymous")
-    );
+    assert_eq!((entry.decision, &*entry.subject), ("deny", "Anonymous"));
     assert_eq!(
         entry.reason,
         "authentication: the signature is not the key's"
@@ -370,6 +424,7 @@ async fn a_line_stands_and_others_go_on_when_the_first_of_a_round_leaves() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("audit");
     let log = open(&path, key(), AuditFailure::Refuse).unwrap();
+    log.0.pen.leave_to_the_thread();
     for n in 0..50 {
         let entries = [entry("alice", "a").await, entry("bob", "b").await];
         let [first, second] = entries;

@@ -1,22 +1,26 @@
-//! The thread that writes: whatever has been gathered, in one go.
+//! Lines as they are written: numbered, chained, and said in the log where that fails.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tracing::{error, info, warn};
 
 use super::chain::{Chain, Head};
 use super::file::AuditFile;
-use super::gather::{Found, Gathering, Round, Written};
+use super::gather::{Round, Written};
 use super::{AuditError, AuditOptions, AuditTarget, Entry};
+
+/// How much room for lines is kept, in bytes.
+const KEPT: usize = 64 << 10;
 
 pub(super) struct Writer {
     chain: Chain,
     head: Head,
     /// `None` writes to the log.
     file: Option<AuditFile>,
-    interval: Duration,
+    /// Where lines are put together, kept for its room.
+    text: String,
     lost: Arc<AtomicU64>,
     failing: bool,
 }
@@ -38,56 +42,39 @@ impl Writer {
             chain,
             head,
             file,
-            interval: options.head_interval.max(Duration::from_millis(1)),
+            text: String::new(),
             lost,
             failing: false,
         })
     }
 
-    /// Writes until the end. `waited` says whether requests wait for their lines.
-    pub(super) fn run(mut self, gathering: &Gathering, waited: bool) -> Head {
-        let _end = Abandon(gathering);
-        let mut logged = self.head;
-        let mut due = Instant::now() + self.interval;
-        loop {
-            let rounds = match gathering.next(due, waited) {
-                Found::Rounds(rounds) => rounds,
-                Found::Nothing => Vec::new(),
-                Found::End(rounds) => {
-                    self.handle(rounds, gathering);
-                    break;
-                }
-            };
-            self.handle(rounds, gathering);
-            if Instant::now() >= due {
-                due = Instant::now() + self.interval;
-                if logged != self.head {
-                    self.log_head();
-                    logged = self.head;
-                }
-            }
-        }
-        self.write_lost();
-        self.log_head();
-        self.head
+    /// Writes one line.
+    pub(super) fn write_one(&mut self, line: &str, now: Instant) -> Written {
+        self.write_lost(now);
+        let written = self.write([line], now);
+        self.note(&written);
+        written
     }
 
-    /// Writes what was gathered, and tells whoever waits for it.
-    fn handle(&mut self, rounds: Vec<Round>, gathering: &Gathering) {
-        if rounds.is_empty() {
-            return;
-        }
-        self.write_lost();
-        let written = self.write(rounds.iter().flat_map(|round| &round.lines));
+    /// Writes what was gathered.
+    pub(super) fn write_rounds(&mut self, rounds: &[Round], now: Instant) -> Written {
+        self.write_lost(now);
+        let lines = rounds.iter().flat_map(|round| &round.lines);
+        let written = self.write(lines.map(String::as_str), now);
         self.note(&written);
-        for round in rounds {
-            let lines = round.lines.len();
-            gathering.gone(lines);
-            if written.is_err() && !round.is_waited_for() {
-                self.lost.fetch_add(lines as u64, Ordering::Relaxed);
-            }
-            round.done(written.clone());
-        }
+        written
+    }
+
+    /// Lines that nobody waits for were not written: that is said by a line of its own later.
+    pub(super) fn lose(&self, lines: usize) {
+        self.lost.fetch_add(lines as u64, Ordering::Relaxed);
+    }
+
+    /// Writes what is left to say; the last head.
+    pub(super) fn end(mut self) -> Head {
+        self.write_lost(Instant::now());
+        self.log_head();
+        self.head
     }
 
     /// Says in the log when writing begins to fail and when it works again, not for each line.
@@ -103,26 +90,29 @@ impl Writer {
     }
 
     /// Writes how many lines were lost, if any were.
-    fn write_lost(&mut self) {
-        let count = self.lost.swap(0, Ordering::Relaxed);
-        if count == 0 {
+    fn write_lost(&mut self, now: Instant) {
+        if self.lost.load(Ordering::Relaxed) == 0 {
             return;
         }
+        let count = self.lost.swap(0, Ordering::Relaxed);
         let members = Entry::lost(count).members().unwrap_or_default();
-        if self.write([&members]).is_err() {
+        if self.write([members.as_str()], now).is_err() {
             self.lost.fetch_add(count, Ordering::Relaxed);
         }
     }
 
     /// Writes lines, all of them or none; the chain goes on only when they stand.
-    fn write<'a>(&mut self, lines: impl IntoIterator<Item = &'a String>) -> Written {
+    fn write<'a>(&mut self, lines: impl IntoIterator<Item = &'a str>, now: Instant) -> Written {
         let mut head = self.head;
-        let mut text = String::new();
+        let mut text = std::mem::take(&mut self.text);
+        text.clear();
         for members in lines {
             let seq = head.count.checked_add(1);
             let seq = seq.ok_or("the numbers have run out")?;
             let begin = text.len();
-            text.extend(["{\"seq\":", &seq.to_string(), ",", members]);
+            text.push_str("{\"seq\":");
+            push_number(&mut text, seq);
+            text.extend([",", members]);
             let code = self
                 .chain
                 .code(&head.code, text.get(begin..).unwrap_or_default());
@@ -137,10 +127,20 @@ impl Writer {
             head = Head { count: seq, code };
         }
         if let Some(file) = &mut self.file {
-            file.append(&text).map_err(|error| error.to_string())?;
+            let appended = file.append(&text, now);
+            appended.map_err(|error| error.to_string())?;
         }
         self.head = head;
+        // A burst is no reason to hold its room for ever.
+        if text.capacity() <= KEPT {
+            self.text = text;
+        }
         Ok(())
+    }
+
+    /// How far the chain has come.
+    pub(super) fn head(&self) -> Head {
+        self.head
     }
 
     /// As a plain value of a line of the log; none where there is no file.
@@ -149,20 +149,27 @@ impl Writer {
         Some(file.path().display().to_string())
     }
 
-    fn log_head(&self) {
+    pub(super) fn log_head(&self) {
         let path = self.path();
         let keyed = matches!(self.chain, Chain::Keyed(_));
         info!(target: "oip::audit", head = %self.head, path, keyed, "audit head");
     }
 }
 
-/// Lets nobody wait for a thread that is gone.
-struct Abandon<'a>(&'a Gathering);
-
-impl Drop for Abandon<'_> {
-    fn drop(&mut self) {
-        self.0.abandon();
+/// Adds a number as its digits.
+pub(super) fn push_number(text: &mut String, mut number: u64) {
+    let mut digits = [0; 20];
+    let mut count = 0;
+    for place in digits.iter_mut().rev() {
+        *place = b'0' + u8::try_from(number % 10).unwrap_or(0);
+        number /= 10;
+        count += 1;
+        if number == 0 {
+            break;
+        }
     }
+    let digits = digits.iter().skip(digits.len() - count);
+    text.extend(digits.map(|digit| char::from(*digit)));
 }
 
 #[cfg(test)]

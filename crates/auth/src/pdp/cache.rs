@@ -83,17 +83,15 @@ impl Cache {
         }
     }
 
-    /// Where a decision stands. Claims are left to the comparison.
+    /// Where a decision stands: by what tells most questions apart. The rest is left to the
+    /// comparison.
     fn place(&self, question: &Question<'_>) -> u64 {
         let caller = question.caller;
-        let subject = caller.subject();
-        let model = question.model.map(|model| (&model.name, &model.version));
         self.hasher.hash_one((
-            subject.map(|subject| (&subject.id, &subject.roles)),
-            question.action.name(),
+            caller.subject().map(|subject| &subject.id),
             caller.peer(),
             caller.path(),
-            model,
+            question.model.map(|model| &model.name),
         ))
     }
 
