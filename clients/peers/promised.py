@@ -81,7 +81,7 @@ PROMISED = {
     "JSON without a content type": (200, "tritonclient and `curl -d` do not say application/json."),
     "JSON as text/plain": (200, "As Triton does."),
     "JSON as application/xml": (415, "A body that says it is something else is not guessed at."),
-    "gzip": (200, "gzip and deflate, both ways."),
+    "gzip": (200, "gzip and deflate, both ways; an inference is answered compressed where it came compressed and the client understands it."),
     "broken gzip": (400, ""),
     "unknown content encoding": (415, "The bytes cannot be what they seem."),
     "binary input": (200, "Binary tensor data extension, complete."),

@@ -92,10 +92,11 @@ def test_broken_compressed_data_is_400(server, encoding, broken):
     "asked, got",
     [("gzip", "gzip"), ("deflate", "deflate"), ("gzip, deflate", "gzip"), ("deflate, gzip;q=0", "deflate")],
 )
-def test_an_answer_is_compressed_when_asked_for(server, asked, got):
+def test_a_compressed_request_is_answered_compressed_when_asked_for(server, asked, got):
     floats = [float(i) for i in range(2000)]
     body = json.dumps({"inputs": [{"name": "IN", "datatype": "FP32", "shape": [2000], "data": floats}]}).encode()
-    reply = post(server, body, Content_Type="application/json", Accept_Encoding=asked)
+    headers = {"Content_Type": "application/json", "Content_Encoding": "gzip", "Accept_Encoding": asked}
+    reply = post(server, gzip.compress(body), **headers)
     if "gzip" in asked and "q=0" not in asked and "," in asked:
         assert reply.headers["Content-Encoding"] in ("gzip", "deflate")
     else:
@@ -104,11 +105,21 @@ def test_an_answer_is_compressed_when_asked_for(server, asked, got):
     assert json.loads(unpack(reply.body))["outputs"][0]["data"] == floats
 
 
+@pytest.mark.parametrize("asked", ["gzip", "gzip, deflate", "*"])
+def test_a_plain_request_is_answered_plain_whatever_its_client_understands(server, asked):
+    floats = [0.5] * 2000
+    body = json.dumps({"inputs": [{"name": "IN", "datatype": "FP32", "shape": [2000], "data": floats}]}).encode()
+    reply = post(server, body, Content_Type="application/json", Accept_Encoding=asked)
+    assert "Content-Encoding" not in reply.headers
+    assert reply.json()["outputs"][0]["data"] == floats
+
+
 @pytest.mark.parametrize("asked", [None, "identity", "br", "gzip;q=0"])
 def test_an_answer_is_plain_when_compression_is_not_asked_for(server, asked):
     floats = [0.5] * 2000
     body = json.dumps({"inputs": [{"name": "IN", "datatype": "FP32", "shape": [2000], "data": floats}]}).encode()
-    reply = post(server, body, Content_Type="application/json", **({"Accept_Encoding": asked} if asked else {}))
+    headers = {"Content_Type": "application/json", "Content_Encoding": "gzip"}
+    reply = post(server, gzip.compress(body), **headers, **({"Accept_Encoding": asked} if asked else {}))
     assert "Content-Encoding" not in reply.headers
     assert reply.json()["outputs"][0]["data"] == floats
 

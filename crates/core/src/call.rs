@@ -1,5 +1,6 @@
 //! What a handler may know of a request besides its tensors.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -15,7 +16,8 @@ pub struct Call {
     model: ModelRef,
     caller: Caller,
     deadline: Option<Instant>,
-    cancelled: CancellationToken,
+    /// Made for the first who asks for it: most handlers never do.
+    cancelled: OnceLock<CancellationToken>,
     timings: Timings,
 }
 
@@ -25,7 +27,7 @@ impl Call {
             model,
             caller,
             deadline,
-            cancelled: CancellationToken::new(),
+            cancelled: OnceLock::new(),
             timings: Timings::default(),
         }
     }
@@ -53,7 +55,14 @@ impl Call {
     /// look here.
     #[must_use]
     pub fn cancelled(&self) -> &CancellationToken {
-        &self.cancelled
+        self.cancelled.get_or_init(CancellationToken::new)
+    }
+
+    /// Tells whoever still works for it to stop.
+    pub(crate) fn end(&self) {
+        if let Some(cancelled) = self.cancelled.get() {
+            cancelled.cancel();
+        }
     }
 
     /// Where to write down how long the parts of the work took. Optional.

@@ -56,8 +56,9 @@ pub trait ModelHandler: Send + Sync + 'static {
         ready(Err(not_implemented("infer")))
     }
 
-    /// What a model declares. Called for a metadata request, and before each inference to check
-    /// it, so let it be cheap. Where it is not implemented nothing is checked.
+    /// What a model declares. Called for a metadata request, and by inferences, which are checked
+    /// against it: these ask again when a second has passed, or the model was loaded or unloaded.
+    /// Where it is not implemented nothing is checked.
     ///
     /// # Errors
     /// [`Error::not_found`] for a model that is not here; any other by its kind.

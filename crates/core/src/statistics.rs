@@ -2,7 +2,7 @@
 //! of the pipeline, whatever happened.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use oip_protocol::{BatchStatistics, ModelRef, ModelStatistics};
@@ -12,8 +12,32 @@ use crate::call::{Part, Timings};
 /// The statistics of every model that was asked.
 #[derive(Debug)]
 pub struct Statistics {
-    models: RwLock<HashMap<ModelRef, Arc<Mutex<ModelStatistics>>>>,
+    models: RwLock<Known>,
     most: usize,
+}
+
+/// By name and then by version, so that a model is found without making a key of both.
+#[derive(Debug, Default)]
+struct Known {
+    by_name: HashMap<String, Vec<Version>>,
+    /// How many versions of all models.
+    count: usize,
+}
+
+#[derive(Debug)]
+struct Version {
+    version: Option<String>,
+    statistics: Mutex<ModelStatistics>,
+}
+
+impl Known {
+    fn get(&self, name: &str, version: Option<&str>) -> Option<&Mutex<ModelStatistics>> {
+        let versions = self.by_name.get(name)?;
+        let found = versions
+            .iter()
+            .find(|known| known.version.as_deref() == version);
+        found.map(|found| &found.statistics)
+    }
 }
 
 /// One inference that has ended.
@@ -37,35 +61,32 @@ impl Statistics {
     }
 
     /// Writes down an inference of a model (with the version that answered).
-    pub(crate) fn record(&self, model: &ModelRef, ended: &Ended<'_>) {
-        let Some(statistics) = self.of(model) else {
-            return;
-        };
-        let mut statistics = statistics.lock().unwrap_or_else(PoisonError::into_inner);
-        add(&mut statistics, ended);
-    }
-
-    fn of(&self, model: &ModelRef) -> Option<Arc<Mutex<ModelStatistics>>> {
+    pub(crate) fn record(&self, name: &str, version: Option<&str>, ended: &Ended<'_>) {
         let models = self.models.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = models.get(model) {
-            return Some(Arc::clone(known));
+        if let Some(statistics) = models.get(name, version) {
+            return add_to(statistics, ended);
         }
         drop(models);
         let mut models = self.models.write().unwrap_or_else(PoisonError::into_inner);
-        // A handler that answers for any name must not let callers fill the memory with names.
-        if models.len() >= self.most && !models.contains_key(model) {
-            return None;
+        if models.get(name, version).is_none() {
+            // A handler that answers for any name must not let callers fill the memory with names.
+            if models.count >= self.most {
+                return;
+            }
+            models.count += 1;
+            let versions = models.by_name.entry(name.to_owned()).or_default();
+            versions.push(Version {
+                version: version.map(str::to_owned),
+                statistics: Mutex::new(ModelStatistics {
+                    name: name.to_owned(),
+                    version: version.unwrap_or_default().to_owned(),
+                    ..ModelStatistics::default()
+                }),
+            });
         }
-        let fresh = || {
-            Arc::new(Mutex::new(ModelStatistics {
-                name: model.name.clone(),
-                version: model.version.clone().unwrap_or_default(),
-                ..ModelStatistics::default()
-            }))
-        };
-        Some(Arc::clone(
-            models.entry(model.clone()).or_insert_with(fresh),
-        ))
+        if let Some(statistics) = models.get(name, version) {
+            add_to(statistics, ended);
+        }
     }
 
     /// The statistics of a model (of one version, or of all), or of every model; by name and
@@ -73,20 +94,31 @@ impl Statistics {
     #[must_use]
     pub fn read(&self, model: Option<&ModelRef>) -> Vec<ModelStatistics> {
         let models = self.models.read().unwrap_or_else(PoisonError::into_inner);
-        let wanted = |known: &ModelRef| {
+        let wanted = |name: &str, version: Option<&str>| {
             model.is_none_or(|model| {
-                model.name == known.name
-                    && (model.version.is_none() || model.version == known.version)
+                let any = model.version.is_none();
+                model.name == name && (any || model.version.as_deref() == version)
             })
         };
-        let mut found: Vec<_> = models
-            .iter()
-            .filter(|(known, _)| wanted(known))
-            .map(|(_, held)| held.lock().unwrap_or_else(PoisonError::into_inner).clone())
+        let versions = models.by_name.iter();
+        let versions = versions.flat_map(|(name, versions)| {
+            versions.iter().map(move |version| (name.as_str(), version))
+        });
+        let mut found: Vec<_> = versions
+            .filter(|(name, known)| wanted(name, known.version.as_deref()))
+            .map(|(_, known)| {
+                let held = known.statistics.lock();
+                held.unwrap_or_else(PoisonError::into_inner).clone()
+            })
             .collect();
         found.sort_by(|a, b| (&a.name, &a.version).cmp(&(&b.name, &b.version)));
         found
     }
+}
+
+fn add_to(statistics: &Mutex<ModelStatistics>, ended: &Ended<'_>) {
+    let mut statistics = statistics.lock().unwrap_or_else(PoisonError::into_inner);
+    add(&mut statistics, ended);
 }
 
 fn add(statistics: &mut ModelStatistics, ended: &Ended<'_>) {
@@ -167,7 +199,7 @@ mod tests {
             timings: &timings,
             batch,
         };
-        statistics.record(&ModelRef::new(name).version("1"), &ended);
+        statistics.record(name, Some("1"), &ended);
     }
 
     #[test]
@@ -195,7 +227,7 @@ mod tests {
                 timings: &timings,
                 batch: Some(rows),
             };
-            statistics.record(&ModelRef::new("m"), &ended);
+            statistics.record("m", None, &ended);
         }
         let [model] = statistics.read(None).try_into().unwrap();
         assert_eq!((model.inference_count, model.execution_count), (8, 1));
@@ -215,7 +247,7 @@ mod tests {
                 timings: &timings,
                 batch: Some(2),
             };
-            statistics.record(&ModelRef::new("m"), &ended);
+            statistics.record("m", None, &ended);
         }
         let [model] = statistics.read(None).try_into().unwrap();
         assert_eq!((model.inference_count, model.execution_count), (2, 1));

@@ -1,5 +1,6 @@
 //! The way of one inference through the rooms.
 
+use std::pin::pin;
 use std::time::Instant;
 
 use oip_protocol::{Error, ErrorKind, InferRequest, InferResponse, ModelRef, Result};
@@ -32,15 +33,18 @@ impl Dataplane {
         let call = Call::new(model.ok_or_else(no_model)?, caller, deadline);
         // Whoever still works for this call when it ends, by an answer or by the caller leaving,
         // is told to stop.
-        let _cancel = call.cancelled().clone().drop_guard();
+        let _ending = Ending(&call);
         let begun = Instant::now();
         let mut resolved = None;
-        let run = async {
-            let model = execute::fenced(self.models.resolve(call.model())).await?;
-            let model = resolved.insert(model);
-            self.run(&**model, request, &call).await
+        let result = {
+            // Pinned here: handed on by value it would be moved with all of its size.
+            let run = pin!(async {
+                let model = execute::fenced(self.models.resolve(call.model())).await?;
+                let model = resolved.insert(model);
+                self.run(&**model, request, &call).await
+            });
+            execute::until(deadline, run).await
         };
-        let result = execute::until(deadline, run).await;
         self.account(resolved.as_deref(), &call, begun, &result);
         result
     }
@@ -75,21 +79,20 @@ impl Dataplane {
         // A name that led to no model has no statistics: callers must not make them grow.
         let Some(model) = model else {
             if let Err(error) = result {
-                log(call.model(), error);
+                let asked = call.model();
+                log(&asked.name, asked.version.as_deref(), error);
             }
             return;
         };
-        let answered = ModelRef {
-            name: call.model().name.clone(),
-            version: model.version().map(str::to_owned),
-        };
+        let (name, version) = (call.model().name.as_str(), model.version());
         let batch = result
             .as_ref()
             .ok()
             .map(|response| batch_size(model, response));
         let took = begun.elapsed();
         self.statistics.record(
-            &answered,
+            name,
+            version,
             &Ended {
                 took,
                 timings: call.timings(),
@@ -97,9 +100,18 @@ impl Dataplane {
             },
         );
         if let Err(error) = result {
-            log(&answered, error);
+            log(name, version, error);
         }
-        log_latency(&answered, call, took, result.is_ok());
+        log_latency(name, version, call, took, result.is_ok());
+    }
+}
+
+/// Ends a call when it is dropped, by whatever way.
+struct Ending<'a>(&'a Call);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.end();
     }
 }
 
@@ -120,12 +132,18 @@ fn address(
 }
 
 /// One line with the parts of the time, for whoever asks for them (`latency_log`).
-fn log_latency(model: &ModelRef, call: &Call, took: std::time::Duration, ok: bool) {
+fn log_latency(
+    model: &str,
+    version: Option<&str>,
+    call: &Call,
+    took: std::time::Duration,
+    ok: bool,
+) {
     let us = |part| call.timings().get(part) / 1000;
     tracing::info!(
         target: "oip::latency",
-        model = model.name,
-        version = model.version.as_deref().unwrap_or(""),
+        model,
+        version = version.unwrap_or(""),
         request_id = call.caller().request_id().unwrap_or(""),
         queue_us = us(Part::Queue),
         input_us = us(Part::ComputeInput),
@@ -160,9 +178,9 @@ fn batch_size(model: &dyn ResolvedModel, response: &InferResponse) -> u64 {
     }
 }
 
-fn log(model: &ModelRef, error: &Error) {
+fn log(name: &str, version: Option<&str>, error: &Error) {
     let kind = error.kind();
-    let (name, version) = (&model.name, model.version.as_deref().unwrap_or(""));
+    let version = version.unwrap_or("");
     let cause = error.cause().unwrap_or("");
     let message = error.message();
     match kind {

@@ -44,12 +44,11 @@ impl Slots {
     /// # Errors
     /// [`TooManyRequests`](oip_protocol::ErrorKind::TooManyRequests) at once when the queue is full.
     pub async fn take(&self) -> Result<Slot> {
-        let running = Arc::clone(&self.0.running);
-        if let Ok(permit) = Arc::clone(&running).try_acquire_owned() {
+        if let Ok(permit) = Arc::clone(&self.0.running).try_acquire_owned() {
             return Ok(Slot { _permit: permit });
         }
         let _place = Place::take(&self.0)?;
-        match running.acquire_owned().await {
+        match Arc::clone(&self.0.running).acquire_owned().await {
             Ok(permit) => Ok(Slot { _permit: permit }),
             Err(_) => Err(Error::unavailable(format!(
                 "{} is shutting down",

@@ -1,8 +1,8 @@
 //! A user's handler as the models of a server, with the names that the server was given.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use oip_protocol::error::excerpt;
 use oip_protocol::{
@@ -20,6 +20,21 @@ pub struct Handled<H> {
     /// The state of each name that was given, and why it is so.
     names: RwLock<BTreeMap<String, (ModelState, String)>>,
     named: bool,
+    declared: RwLock<Declared<H>>,
+}
+
+/// How long what a handler declares is believed.
+const BELIEVED: Duration = Duration::from_secs(1);
+/// Of how many models it is remembered. Where a handler answers for every name, callers choose
+/// the names.
+const MOST_DECLARED: usize = 64;
+
+/// What the handler declares of the models that were asked last, so that it is not asked anew by
+/// every inference.
+struct Declared<H> {
+    models: HashMap<ModelRef, (Instant, Arc<HandledModel<H>>)>,
+    /// Counts loads and unloads: what was declared before one is not believed after it.
+    generation: u64,
 }
 
 impl<H: ModelHandler> Handled<H> {
@@ -34,6 +49,10 @@ impl<H: ModelHandler> Handled<H> {
             handler: Arc::new(handler),
             named: !names.is_empty(),
             names: RwLock::new(names),
+            declared: RwLock::new(Declared {
+                models: HashMap::new(),
+                generation: 0,
+            }),
         }
     }
 
@@ -55,7 +74,8 @@ impl<H: ModelHandler> Handled<H> {
 
     /// Whether a name can be asked for.
     fn check(&self, model: &ModelRef) -> Result<()> {
-        match self.state(&model.name) {
+        let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
+        match names.get(&model.name) {
             Some((ModelState::Ready, _)) => Ok(()),
             Some((ModelState::Unavailable, reason)) if reason == UNLOADED => Err(unknown(model)),
             Some((_, reason)) => Err(Error::unavailable(format!(
@@ -64,6 +84,35 @@ impl<H: ModelHandler> Handled<H> {
             None if self.named => Err(unknown(model)),
             None => Ok(()),
         }
+    }
+
+    /// The model as it was declared a moment ago, or the generation to declare it in.
+    fn known(&self, model: &ModelRef) -> std::result::Result<Arc<HandledModel<H>>, u64> {
+        let declared = self.declared.read().unwrap_or_else(PoisonError::into_inner);
+        match declared.models.get(model) {
+            Some((since, known)) if since.elapsed() < BELIEVED => Ok(Arc::clone(known)),
+            _ => Err(declared.generation),
+        }
+    }
+
+    fn remember(&self, generation: u64, model: &ModelRef, known: &Arc<HandledModel<H>>) {
+        let declared = self.declared.write();
+        let mut declared = declared.unwrap_or_else(PoisonError::into_inner);
+        if declared.generation != generation {
+            return;
+        }
+        if declared.models.len() >= MOST_DECLARED {
+            declared.models.clear();
+        }
+        let kept = (Instant::now(), Arc::clone(known));
+        declared.models.insert(model.clone(), kept);
+    }
+
+    fn forget(&self) {
+        let declared = self.declared.write();
+        let mut declared = declared.unwrap_or_else(PoisonError::into_inner);
+        declared.generation += 1;
+        declared.models.clear();
     }
 
     async fn load_named(&self, name: &str, at_start: bool) -> Result<()> {
@@ -130,6 +179,10 @@ impl<H: ModelHandler> Models for Handled<H> {
     fn resolve<'a>(&'a self, model: &'a ModelRef) -> BoxFuture<'a, Result<Arc<dyn ResolvedModel>>> {
         Box::pin(async move {
             self.check(model)?;
+            let generation = match self.known(model) {
+                Ok(known) => return Ok(known as Arc<dyn ResolvedModel>),
+                Err(generation) => generation,
+            };
             let metadata = match self.handler.checks_metadata() {
                 false => None,
                 true => match self.handler.model_metadata(model).await {
@@ -140,12 +193,13 @@ impl<H: ModelHandler> Models for Handled<H> {
             };
             let handler = Arc::clone(&self.handler);
             let version = version(model, metadata.as_ref());
-            let resolved: Arc<dyn ResolvedModel> = Arc::new(HandledModel {
+            let resolved = Arc::new(HandledModel {
                 handler,
                 version,
                 metadata,
             });
-            Ok(resolved)
+            self.remember(generation, model, &resolved);
+            Ok(resolved as Arc<dyn ResolvedModel>)
         })
     }
 
@@ -176,7 +230,9 @@ impl<H: ModelHandler> Models for Handled<H> {
             if self.named && before.is_none() {
                 return Err(unknown(&ModelRef::new(model)));
             }
-            match self.load_named(model, false).await {
+            let loaded = self.load_named(model, false).await;
+            self.forget();
+            match loaded {
                 Ok(()) => {
                     self.set(model, ModelState::Ready, "");
                     Ok(())
@@ -199,7 +255,9 @@ impl<H: ModelHandler> Models for Handled<H> {
             if self.named && self.state(model).is_none() {
                 return Err(unknown(&ModelRef::new(model)));
             }
-            self.handler.model_unload(&ModelRef::new(model)).await?;
+            let unloaded = self.handler.model_unload(&ModelRef::new(model)).await;
+            self.forget();
+            unloaded?;
             self.set(model, ModelState::Unavailable, UNLOADED);
             Ok(())
         })
@@ -312,6 +370,49 @@ mod tests {
         let model = ModelRef::new("broken");
         let refused = models.resolve(&model).await.err().unwrap();
         assert_eq!(refused.kind(), ErrorKind::Unavailable);
+    }
+
+    /// Counts how often it is asked what it declares.
+    #[derive(Default)]
+    struct Declares(std::sync::atomic::AtomicU64);
+
+    impl ModelHandler for Declares {
+        async fn model_metadata(&self, model: &ModelRef) -> Result<ModelMetadata> {
+            let asked = self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            Ok(ModelMetadata {
+                name: model.name.clone(),
+                versions: vec![(asked + 1).to_string()],
+                ..ModelMetadata::default()
+            })
+        }
+
+        async fn model_load(&self, _: &ModelRef) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_declared_is_asked_once_for_many_inferences_and_anew_after_a_load() {
+        let models = Handled::new(Declares::default(), ["iris"]);
+        models.start().await;
+        let model = ModelRef::new("iris");
+        for _ in 0..3 {
+            let resolved = models.resolve(&model).await.unwrap();
+            assert_eq!(resolved.version(), Some("1"));
+        }
+        models.load("iris").await.unwrap();
+        let resolved = models.resolve(&model).await.unwrap();
+        assert_eq!(resolved.version(), Some("2"));
+    }
+
+    #[tokio::test]
+    async fn what_is_declared_is_kept_of_few_models_however_many_names_are_asked_for() {
+        let models = Handled::new(Declares::default(), [""; 0]);
+        for number in 0..3 * MOST_DECLARED {
+            let model = ModelRef::new(format!("m{number}"));
+            models.resolve(&model).await.unwrap();
+            assert!(models.declared.read().unwrap().models.len() <= MOST_DECLARED);
+        }
     }
 
     #[tokio::test]

@@ -5,26 +5,30 @@ use http::{HeaderMap, HeaderName};
 use oip_core::access::{Arrival, Credentials};
 
 use super::request_id::REQUEST_ID;
-use super::{ClientCertificate, DoorOptions, Peer};
+use super::{ClientCertificate, DoorOptions, Peer, Present};
 
 static API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
-/// What the gates need to know of a request, from its head alone.
+/// What the gates need to know of a request, from its head alone. `present` is of that head.
 #[must_use]
-pub fn arrival(parts: &Parts, options: &DoorOptions) -> Arrival {
+pub fn arrival(parts: &Parts, present: Present, options: &DoorOptions) -> Arrival {
     let headers = &parts.headers;
+    let values = |which, name| match present.has(which) {
+        true => values(headers, name),
+        false => Vec::new(),
+    };
     let certificate = parts.extensions.get::<ClientCertificate>();
     let peer = parts.extensions.get::<Peer>().map(|peer| peer.0.ip());
     Arrival {
         credentials: Credentials {
-            authorization: values(headers, &http::header::AUTHORIZATION),
-            api_key: values(headers, &API_KEY),
+            authorization: values(Present::AUTHORIZATION, &http::header::AUTHORIZATION),
+            api_key: values(Present::API_KEY, &API_KEY),
             client_certificate: certificate.map(ClientCertificate::shown),
         },
         peer: peer.and_then(|peer| super::caller(peer, headers, &options.trusted_proxies)),
         path: parts.uri.path().to_owned(),
         action: None,
-        request_id: values(headers, &REQUEST_ID).pop(),
+        request_id: values(Present::REQUEST_ID, &REQUEST_ID).pop(),
         headers: forwarded(headers, &options.forward_headers),
     }
 }
@@ -35,7 +39,10 @@ fn values(headers: &HeaderMap, name: &HeaderName) -> Vec<String> {
     headers
         .get_all(name)
         .iter()
-        .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+        .map(|value| match std::str::from_utf8(value.as_bytes()) {
+            Ok(text) => text.to_owned(),
+            Err(_) => String::from_utf8_lossy(value.as_bytes()).into_owned(),
+        })
         .collect()
 }
 
@@ -52,6 +59,10 @@ fn forwarded(headers: &HeaderMap, allowed: &[String]) -> Vec<(String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn arrival(parts: &Parts, options: &DoorOptions) -> Arrival {
+        super::arrival(parts, Present::of(&parts.headers), options)
+    }
 
     fn parts(headers: &[(&str, &[u8])]) -> Parts {
         let mut request = http::Request::builder().uri("/v2/models/iris?x=1");

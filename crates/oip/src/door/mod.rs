@@ -5,8 +5,10 @@ pub(crate) mod access_log;
 mod arrival;
 mod deadline;
 mod origin;
+mod present;
 mod proxies;
 mod request_id;
+mod served;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,8 +24,10 @@ pub(crate) use access_log::note_caller;
 pub use arrival::arrival;
 pub use deadline::{TIMEOUT_HEADER, deadline};
 pub use origin::{Origins, refuse_foreign_origin};
+pub use present::Present;
 pub use proxies::{Network, caller};
 pub(crate) use request_id::{REQUEST_ID, identify};
+pub(crate) use served::{Answering, Served, Serves};
 
 /// The caller's address, which the accept loop leaves in a request's extensions.
 #[derive(Debug, Clone, Copy)]

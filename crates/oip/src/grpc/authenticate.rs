@@ -1,18 +1,16 @@
 //! What is decided from the head of a call, before its message is read.
 
-use std::convert::Infallible;
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use axum::body::Body as RequestBody;
+use axum::body::Body;
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, Method as HttpMethod, Request, Response, Uri};
 use oip_core::access::actions;
-use oip_core::{Action, BoxFuture, Caller, execute};
+use oip_core::{Action, Caller, execute};
 use oip_protocol::{Error, Result};
 use tokio::time::Instant;
-use tonic::body::Body;
 use tonic::codec::CompressionEncoding;
 use tonic::service::Routes;
 use tower::Service;
@@ -20,10 +18,10 @@ use tower::Service;
 use super::generated::grpc_inference_service_server::GrpcInferenceServiceServer;
 use super::message::Messages;
 use super::methods::{self, Method};
-use super::service::{InferenceService, nobody};
+use super::service::InferenceService;
 use super::unary::{self, Arrived};
 use super::{codec, health, reflection, respond};
-use crate::door::{self, Door, Origins};
+use crate::door::{self, Answering, Door, Origins, Present, Serves};
 
 /// When the caller no longer waits, left for the calls behind.
 #[derive(Debug, Clone, Copy)]
@@ -63,16 +61,8 @@ impl Gate {
     }
 }
 
-impl Service<Request<RequestBody>> for Gate {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<RequestBody>) -> Self::Future {
+impl Serves for Gate {
+    fn answer(&self, request: Request<Body>) -> Answering {
         let inner = Arc::clone(&self.0);
         Box::pin(async move {
             let (mut parts, body) = request.into_parts();
@@ -89,44 +79,62 @@ impl Service<Request<RequestBody>> for Gate {
 
 impl Inner {
     /// The whole call within its deadline, the reading of its message included.
-    async fn answer(&self, request: Request<RequestBody>) -> Result<Response<Body>> {
+    async fn answer(&self, request: Request<Body>) -> Result<Response<Body>> {
         if *request.method() != HttpMethod::POST || !is_grpc(request.headers()) {
             door::refuse_foreign_origin(request.headers(), &self.origins)?;
             return Ok(respond::not_grpc(request.method()));
         }
-        let deadline = door::deadline(request.headers())?;
-        execute::until(deadline, async {
-            let (mut parts, body) = request.into_parts();
-            let method = self.admit(&mut parts).await?;
-            parts.extensions.insert(Deadline(deadline));
-            let body = Messages::new(
-                body,
-                self.door.options.body_limit,
-                self.door.options.body_timeout,
-            );
-            if parts.uri.path() == unary::PATH && !is_packed(&parts.headers) {
-                // In a box, as whatever holds a future is moved with all of its size.
-                return Ok(Box::pin(self.infer(parts, body, deadline)).await);
-            }
-            Ok(self
-                .dispatch(method, Request::from_parts(parts, body))
-                .await)
-        })
-        .await
+        let present = Present::of(request.headers());
+        let deadline = match present.has(Present::TIMEOUT) {
+            true => door::deadline(request.headers())?,
+            false => None,
+        };
+        let call = pin!(self.call(request, present, deadline));
+        execute::until(deadline, call).await
     }
 
-    /// Lets a call in, or refuses it; leaves the caller behind for what comes after.
-    async fn admit(&self, parts: &mut Parts) -> Result<Method> {
-        door::refuse_foreign_origin(&parts.headers, &self.origins)?;
+    async fn call(
+        &self,
+        request: Request<Body>,
+        present: Present,
+        deadline: Option<Instant>,
+    ) -> Result<Response<Body>> {
+        let (mut parts, body) = request.into_parts();
+        let (method, caller) = self.admit(&mut parts, present).await?;
+        let body = self.messages(body);
+        let packed = present.has(Present::ENCODING) && is_packed(&parts.headers);
+        Ok(match caller {
+            // In a box, as whatever holds a future is moved with all of its size.
+            Some(caller) if parts.uri.path() == unary::PATH && !packed => {
+                Box::pin(self.infer(parts, body, caller, deadline)).await
+            }
+            caller => {
+                leave(&mut parts, caller, deadline);
+                let request = Request::from_parts(parts, body);
+                self.dispatch(method, request).await
+            }
+        })
+    }
+
+    fn messages(&self, body: Body) -> Messages {
+        let options = &self.door.options;
+        Messages::new(body, options.body_limit, options.body_timeout)
+    }
+
+    /// Lets a call in, or refuses it. Probes may have no caller.
+    async fn admit(&self, parts: &mut Parts, present: Present) -> Result<(Method, Option<Caller>)> {
+        if present.has(Present::ORIGIN) {
+            door::refuse_foreign_origin(&parts.headers, &self.origins)?;
+        }
         rename(parts)?;
         let method = methods::find(parts.uri.path());
         let open = !self.door.options.probes_by_policy;
         if let (true, Ok(Method::Probe(_) | Method::Health)) = (open, &method) {
             // Decided here alone, so that a probe never fails with somebody else.
-            return method;
+            return method.map(|method| (method, None));
         }
         let dataplane = &self.door.dataplane;
-        let mut arrival = door::arrival(parts, &self.door.options);
+        let mut arrival = door::arrival(parts, present, &self.door.options);
         arrival.action = method.as_ref().ok().and_then(Method::action);
         let caller = dataplane.authenticate(arrival).await?;
         door::note_caller(&parts.extensions, &caller);
@@ -144,34 +152,28 @@ impl Inner {
                 dataplane.authorize::<actions::Reflection>(&caller).await?;
             }
         }
-        parts.extensions.insert(caller);
-        Ok(method)
+        Ok((method, Some(caller)))
     }
 
     /// A plain inference; what turns out to be none goes the way of all other calls.
     async fn infer(
         &self,
-        parts: Parts,
+        mut parts: Parts,
         mut body: Messages,
+        caller: Caller,
         deadline: Option<Instant>,
     ) -> Response<Body> {
         let message = match unary::read(&mut body).await {
             Ok(Arrived::Message(message)) => message,
             Ok(Arrived::Other(bytes)) => {
-                let options = &self.door.options;
-                let body = RequestBody::from(bytes);
-                let body = Messages::new(body, options.body_limit, options.body_timeout);
-                let method = Method::Call(Action::Infer);
-                return self
-                    .dispatch(method, Request::from_parts(parts, body))
-                    .await;
+                let body = self.messages(Body::from(bytes));
+                leave(&mut parts, Some(caller), deadline);
+                let request = Request::from_parts(parts, body);
+                return self.dispatch(Method::Call(Action::Infer), request).await;
             }
             Err(status) => return respond::by_the_table(status).into_http(),
         };
-        match parts.extensions.get::<Caller>() {
-            Some(caller) => unary::infer(&self.service, caller, deadline, message).await,
-            None => nobody().into_http(),
-        }
+        unary::infer(&self.service, &caller, deadline, message).await
     }
 
     async fn dispatch(&self, method: Method, request: Request<Messages>) -> Response<Body> {
@@ -191,6 +193,14 @@ impl Inner {
             Ok(response) => respond::translated(response),
             Err(never) => match never {},
         }
+    }
+}
+
+/// Leaves behind, for the calls that the stubs make, who is calling and until when.
+fn leave(parts: &mut Parts, caller: Option<Caller>, deadline: Option<Instant>) {
+    parts.extensions.insert(Deadline(deadline));
+    if let Some(caller) = caller {
+        parts.extensions.insert(caller);
     }
 }
 

@@ -39,9 +39,7 @@ pub mod generated_client;
 
 use std::sync::Arc;
 
-use axum::Router;
-
-use crate::door::{Door, Origins};
+use crate::door::{Door, Origins, Served};
 
 /// Descriptors of the service's messages and calls, for reflection.
 pub const DESCRIPTOR: &[u8] = include_bytes!("descriptor.bin");
@@ -49,9 +47,9 @@ pub const DESCRIPTOR: &[u8] = include_bytes!("descriptor.bin");
 /// The messages of the service.
 pub use oip_protocol::proto::generated as messages;
 
-/// The gRPC routes.
-pub fn routes(door: Arc<Door>, origins: Arc<Origins>) -> Router {
-    Router::new().fallback_service(authenticate::Gate::new(door, origins))
+/// The gRPC door of a server.
+pub(crate) fn door(door: Arc<Door>, origins: Arc<Origins>) -> Served {
+    Served::new(authenticate::Gate::new(door, origins))
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! Errors as gRPC statuses.
 
+use axum::body::Body;
 use http::header::{ALLOW, CONTENT_TYPE};
 use http::{HeaderValue, Method, Response, StatusCode};
 use oip_protocol::Error;
-use tonic::body::Body;
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 
@@ -40,10 +40,10 @@ pub(super) fn by_the_table(status: Status) -> Status {
 }
 
 /// A response as it is, but for a failure whose code is not the table's.
-pub(super) fn translated(mut response: Response<Body>) -> Response<Body> {
+pub(super) fn translated(mut response: Response<tonic::body::Body>) -> Response<Body> {
     match response.extensions_mut().remove::<Status>() {
         Some(status) => by_the_table(status).into_http(),
-        None => response,
+        None => response.map(Body::new),
     }
 }
 
@@ -60,7 +60,7 @@ pub(super) fn not_grpc(method: &Method) -> Response<Body> {
         ),
     };
     let body = serde_json::json!({ "error": sentence }).to_string();
-    let mut response = Response::new(Body::new(axum::body::Body::from(body)));
+    let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -159,7 +159,7 @@ fn arrived<T>(request: Request<T>) -> Result<(Caller, T, Option<Instant>), Statu
 }
 
 /// A call without a caller: closed, not open.
-pub(super) fn nobody() -> Status {
+fn nobody() -> Status {
     tracing::error!("a call came in without a caller");
     Status::internal("nobody has asked who is calling")
 }

@@ -108,21 +108,21 @@ impl PolicyDecisionPoint for Strict {
     }
 }
 
-async fn door_of(access: Access, options: DoorOptions) -> Router {
+async fn door_of(access: Access, options: DoorOptions) -> Served {
     let dataplane = Dataplane::of_handler(Echo, access);
     dataplane.start().await;
     let door = Door {
         dataplane: Arc::new(dataplane),
         options,
     };
-    routes(Arc::new(door), Arc::new(Origins::default()))
+    super::door(Arc::new(door), Arc::new(Origins::default()))
 }
 
-async fn open() -> Router {
+async fn open() -> Served {
     door_of(Access::open(), DoorOptions::default()).await
 }
 
-async fn guarded() -> (Router, Arc<AtomicUsize>) {
+async fn guarded() -> (Served, Arc<AtomicUsize>) {
     let policy = Strict::default();
     let asked = Arc::clone(&policy.asked);
     let access = Access::new(Arc::new(Strict::default()), Arc::new(policy));
@@ -153,7 +153,7 @@ fn post(path: &str, body: impl Into<axum::body::Body>) -> Request<axum::body::Bo
         .unwrap()
 }
 
-async fn ask(door: &Router, request: Request<axum::body::Body>) -> Response<axum::body::Body> {
+async fn ask(door: &Served, request: Request<axum::body::Body>) -> Response<axum::body::Body> {
     door.clone().oneshot(request).await.unwrap()
 }
 

@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::vec;
 
+use axum::body::Body;
 use bytes::{BufMut, Bytes, BytesMut};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Response};
@@ -21,7 +22,6 @@ use prost::Message;
 use prost::encoding::encode_varint;
 use tokio::time::Instant;
 use tonic::Status;
-use tonic::body::Body;
 
 use super::message::{Messages, PREFIX};
 use super::respond;

@@ -6,7 +6,7 @@ use oip_protocol::Result;
 use tokio::time::Instant;
 
 use super::Arrived;
-use crate::door;
+use crate::door::{self, Present};
 
 impl Arrived {
     /// Who is asking, and may they do `A` with the model that the path names (or with none).
@@ -15,13 +15,13 @@ impl Arrived {
     /// `Unauthenticated`, `Forbidden`, or `Unavailable` when the policy cannot be asked.
     pub(super) async fn permit<A: Permitted>(&mut self) -> Result<Permit<A>> {
         let door = &self.rest.door;
-        let mut arrival = door::arrival(&self.parts, &door.options);
+        let mut arrival = door::arrival(&self.parts, self.present, &door.options);
         arrival.action = Some(A::ACTION);
         let model = self.model.as_ref();
         let caller = door.dataplane.authenticate_for(arrival, model).await?;
         door::note_caller(&self.parts.extensions, &caller);
-        match &self.model {
-            Some(model) => door.dataplane.authorize_model(&caller, model.clone()).await,
+        match self.model.take() {
+            Some(model) => door.dataplane.authorize_model(&caller, model).await,
             None => door.dataplane.authorize(&caller).await,
         }
     }
@@ -33,7 +33,7 @@ impl Arrived {
     /// `Unauthenticated`.
     pub(super) async fn know_caller(&mut self) -> Result<()> {
         let door = &self.rest.door;
-        let arrival = door::arrival(&self.parts, &door.options);
+        let arrival = door::arrival(&self.parts, self.present, &door.options);
         let caller = door.dataplane.authenticate(arrival).await?;
         door::note_caller(&self.parts.extensions, &caller);
         Ok(())
@@ -44,6 +44,9 @@ impl Arrived {
     /// # Errors
     /// A header that is not a time.
     pub(super) fn deadline(&self) -> Result<Option<Instant>> {
-        door::deadline(&self.parts.headers)
+        match self.present.has(Present::TIMEOUT) {
+            true => door::deadline(&self.parts.headers),
+            false => Ok(None),
+        }
     }
 }

@@ -58,10 +58,10 @@ pub(super) async fn ready(arrived: &mut Arrived) -> Result<Reply> {
 /// Whether a model is ready.
 pub(super) async fn model(arrived: &mut Arrived) -> Result<Reply> {
     let permit = arrived.permit::<actions::Ready>().await?;
-    let ready = arrived.rest.door.dataplane.model_ready(permit).await?;
-    let Some(model) = &arrived.model else {
+    let Some(model) = permit.model().cloned() else {
         return Err(Error::malformed("this needs the name of a model"));
     };
+    let ready = arrived.rest.door.dataplane.model_ready(permit).await?;
     if !ready {
         return Err(Error::unavailable(format!("{model} is not ready")));
     }

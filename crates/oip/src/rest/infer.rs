@@ -11,6 +11,7 @@ use super::Arrived;
 use super::body::{self, Form, HEADER_LENGTH};
 use super::respond::{JSON, Reply};
 use crate::blocking;
+use crate::door::Present;
 
 /// The header by which a request says what becomes of floats that JSON has no number for.
 static NON_FINITE: HeaderName = HeaderName::from_static("x-oip-non-finite");
@@ -25,8 +26,11 @@ pub(super) async fn infer(arrived: &mut Arrived) -> Result<Reply> {
     let waits = deadline.as_ref().copied().unwrap_or(None);
     let permit = until(waits, arrived.permit::<actions::Infer>()).await?;
     let deadline = deadline?;
-    let form = Form::of(&arrived.parts.headers)?;
-    let non_finite = non_finite(&arrived.parts.headers, arrived.rest.door.options.non_finite)?;
+    let form = Form::of(&arrived.parts.headers, arrived.present)?;
+    let non_finite = match arrived.present.has(Present::NON_FINITE) {
+        true => non_finite(&arrived.parts.headers)?,
+        false => arrived.rest.door.options.non_finite,
+    };
     let body = until(deadline, body::read(arrived, form.header_length())).await?;
     let request = decode(body, form, &arrived.rest.door.options.decode).await?;
     let forms = OutputForms::new(&request);
@@ -35,11 +39,9 @@ pub(super) async fn infer(arrived: &mut Arrived) -> Result<Reply> {
     encode(response, forms, non_finite).await
 }
 
-fn non_finite(headers: &HeaderMap, default: NonFinite) -> Result<NonFinite> {
-    let Some(value) = headers.get(&NON_FINITE) else {
-        return Ok(default);
-    };
-    let value = String::from_utf8_lossy(value.as_bytes());
+fn non_finite(headers: &HeaderMap) -> Result<NonFinite> {
+    let value = headers.get(&NON_FINITE).map(HeaderValue::as_bytes);
+    let value = String::from_utf8_lossy(value.unwrap_or_default());
     let known = value.trim().parse::<NonFinite>();
     known.map_err(|error| Error::malformed(format!("X-OIP-Non-Finite: {error}")))
 }

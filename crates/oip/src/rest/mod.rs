@@ -47,14 +47,22 @@ use compress::Coding;
 use respond::Reply;
 use routes::Found;
 
-use crate::door::{Door, Origins};
+use crate::door::{Answering, Door, Origins, Present, Served, Serves};
 
 /// The REST door of a server: every path is answered here, those that are no routes with 404.
 ///
 /// `origins` are the origins of web pages that may call it.
-pub fn router(door: Arc<Door>, origins: Arc<Origins>) -> Router {
-    let rest = Arc::new(Rest { door, origins });
-    Router::new().fallback(move |request: Request<Body>| answer(Arc::clone(&rest), request))
+pub(crate) fn door(door: Arc<Door>, origins: Arc<Origins>) -> Served {
+    Served::new(RestDoor(Arc::new(Rest { door, origins })))
+}
+
+struct RestDoor(Arc<Rest>);
+
+impl Serves for RestDoor {
+    fn answer(&self, request: Request<Body>) -> Answering {
+        let rest = Arc::clone(&self.0);
+        Box::pin(async move { Ok(answer(rest, request).await) })
+    }
 }
 
 /// The routes alone, to be merged into an application that has its own besides.
@@ -90,6 +98,7 @@ struct Rest {
 struct Arrived {
     rest: Arc<Rest>,
     parts: Parts,
+    present: Present,
     body: Body,
     /// The model that the path names.
     model: Option<ModelRef>,
@@ -100,11 +109,19 @@ async fn answer(rest: Arc<Rest>, request: Request<Body>) -> Response<Body> {
     let (mut parts, body) = request.into_parts();
     let id = crate::door::identify(&mut parts, &rest.door);
     let head = parts.method == Method::HEAD;
-    let coding = Coding::wanted(&parts.headers).filter(|_| compresses(parts.uri.path()));
-    let origin = cors::origin(&parts.headers);
+    let present = Present::of(&parts.headers);
+    let coding = match compresses(parts.uri.path(), present) {
+        true => Coding::wanted(&parts.headers),
+        false => None,
+    };
+    let origin = match present.has(Present::ORIGIN) {
+        true => cors::origin(&parts.headers),
+        false => None,
+    };
     let mut arrived = Arrived {
         rest,
         parts,
+        present,
         body,
         model: None,
     };
@@ -128,22 +145,41 @@ async fn answer(rest: Arc<Rest>, request: Request<Body>) -> Response<Body> {
     }
 }
 
-/// Whether answers of a path are compressed. Those about models and the server are not:
-/// tritonclient's aio client asks for gzip on every call and unpacks it only for inferences.
-fn compresses(path: &str) -> bool {
-    !path.starts_with("/v2/") || path.ends_with("/infer")
+/// Whether the answer is compressed for a caller who understands that.
+///
+/// An inference's is where the request is compressed itself, as at the gRPC door. That a client
+/// understands gzip says nothing: most say so with every call, and packing tensors takes many
+/// times what making them takes. Answers about models and the server never are: tritonclient's aio
+/// client asks for gzip on every call and unpacks it only for inferences.
+fn compresses(path: &str, present: Present) -> bool {
+    if !present.has(Present::ACCEPT_ENCODING) {
+        return false;
+    }
+    match path.starts_with("/v2/") {
+        true => path.ends_with("/infer") && present.has(Present::ENCODING),
+        false => true,
+    }
 }
 
 /// The rooms before the call, and the call.
 async fn handle(arrived: &mut Arrived) -> Result<Reply> {
-    crate::door::refuse_foreign_origin(&arrived.parts.headers, &arrived.rest.origins)?;
-    if cors::is_preflight(&arrived.parts) {
-        return Ok(cors::preflight(&arrived.rest.door.options));
+    if arrived.present.has(Present::ORIGIN) {
+        crate::door::refuse_foreign_origin(&arrived.parts.headers, &arrived.rest.origins)?;
+        if cors::is_preflight(&arrived.parts) {
+            return Ok(cors::preflight(&arrived.rest.door.options));
+        }
     }
     let found = routes::find(&arrived.parts.method, arrived.parts.uri.path());
-    if let Ok(Found::Route { route, model }) = found {
-        arrived.model = model;
-        return (route.call)(arrived).await;
+    match found {
+        Ok(Found::Inference(model)) => {
+            arrived.model = Some(model);
+            return infer::infer(arrived).await;
+        }
+        Ok(Found::Route { route, model }) => {
+            arrived.model = model;
+            return (route.call)(arrived).await;
+        }
+        _ => {}
     }
     arrived.know_caller().await?;
     match found? {

@@ -75,7 +75,7 @@ pub(super) async fn unload(arrived: &mut Arrived) -> Result<Reply> {
 
 /// A body that may be absent.
 async fn optional_body<T: DeserializeOwned + Default>(arrived: &mut Arrived) -> Result<T> {
-    let form = Form::of(&arrived.parts.headers);
+    let form = Form::of(&arrived.parts.headers, arrived.present);
     let body = body::read(arrived, 0).await?;
     if body.iter().all(u8::is_ascii_whitespace) {
         return Ok(T::default());

@@ -96,6 +96,8 @@ pub(super) static ROUTES: &[Route] = routes! {
 
 /// What a method and a path find.
 pub(super) enum Found {
+    /// What nearly every request asks for, and so is not looked up: an inference by a model.
+    Inference(ModelRef),
     Route {
         route: &'static Route,
         model: Option<ModelRef>,
@@ -141,13 +143,10 @@ fn plain_inference(method: &Method, path: &str) -> Option<Found> {
     if *method != Method::POST || name.bytes().any(|byte| matches!(byte, b'/' | b'%')) {
         return None;
     }
-    Some(Found::Route {
-        route: ROUTES.first()?,
-        model: Some(ModelRef {
-            name: named(name)?.to_owned(),
-            version: None,
-        }),
-    })
+    Some(Found::Inference(ModelRef {
+        name: named(name)?.to_owned(),
+        version: None,
+    }))
 }
 
 /// The segments between the slashes, each percent-decoded by itself.
@@ -219,6 +218,7 @@ mod tests {
                 }
                 None => route.path.to_owned(),
             },
+            Ok(Found::Inference(model)) => format!("{} <{}>", ROUTES[0].path, model.name),
             Ok(Found::OtherMethods(methods)) => format!("{methods:?}"),
             Ok(Found::Nothing) => "nothing".to_owned(),
             Err(error) => error.to_string(),

@@ -4,16 +4,15 @@
 //! it with the wrong code.
 
 use std::convert::Infallible;
-use std::future::Ready;
+use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::task::Poll;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
-use axum::routing::future::RouteFuture;
-use futures_util::future::Either;
 use http::{HeaderMap, Request, Response};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -21,12 +20,12 @@ use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
-use tower::Service;
 
 use super::Kind;
-use super::drain::Drain;
+use super::drain::{Drain, Stage, Stages};
+use super::reconfigure::Pair;
 use super::transport::Transport;
-use crate::door::{ClientCertificate, Peer};
+use crate::door::{Answering, ClientCertificate, Peer};
 use crate::rest;
 
 /// Limits of connections, before any request is read.
@@ -85,7 +84,7 @@ impl Accepting {
     }
 
     /// Accepts connections in a task of its own until the drain begins.
-    pub(super) fn spawn(&self, listener: TcpListener, kind: Kind, rest: Router, grpc: Router) {
+    pub(super) fn spawn(&self, listener: TcpListener, kind: Kind, pair: Pair) {
         let limits = Arc::clone(&self.limits);
         let connections = Arc::clone(&self.connections);
         let (transport, drain) = (self.transport.clone(), self.drain.clone());
@@ -107,8 +106,7 @@ impl Accepting {
                     };
                     let doors = Doors {
                         kind,
-                        rest: rest.clone(),
-                        grpc: grpc.clone(),
+                        pair: pair.clone(),
                         peer,
                         certificate: None,
                         limits: Arc::clone(&limits),
@@ -181,29 +179,34 @@ async fn serve(
     drain: Drain,
 ) {
     let (asked, patience) = (Arc::clone(&doors.asked), doors.limits.header_timeout);
-    let connection = builder.serve_connection(TokioIo::new(stream), doors);
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), doors));
     // hyper's own time-out begins when it knows the HTTP version; a caller that sends less than
     // that must not stay either.
-    let silence = tokio::time::sleep(patience);
-    tokio::pin!(connection, silence);
+    let mut silence = pin!(tokio::time::sleep(patience));
+    let mut stages = Stages::new(&drain);
     let (mut draining, mut patient) = (false, false);
-    let ended = loop {
-        tokio::select! {
-            ended = &mut connection => break ended,
-            () = drain.begun(), if !draining => {
-                draining = true;
-                connection.as_mut().graceful_shutdown();
+    let ended = poll_fn(|context| {
+        loop {
+            if let Poll::Ready(ended) = connection.as_mut().poll(context) {
+                return Poll::Ready(Some(ended));
             }
-            () = drain.over() => return,
-            () = &mut silence, if !patient => {
-                if !asked.load(Relaxed) {
-                    return;
+            match stages.look(context) {
+                Stage::Over => return Poll::Ready(None),
+                Stage::Begun if !draining => {
+                    draining = true;
+                    connection.as_mut().graceful_shutdown();
+                    continue;
                 }
-                patient = true;
+                Stage::Begun | Stage::Serving => {}
             }
+            patient = patient || asked.load(Relaxed);
+            if !patient && silence.as_mut().poll(context).is_ready() {
+                return Poll::Ready(None);
+            }
+            return Poll::Pending;
         }
-    };
-    if let Err(error) = ended {
+    });
+    if let Some(Err(error)) = ended.await {
         tracing::debug!(%error, "connection ended");
     }
 }
@@ -211,8 +214,7 @@ async fn serve(
 /// The doors as one connection sees them.
 pub(super) struct Doors {
     kind: Kind,
-    rest: Router,
-    grpc: Router,
+    pair: Pair,
     pub(super) peer: SocketAddr,
     /// What the caller showed in the handshake, verified.
     pub(super) certificate: Option<ClientCertificate>,
@@ -236,25 +238,25 @@ impl Doors {
 impl hyper::service::Service<Request<Incoming>> for Doors {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = Either<Ready<Result<Self::Response, Infallible>>, RouteFuture<Infallible>>;
+    type Future = Answering;
 
-    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
         if !self.asked.load(Relaxed) {
             self.asked.store(true, Relaxed);
         }
         if head_bytes(&request) > self.limits.header_bytes {
             let refusal = rest::head_too_large(self.limits.header_bytes);
-            return Either::Left(std::future::ready(Ok(refusal)));
+            return Box::pin(std::future::ready(Ok(refusal)));
         }
+        let mut request = request.map(Body::new);
         request.extensions_mut().insert(Peer(self.peer));
         if let Some(certificate) = &self.certificate {
             request.extensions_mut().insert(certificate.clone());
         }
-        let mut door = match self.is_grpc(request.headers()) {
-            true => self.grpc.clone(),
-            false => self.rest.clone(),
-        };
-        Either::Right(door.call(request))
+        match self.is_grpc(request.headers()) {
+            true => self.pair.grpc.answer(request),
+            false => self.pair.rest.answer(request),
+        }
     }
 }
 

@@ -432,16 +432,16 @@ impl BoundServer {
             scheme: self.transport.scheme(),
             log: log.clone(),
         };
-        let mut routers = frame.routers(&self.door);
+        let mut doors = frame.doors(&self.door);
         if let Some(reconfigure) = self.reconfigure {
-            routers = reconfigure.around(frame, routers);
+            doors = reconfigure.around(frame, doors);
         }
         self.keeping.start();
         let drain = drain::Drain::new();
         self.transport.start(&drain);
         let accepting = accept::Accepting::new(self.connections, self.transport, drain.clone());
         for (listener, kind) in self.listeners {
-            accepting.spawn(listener, kind, routers.rest.clone(), routers.grpc.clone());
+            accepting.spawn(listener, kind, doors.clone());
         }
         let dataplane = Arc::clone(&self.door.dataplane);
         let starting = tokio::spawn(async move { dataplane.start().await });

@@ -3,29 +3,24 @@
 //! The doors do not know of it: around them stands one that is replaced as a whole, so a request
 //! sees either the old settings or the new ones, and a server that watches nothing pays nothing.
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use arc_swap::ArcSwapOption;
-use axum::Router;
 use axum::body::Body;
-use axum::routing::future::RouteFuture;
 use http::Request;
-use tower::Service;
 
 use super::configure;
 use crate::config::Settings;
 use crate::door::access_log::AccessLog;
-use crate::door::{Door, DoorOptions, Origins};
+use crate::door::{Answering, Door, DoorOptions, Origins, Served, Serves};
 use crate::{grpc, rest};
 
 /// The doors under one set of settings.
 #[derive(Clone)]
-pub(super) struct Routers {
-    pub(super) rest: Router,
-    pub(super) grpc: Router,
+pub(super) struct Pair {
+    pub(super) rest: Served,
+    pub(super) grpc: Served,
 }
 
 /// Where the doors of a server listen, and what they have in common whatever the settings.
@@ -36,14 +31,14 @@ pub(super) struct Frame {
 }
 
 impl Frame {
-    pub(super) fn routers(&self, door: &Arc<Door>) -> Routers {
+    pub(super) fn doors(&self, door: &Arc<Door>) -> Pair {
         let allowed = &door.options.cors_origins;
         let origins = Arc::new(Origins::new(&self.own, allowed, self.scheme));
-        let rest = rest::router(Arc::clone(door), Arc::clone(&origins));
-        let grpc = grpc::routes(Arc::clone(door), origins);
+        let rest = rest::door(Arc::clone(door), Arc::clone(&origins));
+        let grpc = grpc::door(Arc::clone(door), origins);
         match &self.log {
-            None => Routers { rest, grpc },
-            Some(log) => Routers {
+            None => Pair { rest, grpc },
+            Some(log) => Pair {
                 rest: log.around("rest", rest),
                 grpc: log.around("grpc", grpc),
             },
@@ -55,7 +50,7 @@ impl Frame {
 #[derive(Clone)]
 pub struct Reconfigure {
     door: Arc<Door>,
-    running: Arc<ArcSwapOption<(Frame, Routers)>>,
+    running: Arc<ArcSwapOption<(Frame, Pair)>>,
 }
 
 impl Reconfigure {
@@ -89,51 +84,41 @@ impl Reconfigure {
                 .as_ref()
                 .map(|log| log.trusting(&options.trusted_proxies)),
         };
-        let routers = frame.routers(&Arc::new(Door { dataplane, options }));
-        self.running.store(Some(Arc::new((frame, routers))));
+        let doors = frame.doors(&Arc::new(Door { dataplane, options }));
+        self.running.store(Some(Arc::new((frame, doors))));
     }
 
     /// Doors that change when settings are applied.
-    pub(super) fn around(&self, frame: Frame, routers: Routers) -> Routers {
-        self.running.store(Some(Arc::new((frame, routers.clone()))));
-        let changing = |pick: fn(&Routers) -> &Router, first| {
+    pub(super) fn around(&self, frame: Frame, doors: Pair) -> Pair {
+        self.running.store(Some(Arc::new((frame, doors.clone()))));
+        let changing = |pick: fn(&Pair) -> &Served, first| {
             let running = Arc::clone(&self.running);
-            Router::new().fallback_service(Changing {
+            Served::new(Changing {
                 running,
                 pick,
                 first,
             })
         };
-        Routers {
-            rest: changing(|routers| &routers.rest, routers.rest),
-            grpc: changing(|routers| &routers.grpc, routers.grpc),
+        Pair {
+            rest: changing(|doors| &doors.rest, doors.rest),
+            grpc: changing(|doors| &doors.grpc, doors.grpc),
         }
     }
 }
 
 /// One door, whichever is in force when a request arrives.
-#[derive(Clone)]
 struct Changing {
-    running: Arc<ArcSwapOption<(Frame, Routers)>>,
-    pick: fn(&Routers) -> &Router,
-    first: Router,
+    running: Arc<ArcSwapOption<(Frame, Pair)>>,
+    pick: fn(&Pair) -> &Served,
+    first: Served,
 }
 
-impl Service<Request<Body>> for Changing {
-    type Response = axum::response::Response;
-    type Error = Infallible;
-    type Future = RouteFuture<Infallible>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
+impl Serves for Changing {
+    fn answer(&self, request: Request<Body>) -> Answering {
         let running = self.running.load();
-        let mut door = match running.as_deref() {
-            Some((_, routers)) => (self.pick)(routers).clone(),
-            None => self.first.clone(),
-        };
-        door.call(request)
+        match running.as_deref() {
+            Some((_, doors)) => (self.pick)(doors).answer(request),
+            None => self.first.answer(request),
+        }
     }
 }

@@ -13,22 +13,18 @@ mod body;
 mod line;
 mod writer;
 
-use std::convert::Infallible;
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll};
 use std::time::Instant;
 
-use axum::Router;
 use axum::body::Body;
-use http::{Extensions, Request, Response};
-use oip_core::{BoxFuture, Caller};
-use tower::{Layer, Service};
+use http::{Extensions, Request};
+use oip_core::Caller;
 
 use self::body::Counted;
 use self::line::Line;
 use self::writer::Writer;
 use super::request_id::{self, REQUEST_ID};
-use super::{Network, Peer, caller};
+use super::{Answering, Network, Peer, Served, Serves, caller};
 use crate::config::AccessLogFormat;
 
 /// Writes the access log of one server. Clones write to the same.
@@ -57,9 +53,9 @@ impl AccessLog {
     }
 
     /// Puts the log around a door.
-    pub(crate) fn around(&self, door: &'static str, router: Router) -> Router {
+    pub(crate) fn around(&self, door: &'static str, inner: Served) -> Served {
         let log = self.clone();
-        router.layer(Around { log, door })
+        Served::new(Logged { log, door, inner })
     }
 
     /// The same log, which believes these proxies from now on.
@@ -123,47 +119,20 @@ pub(super) fn is_logged(extensions: &Extensions) -> bool {
     extensions.get::<Arc<Note>>().is_some()
 }
 
-#[derive(Clone)]
-struct Around {
+/// A door with the log around it.
+struct Logged {
     log: AccessLog,
     door: &'static str,
+    inner: Served,
 }
 
-impl<S> Layer<S> for Around {
-    type Service = Logged<S>;
-
-    fn layer(&self, inner: S) -> Logged<S> {
-        let around = self.clone();
-        Logged { around, inner }
-    }
-}
-
-/// A door with the log around it.
-#[derive(Clone)]
-struct Logged<S> {
-    around: Around,
-    inner: S,
-}
-
-impl<S> Service<Request<Body>> for Logged<S>
-where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
-    S::Future: Send + 'static,
-{
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        let Around { log, door } = self.around.clone();
-        let line = log.begin(door, &mut request);
+impl Serves for Logged {
+    fn answer(&self, mut request: Request<Body>) -> Answering {
+        let log = self.log.clone();
+        let line = log.begin(self.door, &mut request);
         let id = line.id.clone();
         let mut ended = log.ending(line);
-        let answer = self.inner.call(request);
+        let answer = self.inner.answer(request);
         Box::pin(async move {
             let mut response = answer.await?;
             response.headers_mut().insert(REQUEST_ID, id);

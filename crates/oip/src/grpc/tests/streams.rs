@@ -71,7 +71,7 @@ async fn a_watch_tells_readiness_and_its_end_and_does_not_hold_up_a_stop() {
         dataplane: Arc::clone(&dataplane),
         options: DoorOptions::default(),
     };
-    let door = routes(Arc::new(door), Arc::new(Origins::default()));
+    let door = super::super::door(Arc::new(door), Arc::new(Origins::default()));
     let mut client = HealthClient::new(door);
     let request = |service: &str| HealthCheckRequest {
         service: service.into(),

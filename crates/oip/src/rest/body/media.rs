@@ -5,6 +5,8 @@ use http::{HeaderMap, HeaderName};
 use oip_protocol::error::excerpt;
 use oip_protocol::{Error, Result};
 
+use crate::door::Present;
+
 /// The header that says how many bytes of JSON stand before the tensors' buffers.
 pub(crate) static HEADER_LENGTH: HeaderName =
     HeaderName::from_static("inference-header-content-length");
@@ -27,8 +29,12 @@ impl Form {
     /// # Errors
     /// `UnsupportedMedia` for a content type that is not read; `Malformed` for a header length
     /// that is no number.
-    pub(crate) fn of(headers: &HeaderMap) -> Result<Self> {
-        if let Some(value) = headers.get(&HEADER_LENGTH) {
+    pub(crate) fn of(headers: &HeaderMap, present: Present) -> Result<Self> {
+        let length = match present.has(Present::HEADER_LENGTH) {
+            true => headers.get(&HEADER_LENGTH),
+            false => None,
+        };
+        if let Some(value) = length {
             let once = headers.get_all(&HEADER_LENGTH).iter().count() == 1;
             let length = value.to_str().ok().and_then(number).filter(|_| once);
             return length.map(Self::Binary).ok_or_else(|| {
@@ -84,7 +90,7 @@ mod tests {
     fn form(name: &'static str, value: &'static str) -> Result<Form> {
         let mut headers = HeaderMap::new();
         headers.insert(name, value.parse().unwrap());
-        Form::of(&headers)
+        Form::of(&headers, Present::of(&headers))
     }
 
     #[test]
@@ -100,7 +106,10 @@ mod tests {
         ] {
             assert_eq!(form("content-type", value).unwrap(), Form::Json, "{value}");
         }
-        assert_eq!(Form::of(&HeaderMap::new()).unwrap(), Form::Json);
+        assert_eq!(
+            Form::of(&HeaderMap::new(), Present::default()).unwrap(),
+            Form::Json
+        );
     }
 
     #[test]
@@ -135,6 +144,6 @@ mod tests {
         let mut twice = HeaderMap::new();
         twice.append(&HEADER_LENGTH, "1".parse().unwrap());
         twice.append(&HEADER_LENGTH, "1".parse().unwrap());
-        assert!(Form::of(&twice).is_err());
+        assert!(Form::of(&twice, Present::of(&twice)).is_err());
     }
 }

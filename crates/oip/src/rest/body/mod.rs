@@ -10,6 +10,7 @@ use oip_protocol::Result;
 
 use super::Arrived;
 use crate::blocking;
+use crate::door::Present;
 use decompress::Codings;
 pub use gather::alignment_copies;
 pub(super) use media::{Form, HEADER_LENGTH};
@@ -28,7 +29,10 @@ const LARGE_COMPRESSED: usize = 4 << 10;
 /// is not read; `Malformed` for a body that is cut short or is not of its coding.
 pub(super) async fn read(arrived: &mut Arrived, header_length: usize) -> Result<Bytes> {
     let limit = arrived.rest.door.options.body_limit;
-    let codings = Codings::of(&arrived.parts.headers)?;
+    let codings = match arrived.present.has(Present::ENCODING) {
+        true => Codings::of(&arrived.parts.headers)?,
+        false => Codings::default(),
+    };
     gather::refuse_declared(&arrived.parts.headers, limit)?;
     let gathered = gather::gather(
         &mut arrived.body,

@@ -49,7 +49,7 @@ async fn the_page_can_be_switched_off_and_the_description_stays() {
         docs: false,
         ..DoorOptions::default()
     };
-    let router = router(door_of(options, Access::open()), Arc::new(origins()));
+    let router = super::super::door(door_of(options, Access::open()), Arc::new(origins()));
     for (path, expected) in [
         ("/docs", 404),
         ("/docs/init.js", 404),

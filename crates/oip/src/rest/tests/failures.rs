@@ -169,7 +169,7 @@ async fn every_failure_has_its_status_and_its_sentence() {
         body_limit: 4096,
         ..DoorOptions::default()
     };
-    let router = router(door_of(options, Access::open()), Arc::new(origins()));
+    let router = super::super::door(door_of(options, Access::open()), Arc::new(origins()));
     for (expected, method, path, header, value, body) in cases {
         let mut builder = request(method, path);
         if !header.is_empty() {

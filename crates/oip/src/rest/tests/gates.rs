@@ -49,7 +49,7 @@ fn untouchable() -> Body {
 #[tokio::test]
 async fn closed_gates_refuse_every_route_before_its_body_is_read() {
     let gates = Access::new(Arc::new(Closed), Arc::new(Closed));
-    let router = router(door_of(DoorOptions::default(), gates), Arc::new(origins()));
+    let router = super::super::door(door_of(DoorOptions::default(), gates), Arc::new(origins()));
     for route in routes::ROUTES.iter().filter(|route| route.action.is_some()) {
         for (token, expected) in [
             (None, 401),
@@ -89,7 +89,8 @@ async fn each_route_asks_for_the_action_that_the_table_says() {
     for route in routes::ROUTES {
         let Some(action) = route.action else { continue };
         let gates = Access::new(Arc::new(Closed), Arc::new(Only(action)));
-        let router = router(door_of(DoorOptions::default(), gates), Arc::new(origins()));
+        let router =
+            super::super::door(door_of(DoorOptions::default(), gates), Arc::new(origins()));
         let path = route.path.replace(['{', '}'], "");
         let request = request(route.method.as_str(), &path)
             .body(Body::empty())
@@ -107,7 +108,7 @@ async fn probes_are_open_unless_the_policy_is_to_decide() {
             probes_by_policy: by_policy,
             ..DoorOptions::default()
         };
-        let router = router(door_of(options, gates), Arc::new(origins()));
+        let router = super::super::door(door_of(options, gates), Arc::new(origins()));
         let get = request("GET", "/v2/health/live")
             .body(Body::empty())
             .unwrap();

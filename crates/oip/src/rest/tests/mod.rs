@@ -76,8 +76,8 @@ fn door_of(options: DoorOptions, access: Access) -> Arc<Door> {
     Arc::new(Door { dataplane, options })
 }
 
-fn open() -> Router {
-    router(
+fn open() -> Served {
+    super::door(
         door_of(DoorOptions::default(), Access::open()),
         Arc::new(origins()),
     )
@@ -92,7 +92,7 @@ fn request(method: &str, path: &str) -> http::request::Builder {
     Request::builder().method(method).uri(path)
 }
 
-async fn send(router: &Router, request: Request<Body>) -> Response<Body> {
+async fn send(router: &Served, request: Request<Body>) -> Response<Body> {
     router.clone().oneshot(request).await.unwrap()
 }
 
@@ -101,7 +101,7 @@ async fn bytes(response: Response<Body>) -> Bytes {
 }
 
 /// Status and JSON of an answer; every failure has to be one of ours.
-async fn ask(router: &Router, request: Request<Body>) -> (u16, Value) {
+async fn ask(router: &Served, request: Request<Body>) -> (u16, Value) {
     let response = send(router, request).await;
     let status = response.status().as_u16();
     assert_eq!(response.headers()["content-type"], "application/json");
@@ -206,7 +206,7 @@ async fn head_has_the_headers_of_get_and_no_body() {
 async fn health_and_metadata_read_as_the_contract_says() {
     let door = door_of(DoorOptions::default(), Access::open());
     door.dataplane.start().await;
-    let router = router(door, Arc::new(origins()));
+    let router = super::door(door, Arc::new(origins()));
     let tensor = json!([{"name": "x", "datatype": "FP32", "shape": [-1, 2]}]);
     for (path, expected) in [
         ("/v2/health/live", json!({"live": true})),
@@ -273,7 +273,7 @@ async fn statistics_count_what_was_asked() {
 }
 
 #[tokio::test]
-async fn bodies_are_decompressed_and_answers_compressed_on_request() {
+async fn a_compressed_inference_is_answered_compressed_for_whoever_understands_it() {
     let floats = vec!["0.5"; 4000].join(",");
     let body = format!(
         r#"{{"inputs":[{{"name":"x","datatype":"FP32","shape":[2000,2],"data":[{floats}]}}]}}"#
@@ -283,13 +283,17 @@ async fn bodies_are_decompressed_and_answers_compressed_on_request() {
     let builder = request("POST", "/v2/models/iris/infer")
         .header("content-encoding", "gzip")
         .header("accept-encoding", "deflate");
-    let request = builder.body(Body::from(encoder.finish().unwrap())).unwrap();
-    let response = send(&open(), request).await;
+    let packed = builder.body(Body::from(encoder.finish().unwrap())).unwrap();
+    let response = send(&open(), packed).await;
     assert_eq!(response.headers()["content-encoding"], "deflate");
     let compressed = bytes(response).await;
     let answer: Value =
         serde_json::from_reader(flate2::read::ZlibDecoder::new(&compressed[..])).unwrap();
     assert_eq!(answer["outputs"][0]["data"].as_array().unwrap().len(), 4000);
+    // Plain, and understood.
+    let builder = request("POST", "/v2/models/iris/infer").header("accept-encoding", "gzip");
+    let plain = send(&open(), builder.body(Body::from(body)).unwrap()).await;
+    assert!(!plain.headers().contains_key("content-encoding"));
 }
 
 #[tokio::test]
