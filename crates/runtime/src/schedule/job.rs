@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use oip_protocol::{Error, Parameters, Result, Tensor};
+use oip_protocol::{Error, ParameterValue, Parameters, Result, Tensor};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -33,6 +33,46 @@ pub(super) struct Job {
     pub(super) queued: Instant,
     pub(super) deadline: Option<Instant>,
     pub(super) answer: oneshot::Sender<Result<Ran>>,
+}
+
+/// What requests have in common that may share a batch: the version, the parameters, and of each
+/// input the name, the datatype, every dimension but the first and its parameters. As bytes,
+/// each part behind its length.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Kind(Vec<u8>);
+
+impl Kind {
+    fn put_number(&mut self, number: u64) {
+        self.0.extend_from_slice(&number.to_le_bytes());
+    }
+
+    fn put(&mut self, bytes: &[u8]) {
+        self.put_number(bytes.len() as u64);
+        self.0.extend_from_slice(bytes);
+    }
+
+    /// In the order of their names, as the order that they came in says nothing.
+    fn put_parameters(&mut self, parameters: &Parameters) {
+        self.put_number(parameters.len() as u64);
+        let mut sorted: Vec<_> = parameters.iter().collect();
+        sorted.sort_unstable_by_key(|(name, _)| *name);
+        for (name, value) in sorted {
+            self.put(name.as_bytes());
+            match value {
+                ParameterValue::Bool(value) => self.put(&[b'b', u8::from(*value)]),
+                ParameterValue::Int64(value) => self.put(&value.to_le_bytes()),
+                ParameterValue::Uint64(value) => {
+                    self.put(&[&b"u"[..], &value.to_le_bytes()].concat())
+                }
+                ParameterValue::Double(value) => {
+                    self.put(&[&b"double"[..], &value.to_bits().to_le_bytes()].concat());
+                }
+                ParameterValue::String(value) => {
+                    self.put(&[b"a string:", value.as_bytes()].concat())
+                }
+            }
+        }
+    }
 }
 
 /// What came of a run.
@@ -95,20 +135,23 @@ pub(super) fn in_order(model: &dyn Model, mut inputs: Vec<Tensor>) -> Vec<Tensor
 }
 
 impl Job {
-    /// Whether two requests may share a batch.
-    pub(super) fn is_like(&self, other: &Self) -> bool {
-        let tensors = self.inputs.iter().zip(&other.inputs);
-        Arc::ptr_eq(&self.runnable, &other.runnable)
-            && self.rows.is_some()
-            && other.rows.is_some()
-            && self.inputs.len() == other.inputs.len()
-            && self.parameters == other.parameters
-            && tensors.into_iter().all(|(a, b)| {
-                a.datatype() == b.datatype()
-                    && a.name() == b.name()
-                    && trailing(a) == trailing(b)
-                    && a.parameters() == b.parameters()
-            })
+    /// What it shares with those that it may share a batch with; `None` where it runs alone.
+    pub(super) fn kind(&self) -> Option<Kind> {
+        self.rows?;
+        let mut kind = Kind(Vec::with_capacity(64));
+        kind.put_number(Arc::as_ptr(&self.runnable).addr() as u64);
+        kind.put_parameters(&self.parameters);
+        for input in &self.inputs {
+            kind.put(input.name().as_bytes());
+            kind.put(input.datatype().name().as_bytes());
+            let trailing = trailing(input);
+            kind.put_number(trailing.len() as u64);
+            for dim in trailing {
+                kind.put_number(*dim);
+            }
+            kind.put_parameters(input.parameters());
+        }
+        Some(kind)
     }
 
     /// The request, unless nobody waits for it any more; then it is answered here.

@@ -215,7 +215,9 @@ impl Inner {
         let left = deadline.map(|deadline| deadline.saturating_duration_since(now));
         let (allowed, whose) = match (left, limits.max_time) {
             (_, Some(most)) if wait > most => (most, "the wait that is allowed"),
-            (Some(left), _) if wait + state.pace.run() > left => (left, "the time that is left"),
+            (Some(left), _) if state.pace.surely_done(wait) > left => {
+                (left, "the time that is left")
+            }
             _ => return Ok(()),
         };
         let owner = &self.owner;

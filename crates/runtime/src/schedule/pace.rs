@@ -44,6 +44,17 @@ impl Pace {
         seconds(self.run.unwrap_or(0.0))
     }
 
+    /// How long it takes at most, by all likelihood, until whoever waits so long has his answer.
+    ///
+    /// The run under way may have just begun, and an estimate over many runs errs by some part.
+    /// Under lasting overload everybody who is let in stands at the edge of what is allowed: were
+    /// it drawn at the expected time, half of the answers would come too late and half of the
+    /// runs be in vain.
+    pub(super) fn surely_done(&self, wait: Duration) -> Duration {
+        wait.saturating_add(wait / 10)
+            .saturating_add(self.run().saturating_mul(3) / 2)
+    }
+
     /// How long one waits who comes when all instances are busy and this many runs stand before
     /// him: half a run until the first instance is free, then those.
     pub(super) fn wait(&self, runs_ahead: f64, instances: usize) -> Duration {
@@ -76,6 +87,16 @@ mod tests {
             pace.record(Duration::from_millis(10));
         }
         assert!(pace.run() < Duration::from_millis(11));
+    }
+
+    #[test]
+    fn an_answer_is_promised_with_room_for_half_a_run_and_a_tenth_of_the_wait() {
+        let mut pace = Pace::default();
+        pace.record(Duration::from_millis(10));
+        let wait = pace.wait(19.5, 1);
+        assert_eq!(wait, Duration::from_millis(200));
+        assert_eq!(pace.surely_done(wait), Duration::from_millis(235));
+        assert_eq!(pace.surely_done(Duration::MAX), Duration::MAX);
     }
 
     #[test]

@@ -1,16 +1,53 @@
 //! The requests that wait, and which of them run next. Knows no threads and no clock of its own.
+//!
+//! Requests that are alike form a group, and groups stand in the line where their first request
+//! stands. Nothing here looks through all that waits: however many different requests callers
+//! send, each costs a few look-ups.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, HashMap};
 
 use tokio::time::Instant;
 
-use super::job::Job;
+use super::job::{Job, Kind};
+
+/// Where a request stands: by its priority, then by when it came.
+type Place = (usize, u64);
 
 /// Requests that wait, by priority and then by when they came.
 #[derive(Default)]
 pub(super) struct Queue {
-    levels: Vec<VecDeque<Job>>,
-    length: usize,
+    /// By the id of the request that each began with.
+    groups: HashMap<u64, Group>,
+    /// The groups that further requests may join.
+    kinds: HashMap<Kind, u64>,
+    /// Of every request, its place and its group.
+    requests: HashMap<u64, (Place, u64)>,
+    /// Groups that run as soon as an instance is idle, by the place of their first request.
+    ready: BTreeMap<Place, u64>,
+    /// Groups that wait for others to join them, by the moment until which they do.
+    waiting: BTreeMap<(Instant, Place), u64>,
+    /// Those of the waiting whose model is adaptive.
+    eager: BTreeMap<Place, u64>,
+    /// How many runs the requests of each priority take.
+    runs: BTreeMap<usize, Runs>,
+}
+
+/// Requests that may share a batch; or one that runs alone.
+struct Group {
+    kind: Option<Kind>,
+    jobs: BTreeMap<Place, Job>,
+    /// Rows of all of them.
+    rows: u64,
+    /// Where it is filed: in `ready`, or in `waiting` until that moment.
+    filed: Option<(Place, Option<Instant>)>,
+}
+
+/// What the requests of one priority take.
+#[derive(Default)]
+struct Runs {
+    requests: usize,
+    /// Runs, where each is as full as it can be.
+    runs: f64,
 }
 
 /// What an idle instance is to do.
@@ -25,164 +62,207 @@ pub(super) enum Next {
 
 impl Queue {
     pub(super) fn len(&self) -> usize {
-        self.length
+        self.requests.len()
     }
 
+    /// Lets a request in. Later ones have greater ids.
     pub(super) fn push(&mut self, job: Job) {
-        while self.levels.len() <= job.level {
-            self.levels.push(VecDeque::new());
+        let (id, place) = (job.id, (job.level, job.id));
+        let kind = job.kind();
+        let known = kind.as_ref().and_then(|kind| self.kinds.get(kind)).copied();
+        let number = known.unwrap_or(id);
+        self.unfile(number);
+        if let (None, Some(kind)) = (known, &kind) {
+            self.kinds.insert(kind.clone(), number);
         }
-        if let Some(level) = self.levels.get_mut(job.level) {
-            level.push_back(job);
-            self.length += 1;
-        }
+        let runs = self.runs.entry(job.level).or_default();
+        runs.requests += 1;
+        runs.runs += share(&job);
+        let group = self.groups.entry(number).or_insert_with(|| Group {
+            kind,
+            jobs: BTreeMap::new(),
+            rows: 0,
+            filed: None,
+        });
+        group.rows += job.rows.unwrap_or(0);
+        group.jobs.insert(place, job);
+        self.requests.insert(id, (place, number));
+        self.file(number);
     }
 
     /// Takes out the request of a caller who has left.
     pub(super) fn remove(&mut self, id: u64) -> Option<Job> {
-        for level in &mut self.levels {
-            if let Some(index) = level.iter().position(|job| job.id == id) {
-                self.length -= 1;
-                return level.remove(index);
-            }
-        }
-        None
+        let (place, number) = self.requests.get(&id).copied()?;
+        self.unfile(number);
+        let job = self.pull(number, place);
+        self.file(number);
+        job
     }
 
     /// How many runs what waits at this priority and above takes, where each is as full as it
     /// can be.
     pub(super) fn runs_ahead(&self, level: usize) -> f64 {
-        let levels = self.levels.iter().take(level.saturating_add(1));
-        let share = |job: &Job| match (job.rows, &job.runnable.gathers) {
-            (Some(rows), Some(batching)) => rows as f64 / batching.max_batch_size as f64,
-            _ => 1.0,
-        };
-        levels.flatten().map(share).sum()
+        self.runs.range(..=level).map(|(_, runs)| runs.runs).sum()
     }
 
     /// What to run next. `running` is how many requests run now; `worth` says whether a run takes
     /// long enough that several requests are better run as one.
     pub(super) fn next(&mut self, now: Instant, running: usize, worth: bool) -> Next {
-        let eager = Eager {
-            alone: running + self.length <= 1,
-            worth,
-        };
-        let mut wait: Option<Instant> = None;
-        let mut passed: Vec<&Job> = Vec::new();
-        let mut found = None;
-        'search: for (level, jobs) in self.levels.iter().enumerate() {
-            for (index, job) in jobs.iter().enumerate() {
-                if passed.iter().any(|passed| passed.is_like(job)) {
-                    continue;
-                }
-                match self.due(level, index, job, now, &eager) {
-                    Due::Now(rows) => {
-                        found = Some((level, index, rows));
-                        break 'search;
-                    }
-                    Due::At(at) => wait = Some(wait.map_or(at, |wait| wait.min(at))),
-                }
-                passed.push(job);
+        self.ripen(now);
+        // An adaptive model does not wait for others where there are none, or nothing to gain.
+        let eager = !worth || running + self.len() <= 1;
+        let eager = self.eager.first_key_value().filter(|_| eager);
+        let ready = self.ready.first_key_value();
+        let first = ready.into_iter().chain(eager).min();
+        match first.map(|(_, number)| *number) {
+            Some(number) => Next::Run(self.take(number, worth)),
+            None => match self.waiting.first_key_value() {
+                Some(((at, _), _)) => Next::Wait(*at),
+                None => Next::Nothing,
+            },
+        }
+    }
+
+    /// Those whose time is over wait no longer.
+    fn ripen(&mut self, now: Instant) {
+        while let Some(first) = self.waiting.first_entry() {
+            let (at, place) = *first.key();
+            if at > now {
+                return;
+            }
+            let number = first.remove();
+            self.eager.remove(&place);
+            self.ready.insert(place, number);
+            if let Some(group) = self.groups.get_mut(&number) {
+                group.filed = Some((place, None));
             }
         }
-        match (found, wait) {
-            (Some((level, index, rows)), _) => Next::Run(self.take(level, index, rows)),
-            (None, Some(at)) => Next::Wait(at),
-            (None, None) => Next::Nothing,
-        }
     }
 
-    /// Whether the batch that begins with this request is to run, and with how many rows.
-    fn due(&self, level: usize, index: usize, job: &Job, now: Instant, eager: &Eager) -> Due {
-        let (Some(_), Some(batching)) = (job.rows, &job.runnable.gathers) else {
-            return Due::Now(0);
-        };
-        if batching.adaptive && !eager.worth {
-            return Due::Now(0);
-        }
-        let most = batching.max_batch_size;
-        let (rows, full) = self.gathered(level, index, job, most);
-        let preferred = batching.preferred_batch_sizes.iter().rev();
-        let preferred = preferred.copied().find(|size| *size <= rows);
-        if full {
-            return Due::Now(most);
-        }
-        if let Some(size) = preferred {
-            return Due::Now(size);
-        }
-        let at = job.queued + batching.max_queue_delay;
-        match at <= now || (batching.adaptive && eager.alone) {
-            true => Due::Now(most),
-            false => Due::At(at),
-        }
-    }
-
-    /// The rows that a batch beginning with this request has now, and whether no more go in.
-    fn gathered(&self, level: usize, index: usize, first: &Job, most: u64) -> (u64, bool) {
-        let mut rows = 0;
-        for job in self.from(level, index).filter(|job| first.is_like(job)) {
-            let more = job.rows.unwrap_or(0);
-            if rows + more > most {
-                return (rows, true);
+    /// Takes the first requests of a group out, as many as make its next run.
+    fn take(&mut self, number: u64, worth: bool) -> Vec<Job> {
+        self.unfile(number);
+        let most = self
+            .groups
+            .get(&number)
+            .map_or(0, |group| group.next(worth));
+        let (mut rows, mut taken) = (0, Vec::new());
+        while let Some((place, job)) = self.groups.get(&number).and_then(Group::first) {
+            rows += job.rows.unwrap_or(0);
+            if rows > most && !taken.is_empty() {
+                break;
             }
-            rows += more;
+            taken.extend(self.pull(number, place));
         }
-        (rows, rows == most)
-    }
-
-    /// The requests from this one on.
-    fn from(&self, level: usize, index: usize) -> impl Iterator<Item = &Job> {
-        let levels = self.levels.iter().enumerate().skip(level);
-        levels.flat_map(move |(at, jobs)| {
-            let skip = if at == level { index } else { 0 };
-            jobs.iter().skip(skip)
-        })
-    }
-
-    /// Takes a request out and those that follow and are like it, in order, up to this many rows.
-    fn take(&mut self, level: usize, index: usize, most: u64) -> Vec<Job> {
-        let first = self.levels.get_mut(level).and_then(|l| l.remove(index));
-        let Some(first) = first else {
-            return Vec::new();
-        };
-        self.length -= 1;
-        let Some(mut rows) = first.rows else {
-            return vec![first];
-        };
-        let mut taken = vec![first];
-        'levels: for (at, jobs) in self.levels.iter_mut().enumerate().skip(level) {
-            let mut place = if at == level { index } else { 0 };
-            while let (Some(job), Some(first)) = (jobs.get(place), taken.first()) {
-                if !first.is_like(job) {
-                    place += 1;
-                    continue;
-                }
-                rows += job.rows.unwrap_or(0);
-                if rows > most {
-                    break 'levels;
-                }
-                taken.extend(jobs.remove(place));
-            }
-        }
-        self.length -= taken.len() - 1;
+        self.file(number);
         taken
     }
+
+    /// Takes one request out of its group.
+    fn pull(&mut self, number: u64, place: Place) -> Option<Job> {
+        let group = self.groups.get_mut(&number)?;
+        let job = group.jobs.remove(&place)?;
+        group.rows -= job.rows.unwrap_or(0);
+        self.requests.remove(&job.id);
+        if let Some(runs) = self.runs.get_mut(&job.level) {
+            runs.requests -= 1;
+            runs.runs -= share(&job);
+            if runs.requests == 0 {
+                // With it goes what adding and taking away has rounded.
+                self.runs.remove(&job.level);
+            }
+        }
+        Some(job)
+    }
+
+    /// Files a group where it belongs now; one without requests is no more.
+    fn file(&mut self, number: u64) {
+        let Some(group) = self.groups.get_mut(&number) else {
+            return;
+        };
+        let Some((place, first)) = group.first() else {
+            if let Some(kind) = self.groups.remove(&number).and_then(|group| group.kind) {
+                self.kinds.remove(&kind);
+            }
+            return;
+        };
+        let until = group.waits(first);
+        let adaptive = first.runnable.gathers.as_ref().is_some_and(|b| b.adaptive);
+        group.filed = Some((place, until));
+        match until {
+            None => {
+                self.ready.insert(place, number);
+            }
+            Some(at) => {
+                self.waiting.insert((at, place), number);
+                if adaptive {
+                    self.eager.insert(place, number);
+                }
+            }
+        }
+    }
+
+    /// Takes a group from where it is filed, before its requests change.
+    fn unfile(&mut self, number: u64) {
+        let group = self.groups.get_mut(&number);
+        match group.and_then(|group| group.filed.take()) {
+            None => {}
+            Some((place, None)) => {
+                self.ready.remove(&place);
+            }
+            Some((place, Some(at))) => {
+                self.waiting.remove(&(at, place));
+                self.eager.remove(&place);
+            }
+        }
+    }
 }
 
-/// Why an adaptive model may not wait for a batch.
-struct Eager {
-    /// No other request is under way.
-    alone: bool,
-    /// See [`Queue::next`].
-    worth: bool,
+impl Group {
+    fn first(&self) -> Option<(Place, &Job)> {
+        self.jobs
+            .first_key_value()
+            .map(|(place, job)| (*place, job))
+    }
+
+    /// Until when it waits for others to join; `None` where it does not: it is full, has a
+    /// preferred size, or is one that runs alone.
+    fn waits(&self, first: &Job) -> Option<Instant> {
+        let batching = first.runnable.gathers.as_ref()?;
+        first.rows?;
+        let preferred = batching.preferred_batch_sizes.iter();
+        let enough = preferred.copied().min().unwrap_or(u64::MAX);
+        let full = self.rows >= batching.max_batch_size.min(enough);
+        (!full).then(|| first.queued + batching.max_queue_delay)
+    }
+
+    /// Most rows of its next run; a request that alone has more runs alone.
+    fn next(&self, worth: bool) -> u64 {
+        let batching = self.first().and_then(|(_, first)| {
+            first.rows?;
+            first.runnable.gathers.as_ref()
+        });
+        let Some(batching) = batching else {
+            return 0;
+        };
+        if batching.adaptive && !worth {
+            return 0;
+        }
+        let most = batching.max_batch_size;
+        let sizes = batching.preferred_batch_sizes.iter().copied();
+        match sizes.filter(|size| *size <= self.rows).max() {
+            Some(size) if self.rows < most => size,
+            _ => most,
+        }
+    }
 }
 
-/// When a batch is to run.
-enum Due {
-    /// Now, with at most this many rows.
-    Now(u64),
-    /// At this moment.
-    At(Instant),
+/// What part of a run a request takes.
+fn share(job: &Job) -> f64 {
+    match (job.rows, &job.runnable.gathers) {
+        (Some(rows), Some(batching)) => rows as f64 / batching.max_batch_size as f64,
+        _ => 1.0,
+    }
 }
 
 #[cfg(test)]

@@ -199,3 +199,62 @@ async fn the_runs_ahead_count_full_batches_and_higher_priorities_only() {
     assert_eq!(line.queue.runs_ahead(0), 2.0);
     assert_eq!(line.queue.runs_ahead(3), 2.5);
 }
+
+#[tokio::test]
+async fn parameters_make_a_kind_in_any_order_and_by_type_and_value() {
+    let mut line = Line::of(batching(8));
+    let pairs = |pairs: &[(&str, f64)]| Parameters::from_iter(pairs.iter().copied());
+    line.push(rows(&[1], 2), 0, pairs(&[("a", 1.0), ("b", 2.0)]));
+    line.push(rows(&[1], 2), 0, pairs(&[("a", 2.0), ("b", 1.0)]));
+    line.push(rows(&[1], 2), 0, pairs(&[("b", 2.0), ("a", 1.0)]));
+    line.push(
+        rows(&[1], 2),
+        0,
+        Parameters::from_iter([("a", 1_i64), ("b", 2)]),
+    );
+    line.push(
+        rows(&[1], 2),
+        0,
+        Parameters::from_iter([("a", "1"), ("b", "2")]),
+    );
+    assert_eq!(line.all(), [vec![1, 3], vec![2], vec![4], vec![5]]);
+}
+
+#[tokio::test]
+async fn a_caller_who_leaves_takes_its_rows_along() {
+    let mut line = Line::of(Batching {
+        max_queue_delay: Duration::from_millis(5),
+        adaptive: false,
+        ..batching(2)
+    });
+    line.push_rows(&[1, 1]);
+    assert!(line.queue.remove(1).is_some());
+    assert_eq!(line.next_at(0, 1), Err(5), "one row is no full batch");
+    assert_eq!(line.queue.runs_ahead(0), 0.5);
+    line.push_rows(&[1]);
+    assert_eq!(line.next_at(0, 1), Ok(vec![2, 3]));
+    assert_eq!(line.queue.runs_ahead(9), 0.0);
+}
+
+#[tokio::test]
+async fn thousands_of_requests_none_like_another_are_looked_through_quickly() {
+    let mut line = Line::of(Batching {
+        max_queue_delay: Duration::from_millis(5),
+        adaptive: false,
+        ..batching(8)
+    });
+    let began = std::time::Instant::now();
+    for x in 0..5000_i64 {
+        line.push(rows(&[1], 1), 0, Parameters::from_iter([("x", x)]));
+        assert_eq!(line.next_at(0, 1), Err(5));
+    }
+    for id in 1..=5000 {
+        assert_eq!(line.next_at(5, 1), Ok(vec![id]));
+    }
+    // Looked at each with each it takes minutes.
+    assert!(
+        began.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        began.elapsed()
+    );
+}
