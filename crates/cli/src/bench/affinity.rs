@@ -24,9 +24,15 @@ pub(super) fn keep_to(cpus: &[usize]) -> std::io::Result<()> {
     }
 }
 
-/// The CPU time that a process has used so far, all threads together, to the nanosecond.
+/// The CPU time that a process has used so far, and those that it started and that still run:
+/// all threads together, to the nanosecond.
 pub(super) fn cpu_time(process: u32) -> Option<Duration> {
     system::cpu_time(process)
+}
+
+/// The CPU time that the calling thread has used so far.
+pub(super) fn thread_time() -> Option<Duration> {
+    system::thread_time()
 }
 
 #[cfg(target_os = "linux")]
@@ -35,7 +41,7 @@ mod system {
     use std::time::Duration;
 
     use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
-    use nix::time::clock_getcpuclockid;
+    use nix::time::{ClockId, clock_getcpuclockid, clock_gettime};
     use nix::unistd::Pid;
 
     /// The calling thread.
@@ -58,9 +64,41 @@ mod system {
         Ok(sched_setaffinity(SELF, &set)?)
     }
 
+    pub(super) fn cpu_time(process: u32) -> Option<Duration> {
+        let mut time = cpu_time_of(process)?;
+        let parents = parents();
+        let mut known = vec![process];
+        while let Some(parent) = known.pop() {
+            for (child, _) in parents.iter().filter(|(_, its)| *its == parent) {
+                // One that has ended meanwhile has no clock any more.
+                time += cpu_time_of(*child).unwrap_or_default();
+                known.push(*child);
+            }
+        }
+        Some(time)
+    }
+
+    pub(super) fn thread_time() -> Option<Duration> {
+        let time = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).ok()?;
+        Some(Duration::from(time))
+    }
+
+    /// Every process and the one that started it.
+    pub(super) fn parents() -> Vec<(u32, u32)> {
+        let all = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+        let pair = |entry: std::fs::DirEntry| {
+            let process = entry.file_name().to_str()?.parse().ok()?;
+            let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
+            // Behind the name, which may hold anything, stand its state and its parent.
+            let (_, rest) = stat.rsplit_once(')')?;
+            Some((process, rest.split_whitespace().nth(1)?.parse().ok()?))
+        };
+        all.filter_map(pair).collect()
+    }
+
     // `/proc/PID/stat` counts in ticks of 10 ms and `/proc/PID/schedstat` shows one thread
     // only; the process's own CPU clock has neither fault.
-    pub(super) fn cpu_time(process: u32) -> Option<Duration> {
+    fn cpu_time_of(process: u32) -> Option<Duration> {
         let process = Pid::from_raw(i32::try_from(process).ok()?);
         let time = clock_getcpuclockid(process).ok()?.now().ok()?;
         Some(Duration::from(time))
@@ -78,6 +116,10 @@ mod system {
     }
 
     pub(super) fn cpu_time(_: u32) -> Option<std::time::Duration> {
+        None
+    }
+
+    pub(super) fn thread_time() -> Option<std::time::Duration> {
         None
     }
 }
@@ -106,5 +148,29 @@ mod tests {
         let sum: u64 = (0..2_000_000_u64).map(std::hint::black_box).sum();
         assert!(sum > 0);
         assert!(cpu_time(me).unwrap() > before);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_cpu_time_of_a_process_includes_what_it_has_started() {
+        // The shell waits; only the process within it works.
+        let script = "sh -c 'while :; do :; done'; :";
+        let mut child = std::process::Command::new("sh")
+            .args(["-c", script])
+            .spawn()
+            .unwrap();
+        let began = std::time::Instant::now();
+        let mut used = Duration::ZERO;
+        while used < Duration::from_millis(50) && began.elapsed() < Duration::from_secs(20) {
+            std::thread::sleep(Duration::from_millis(20));
+            used = cpu_time(child.id()).unwrap();
+        }
+        let started = system::parents().into_iter();
+        for (process, _) in started.filter(|(_, parent)| *parent == child.id()) {
+            let mut kill = std::process::Command::new("kill");
+            assert!(kill.arg(process.to_string()).status().unwrap().success());
+        }
+        child.wait().unwrap();
+        assert!(used >= Duration::from_millis(50), "{used:?}");
     }
 }

@@ -3,20 +3,17 @@
 
 use std::fmt::Write as _;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
-use std::time::{Duration, Instant};
+use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
 use super::check::{self, Expect};
 use super::figures::{Row, throughput_ratio};
-use super::load::{self, Load};
+use super::load::{self, Bounds, Load};
 use super::options::Options;
+use super::ours::OwnServer;
 use super::progress::Progress;
 use super::sample::Input;
-use super::target::{self, Host, Target};
 use super::work::Wire;
 use super::{BenchError, affinity, onnx, request};
 
@@ -31,9 +28,6 @@ const SETTINGS: &str = "[batching]\nmax_batch_size = 32\n";
 
 /// The engines, and what `--onnxruntime-library` is to be for each.
 const ENGINES: [(&str, Option<&str>); 2] = [("onnxruntime", None), ("tract", Some("off"))];
-
-/// How long a server may take until it listens.
-const STARTING: Duration = Duration::from_secs(30);
 
 /// What came of it.
 pub(super) struct Gain {
@@ -56,7 +50,9 @@ pub(super) fn run(options: &Options) -> Result<Vec<Gain>, BenchError> {
     let measurements = (ENGINES.len() * NETWORKS.len() * 2) as u32 * options.repeat;
     let mut bench = Bench {
         load: Load {
-            connections: options.connections,
+            connections: options.one_connections(),
+            rate: None,
+            bounds: Bounds::default(),
             warm_up: options.warm_up,
             measure: options.measure,
             cpus: load,
@@ -67,8 +63,8 @@ pub(super) fn run(options: &Options) -> Result<Vec<Gain>, BenchError> {
     };
     let mut gains = Vec::new();
     for (engine, library) in ENGINES {
-        let off = Server::start(&folder.0.join("off"), library, &server)?;
-        let on = Server::start(&folder.0.join("on"), library, &server)?;
+        let off = OwnServer::start(&folder.0.join("off"), library, &server)?;
+        let on = OwnServer::start(&folder.0.join("on"), library, &server)?;
         for (network, widths) in NETWORKS {
             let width = widths.first().copied().unwrap_or(1);
             gains.extend(bench.network(engine, network, width, [&off, &on])?);
@@ -92,7 +88,7 @@ impl Bench {
         engine: &'static str,
         network: &'static str,
         width: usize,
-        servers: [&Server; 2],
+        servers: [&OwnServer; 2],
     ) -> Result<Option<Gain>, BenchError> {
         let mut rows = [Row::default(), Row::default()];
         let mut inputs = Vec::new();
@@ -137,7 +133,7 @@ impl Bench {
         &mut self,
         what: &str,
         network: &str,
-        server: &Server,
+        server: &OwnServer,
         inputs: &[Input],
         row: &mut Row,
     ) -> Result<(), BenchError> {
@@ -149,92 +145,6 @@ impl Bench {
         self.progress.next(self.load.warm_up + self.load.measure);
         Ok(())
     }
-}
-
-/// A server of ours. It ends when it is dropped.
-struct Server {
-    child: Child,
-    host: Host,
-    target: Target,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // It may have ended already; then there is nothing to do.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Server {
-    fn start(models: &Path, library: Option<&str>, cpus: &[usize]) -> Result<Self, BenchError> {
-        let fail = |source| BenchError::Child {
-            role: "server",
-            source,
-        };
-        let (rest, grpc) = (free_port().map_err(fail)?, free_port().map_err(fail)?);
-        let mut command = crate::itself::command().map_err(fail)?;
-        command.arg("serve").arg(models).args([
-            "--auth-enabled",
-            "false",
-            "--rest-port",
-            &rest.to_string(),
-            "--grpc-port",
-            &grpc.to_string(),
-        ]);
-        if let Some(library) = library {
-            command.args(["--onnxruntime-library", library]);
-        }
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        // A process inherits the CPUs of the thread that starts it.
-        let cpus = cpus.to_vec();
-        let spawned = std::thread::spawn(move || {
-            affinity::keep_to(&cpus)?;
-            command.spawn()
-        });
-        let child = spawned
-            .join()
-            .unwrap_or_else(|_| Err(io::Error::other("a panic")));
-        let child = child.map_err(fail)?;
-        let host = Host::of_address(SocketAddr::from((Ipv4Addr::LOCALHOST, rest)));
-        let target = Target {
-            name: "oip".to_owned(),
-            rest: Some(host.clone()),
-            grpc: None,
-            process: Some(child.id()),
-        };
-        let server = Self {
-            child,
-            host,
-            target,
-        };
-        let begun = Instant::now();
-        while TcpStream::connect(server.host.address).is_err() {
-            if begun.elapsed() > STARTING {
-                return Err(fail(io::Error::other("it does not listen")));
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        Ok(server)
-    }
-
-    /// What the server says of a model.
-    async fn ask(&self, network: &str, call: &str) -> Result<Value, BenchError> {
-        let path = request::model_path(network, call);
-        let answer = target::once(&self.host, &request::get(&self.host, &path)).await?;
-        serde_json::from_slice(&answer.body).map_err(|error| BenchError::Metadata {
-            model: network.to_owned(),
-            why: error.to_string(),
-        })
-    }
-}
-
-fn free_port() -> io::Result<u16> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    Ok(listener.local_addr()?.port())
 }
 
 /// The networks' files, in a folder that is removed at the end.

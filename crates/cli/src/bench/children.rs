@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 
 use super::gates::Variant;
 use super::target::{Host, Target};
-use super::{BenchError, affinity, floor, gates, identity};
+use super::{BenchError, affinity, bare, floor, gates, identity, overload};
 
 /// The hidden command that a child process runs, and what it is asked to be.
 pub(crate) const COMMAND: &str = "bench-child";
@@ -22,13 +22,19 @@ pub(super) enum Role {
     Server,
     /// Our server with something around it.
     Gates(Variant),
+    /// Our server with models that take a known time.
+    Overload,
+    /// ONNX Runtime without a server.
+    Bare,
 }
 
 impl Role {
-    pub(super) const ALL: [Self; 3 + Variant::ALL.len()] = [
+    pub(super) const ALL: [Self; 5 + Variant::ALL.len()] = [
         Self::FloorRest,
         Self::FloorGrpc,
         Self::Server,
+        Self::Overload,
+        Self::Bare,
         Self::Gates(Variant::Unawaited),
         Self::Gates(Variant::Hs256),
         Self::Gates(Variant::Uncached),
@@ -45,6 +51,8 @@ impl Role {
             Self::FloorGrpc => "floor-grpc",
             Self::Server => "server",
             Self::Gates(variant) => variant.name(),
+            Self::Overload => "overload",
+            Self::Bare => "bare",
         }
     }
 
@@ -75,6 +83,15 @@ impl Drop for Running {
 
 /// Starts a child on these CPUs and waits until it listens.
 pub(super) fn start(role: Role, cpus: &[usize]) -> Result<Running, BenchError> {
+    start_with(role, cpus, |_| Ok(()))
+}
+
+/// The same, with something in its folder before.
+pub(super) fn start_with(
+    role: Role,
+    cpus: &[usize],
+    fill: impl FnOnce(&Path) -> io::Result<()>,
+) -> Result<Running, BenchError> {
     let fail = |source: io::Error| BenchError::Child {
         role: role.name(),
         source,
@@ -85,26 +102,20 @@ pub(super) fn start(role: Role, cpus: &[usize]) -> Result<Running, BenchError> {
         .stdin(Stdio::piped())
         .stdout(Stdio::piped());
     let folder = match role {
-        Role::Gates(_) => Some(room(role, &mut command).map_err(fail)?),
+        Role::Gates(_) | Role::Overload => Some(room(role, &mut command).map_err(fail)?),
         _ => None,
     };
-    // A process inherits the CPUs of the thread that starts it.
-    let cpus = cpus.to_vec();
-    let spawned = std::thread::spawn(move || {
-        affinity::keep_to(&cpus)?;
-        command.spawn()
-    });
-    let child = spawned
-        .join()
-        .unwrap_or_else(|_| Err(io::Error::other("a panic")));
-    let mut child = child.map_err(fail)?;
+    if let Some(folder) = &folder {
+        fill(folder).map_err(fail)?;
+    }
+    let mut child = spawn(command, cpus).map_err(fail)?;
     let mut line = String::new();
     if let Some(output) = child.stdout.as_mut() {
         BufReader::new(output).read_line(&mut line).map_err(fail)?;
     }
     let target = Target {
         name: match role {
-            Role::Server => "oip".to_owned(),
+            Role::Server | Role::Overload => "oip".to_owned(),
             Role::Gates(variant) => variant.name().to_owned(),
             _ => "floor".to_owned(),
         },
@@ -135,6 +146,18 @@ pub(super) fn start(role: Role, cpus: &[usize]) -> Result<Running, BenchError> {
     })
 }
 
+/// Starts a process on these CPUs: it inherits those of the thread that starts it.
+pub(super) fn spawn(mut command: Command, cpus: &[usize]) -> io::Result<Child> {
+    let cpus = cpus.to_vec();
+    let spawned = std::thread::spawn(move || {
+        affinity::keep_to(&cpus)?;
+        command.spawn()
+    });
+    spawned
+        .join()
+        .unwrap_or_else(|_| Err(io::Error::other("a panic")))
+}
+
 /// A folder for what the child writes: its audit, and its log, which is standard error.
 fn room(role: Role, command: &mut Command) -> io::Result<PathBuf> {
     let name = format!("oip-bench-{}-{}", std::process::id(), role.name());
@@ -160,6 +183,9 @@ pub(super) fn be(role: Role, folder: Option<&Path>) -> Result<(), BenchError> {
         role: role.name(),
         source,
     };
+    if role == Role::Bare {
+        return bare::be(folder).map_err(fail);
+    }
     std::thread::spawn(|| {
         let _ = io::stdin().read_to_end(&mut Vec::new());
         std::process::exit(0);
@@ -179,7 +205,11 @@ async fn serve(role: Role, folder: Option<&Path>) -> io::Result<()> {
             let folder = folder.ok_or_else(|| io::Error::other("it has no folder"))?;
             Some(gates::server(variant, folder)?)
         }
-        Role::FloorRest | Role::FloorGrpc => None,
+        Role::Overload => {
+            let folder = folder.ok_or_else(|| io::Error::other("it has no folder"))?;
+            Some(overload::server(folder)?)
+        }
+        Role::FloorRest | Role::FloorGrpc | Role::Bare => None,
     };
     if let Some(server) = server {
         let bound = server.bind().await.map_err(io::Error::other)?;

@@ -5,14 +5,24 @@ use std::time::Duration;
 use super::load::Measured;
 
 /// What one measurement says.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct Figures {
     /// Good answers per second.
     pub(super) rate: f64,
     /// Milliseconds within which half of the answers came.
     pub(super) p50: f64,
+    /// Milliseconds within which 90 of 100 came.
+    pub(super) p90: f64,
     /// Milliseconds within which 99 of 100 came.
     pub(super) p99: f64,
+    /// Milliseconds within which 999 of 1,000 came.
+    pub(super) p999: f64,
+    /// Requests of an open loop that were due and could not be sent, per second.
+    pub(super) unsent: f64,
+    /// Answers 429 per second, where they are counted by themselves.
+    pub(super) refused: f64,
+    /// Good answers that came too late to count, per second.
+    pub(super) late: f64,
     /// CPU time of the server, in microseconds per good answer.
     pub(super) cpu: Option<f64>,
 }
@@ -22,10 +32,16 @@ impl Figures {
         let answers = measured.answers as f64;
         let quantile = |q: f64| measured.latency.value_at_quantile(q) as f64 / 1e6;
         let per_answer = |cpu: Duration| cpu.as_secs_f64() * 1e6 / answers;
+        let per_second = |count: u64| count as f64 / measured.elapsed.as_secs_f64();
         Self {
-            rate: answers / measured.elapsed.as_secs_f64(),
+            rate: per_second(measured.answers),
             p50: quantile(0.50),
+            p90: quantile(0.90),
             p99: quantile(0.99),
+            p999: quantile(0.999),
+            unsent: per_second(measured.unsent),
+            refused: per_second(measured.refused),
+            late: per_second(measured.late),
             cpu: measured
                 .cpu
                 .filter(|_| measured.answers > 0)
@@ -61,6 +77,8 @@ impl Spread {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Row {
     pub(super) figures: Vec<Figures>,
+    /// Why nothing was measured: the server does not take such requests.
+    pub(super) lacking: Option<String>,
     pub(super) failures: u64,
     pub(super) first_failure: Option<String>,
 }
@@ -77,6 +95,11 @@ impl Row {
     /// One figure over the repeats.
     pub(super) fn spread(&self, figure: impl Fn(&Figures) -> Option<f64>) -> Option<Spread> {
         Spread::of(self.figures.iter().filter_map(figure))
+    }
+
+    /// The middle of one figure over the repeats.
+    pub(super) fn median(&self, figure: impl Fn(&Figures) -> f64) -> Option<f64> {
+        Some(self.spread(|figures| Some(figure(figures)))?.median)
     }
 
     pub(super) fn rate(&self) -> Option<Spread> {
@@ -112,6 +135,7 @@ pub(super) mod tests {
             p50: 0.5,
             p99: 1.25,
             cpu: *cpu,
+            ..Figures::default()
         });
         Row {
             figures: figures.collect(),
@@ -143,31 +167,21 @@ pub(super) mod tests {
 
     #[test]
     fn figures_are_per_answer_and_per_second() {
-        let mut latency = hdrhistogram::Histogram::new(3).unwrap();
-        latency.record_n(2_000_000, 100).unwrap();
-        let measured = Measured {
-            answers: 100,
-            elapsed: Duration::from_millis(500),
-            latency,
-            failures: 0,
-            first_failure: None,
-            cpu: Some(Duration::from_millis(1)),
-        };
+        let mut measured = Measured::new(Duration::from_millis(500));
+        measured.answers = 100;
+        measured.latency.record_n(2_000_000, 100).unwrap();
+        measured.cpu = Some(Duration::from_millis(1));
+        measured.refused = 7;
         let figures = Figures::new(&measured);
         assert_eq!((figures.rate, figures.cpu), (200.0, Some(10.0)));
+        assert_eq!((figures.refused, figures.unsent), (14.0, 0.0));
         assert!((figures.p50 - 2.0).abs() < 0.01);
     }
 
     #[test]
     fn without_answers_there_is_no_cpu_time_per_answer() {
-        let measured = Measured {
-            answers: 0,
-            elapsed: Duration::from_secs(1),
-            latency: hdrhistogram::Histogram::new(3).unwrap(),
-            failures: 3,
-            first_failure: None,
-            cpu: Some(Duration::from_millis(1)),
-        };
+        let mut measured = Measured::new(Duration::from_secs(1));
+        measured.cpu = Some(Duration::from_millis(1));
         assert_eq!(Figures::new(&measured).cpu, None);
     }
 }

@@ -105,7 +105,7 @@ mod tests {
     use std::net::{Ipv4Addr, SocketAddr};
     use std::time::Duration;
 
-    use super::super::load::{self, Load};
+    use super::super::load::{self, Bounds, Load};
     use super::super::request;
     use super::super::sample::Declared;
     use super::super::target::Host;
@@ -135,6 +135,8 @@ mod tests {
         let ask = request::build(wire, &Host::of_address(address), "identity", &inputs);
         let load = Load {
             connections: 3,
+            rate: None,
+            bounds: Bounds::default(),
             warm_up: Duration::from_millis(50),
             measure: Duration::from_millis(300),
             cpus: Vec::new(),

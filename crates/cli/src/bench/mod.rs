@@ -2,21 +2,27 @@
 //!
 //! | file | what is there |
 //! |---|---|
-//! | `work` | what is measured |
-//! | `sample`, `request` | inputs made from a model's metadata, and the bytes of a request |
-//! | `load`, `http1`, `http2` | the load generator |
-//! | `children`, `floor`, `identity` | the processes that are measured |
-//! | `gates` | our server with authentication, audit and access log, against itself without |
+//! | `options`, `work` | what is asked for, and what is measured |
+//! | `sample`, `input`, `request` | inputs made from a model's metadata or read from a file, and the bytes of a request |
+//! | `load`, `arrivals`, `http1`, `http2` | the load generator, in a closed and an open loop |
+//! | `children`, `ours`, `floor`, `identity` | the processes that are measured |
 //! | `check` | the first answer, looked at closely |
-//! | `figures`, `report` | what came of it |
+//! | `run`, `figures`, `report`, `plot` | measuring, and what came of it |
+//! | `gates` | our server with authentication, audit and access log, against itself without |
 //! | `batching`, `onnx` | what gathering requests brings, on networks made on the spot |
+//! | `latency`, `mixed` | latency at half of the load, and beside large requests |
+//! | `overload` | what remains of the throughput at ten times the load |
+//! | `engine`, `bare` | a network of ResNet-18's size, against ONNX Runtime alone |
 
 mod affinity;
 mod answer;
+mod arrivals;
+mod bare;
 mod batching;
 mod buffer;
 mod check;
 mod children;
+mod engine;
 mod figures;
 mod floor;
 mod frames;
@@ -24,10 +30,17 @@ mod gates;
 mod http1;
 mod http2;
 mod identity;
+mod input;
+mod latency;
 mod load;
+mod mixed;
 mod onnx;
 mod options;
+mod ours;
+mod overload;
+mod plot;
 mod progress;
+mod random;
 mod report;
 mod request;
 mod run;
@@ -38,6 +51,8 @@ mod work;
 use clap::ArgMatches;
 
 use crate::exit::{Exit, fail};
+
+use options::{Mode, Options};
 
 pub(crate) use children::COMMAND as CHILD;
 pub(crate) use options::{child_command, command};
@@ -57,15 +72,18 @@ enum BenchError {
     Wrong { why: String },
     #[error("{work} at {server}: {source}")]
     Check {
-        work: &'static str,
+        work: String,
         server: String,
         source: Box<BenchError>,
     },
     #[error("--only {work} needs {flag}, where that door listens")]
-    NoDoor {
-        work: &'static str,
-        flag: &'static str,
-    },
+    NoDoor { work: String, flag: &'static str },
+    #[error("{why}")]
+    Usage { why: String },
+    #[error("{file} is no inference request: {why}")]
+    Input { file: String, why: String },
+    #[error(transparent)]
+    Plot(#[from] plot::PlotError),
     #[error("cannot start {role}: {source}")]
     Child {
         role: &'static str,
@@ -87,43 +105,92 @@ enum BenchError {
 
 /// Measures, prints the table and writes the files.
 pub(crate) fn run(matches: &ArgMatches) -> Exit {
-    let options = options::Options::of(matches);
-    if options.batching {
-        return run_batching(&options);
-    }
-    let report = match run::run(&options) {
-        Ok(report) => report,
-        Err(error @ BenchError::NoDoor { .. }) => return fail(Exit::Usage, error),
-        Err(error) => return fail(Exit::Failed, error),
-    };
-    print!("{}", report.table());
-    let json = || format!("{:#}\n", report.json());
-    let written = write(options.json.as_deref(), json)
-        .and_then(|()| write(options.csv.as_deref(), || report.csv()));
-    if let Err(error) = written {
-        return fail(Exit::Failed, error);
-    }
-    match report.failures() {
-        0 => Exit::Success,
-        failures => fail(Exit::Failed, format!("{failures} requests failed")),
+    let done = Options::of(matches).and_then(|options| measure(&options));
+    match done {
+        Ok(0) => Exit::Success,
+        Ok(failures) => fail(Exit::Failed, format!("{failures} requests failed")),
+        Err(error @ (BenchError::NoDoor { .. } | BenchError::Usage { .. })) => {
+            fail(Exit::Usage, error)
+        }
+        Err(error) => fail(Exit::Failed, error),
     }
 }
 
-/// Measures what batching brings, prints the table and writes the file.
-fn run_batching(options: &options::Options) -> Exit {
-    let gains = match batching::run(options) {
-        Ok(gains) => gains,
-        Err(error) => return fail(Exit::Failed, error),
+/// Measures what was asked for; how many requests failed.
+fn measure(options: &Options) -> Result<u64, BenchError> {
+    let outcome = match options.mode {
+        Mode::Plain | Mode::Gates => of_report(&run::run(options)?, options)?,
+        Mode::Onnx => of_report(&engine::run(options)?, options)?,
+        Mode::Batching => {
+            let gains = batching::run(options)?;
+            Outcome {
+                table: batching::table(&gains),
+                json: batching::as_json(&gains),
+                failures: batching::failures(&gains),
+                ..Outcome::default()
+            }
+        }
+        Mode::Latency => {
+            let delays = latency::run(options)?;
+            Outcome {
+                table: delays.table(),
+                json: delays.json(),
+                plots: delays.plots(),
+                failures: delays.failures(),
+                ..Outcome::default()
+            }
+        }
+        Mode::Mixed => {
+            let mixtures = mixed::run(options)?;
+            Outcome {
+                table: mixed::table(&mixtures),
+                json: mixed::as_json(&mixtures),
+                failures: mixed::failures(&mixtures),
+                ..Outcome::default()
+            }
+        }
+        Mode::Overload => {
+            let overloads = overload::run(options)?;
+            Outcome {
+                table: overload::table(&overloads),
+                json: overload::as_json(&overloads),
+                plots: overload::plots(&overloads)?,
+                failures: overload::failures(&overloads),
+                ..Outcome::default()
+            }
+        }
     };
-    print!("{}", batching::table(&gains));
-    let json = || format!("{:#}\n", batching::as_json(&gains));
-    if let Err(error) = write(options.json.as_deref(), json) {
-        return fail(Exit::Failed, error);
+    print!("{}", outcome.table);
+    write(options.json.as_deref(), || format!("{:#}\n", outcome.json))?;
+    write(options.csv.as_deref(), || outcome.csv)?;
+    if let Some(folder) = &options.plot {
+        plot::write(folder, &outcome.plots)?;
     }
-    match batching::failures(&gains) {
-        0 => Exit::Success,
-        failures => fail(Exit::Failed, format!("{failures} requests failed")),
-    }
+    Ok(outcome.failures)
+}
+
+/// What is shown and written.
+#[derive(Debug, Default)]
+struct Outcome {
+    table: String,
+    json: serde_json::Value,
+    csv: String,
+    plots: Vec<plot::Plot>,
+    failures: u64,
+}
+
+fn of_report(report: &report::Report, options: &Options) -> Result<Outcome, BenchError> {
+    let plots = match &options.plot {
+        Some(_) => plot::of_report(report)?,
+        None => Vec::new(),
+    };
+    Ok(Outcome {
+        table: report.table(),
+        json: report.json(),
+        csv: report.csv(),
+        plots,
+        failures: report.failures(),
+    })
 }
 
 /// Is one of the processes that are measured.
@@ -137,6 +204,13 @@ pub(crate) fn run_child(matches: &ArgMatches) -> Exit {
         },
         None => Exit::Usage,
     }
+}
+
+fn read(file: &std::path::Path) -> Result<String, BenchError> {
+    std::fs::read_to_string(file).map_err(|source| BenchError::Read {
+        file: file.display().to_string(),
+        source,
+    })
 }
 
 fn write(file: Option<&std::path::Path>, text: impl FnOnce() -> String) -> Result<(), BenchError> {

@@ -21,6 +21,9 @@ pub(super) struct Report {
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) work: Work,
+    pub(super) connections: usize,
+    /// Requests a second of an open loop; `None`: a closed one.
+    pub(super) rate: Option<f64>,
     /// Elements that each request really carried.
     pub(super) elements: u64,
     pub(super) floor: Option<Row>,
@@ -31,12 +34,38 @@ pub(super) struct Entry {
 /// A figure's name in JSON and CSV, and where it is found.
 type Column = (&'static str, fn(&Figures) -> Option<f64>);
 
-const COLUMNS: [Column; 4] = [
+/// Those of the table.
+const SHOWN: [Column; 4] = [
     ("requests_per_second", |figures| Some(figures.rate)),
     ("p50_ms", |figures| Some(figures.p50)),
     ("p99_ms", |figures| Some(figures.p99)),
     ("cpu_us_per_request", |figures| figures.cpu),
 ];
+
+/// Those of JSON and CSV.
+const COLUMNS: [Column; 7] = [
+    SHOWN[0],
+    SHOWN[1],
+    ("p90_ms", |figures| Some(figures.p90)),
+    SHOWN[2],
+    ("p999_ms", |figures| Some(figures.p999)),
+    SHOWN[3],
+    ("unsent_per_second", |figures| Some(figures.unsent)),
+];
+
+impl Entry {
+    /// Its name in the table.
+    fn label(&self, several: bool) -> String {
+        let mut label = self.work.name();
+        if several {
+            let _ = write!(label, " x{}", self.connections);
+        }
+        if let Some(rate) = self.rate {
+            let _ = write!(label, " {rate:.0}/s");
+        }
+        label
+    }
+}
 
 impl Report {
     /// Rows of floor and servers, in the order of the table.
@@ -58,35 +87,66 @@ impl Report {
     pub(super) fn table(&self) -> String {
         let names = self.rows().map(|(_, name, _)| name.len());
         let wide = names.max().unwrap_or(0).max("server".len());
+        let several = self.several_connections();
+        let labels = self.entries.iter().map(|entry| entry.label(several).len());
+        let label = labels.max().unwrap_or(0).max(19);
         let part = match self.base {
             "floor" => "part of the floor".to_owned(),
-            base => format!("part of the server {base}"),
+            "without" => "part of the server without".to_owned(),
+            base => format!("part of {base}"),
         };
         let mut table = format!(
-            "{:<19} {:<wide$} {:>12} {:>9} {:>9} {:>11}   {part}\n",
+            "{:<label$} {:<wide$} {:>12} {:>9} {:>9} {:>11}   {part}\n",
             "work", "server", "requests/s", "p50 ms", "p99 ms", "CPU us/req"
         );
-        let mut above = "";
+        let mut above = String::new();
         for (entry, name, row) in self.rows() {
-            let [rate, p50, p99, cpu] = COLUMNS.map(|(_, figure)| middle(row.spread(figure)));
-            let work = if above == entry.work.name {
-                ""
-            } else {
-                entry.work.name
-            };
-            above = entry.work.name;
-            let ratios = self.floor_of(entry, name).map(|floor| ratios(row, floor));
-            let ratios = ratios.unwrap_or_default();
-            let line = format!(
-                "{work:<19} {name:<wide$} {rate:>12} {p50:>9} {p99:>9} {cpu:>11}   {ratios}"
-            );
-            let _ = writeln!(table, "{}", line.trim_end());
-            let _ = write!(table, "{}", spread_line(row, wide));
-            if let Some(why) = &row.first_failure {
-                let _ = writeln!(table, "  {} failed, the first: {why}", row.failures);
-            }
+            let its = entry.label(several);
+            let work = if above == its { "" } else { &its };
+            self.line(&mut table, (work, label), (name, wide), entry, row);
+            above = its;
         }
         table
+    }
+
+    /// Whether the number of connections tells rows apart.
+    fn several_connections(&self) -> bool {
+        let first = self.entries.first().map(|entry| entry.connections);
+        self.entries
+            .iter()
+            .any(|entry| Some(entry.connections) != first)
+    }
+
+    fn line(
+        &self,
+        table: &mut String,
+        (work, label): (&str, usize),
+        (name, wide): (&str, usize),
+        entry: &Entry,
+        row: &Row,
+    ) {
+        if let Some(why) = &row.lacking {
+            let _ = writeln!(table, "{work:<label$} {name:<wide$} not measured: {why}");
+            return;
+        }
+        let [rate, p50, p99, cpu] = SHOWN.map(|(_, figure)| middle(row.spread(figure)));
+        let ratios = self.floor_of(entry, name).map(|floor| ratios(row, floor));
+        let ratios = ratios.unwrap_or_default();
+        let line = format!(
+            "{work:<label$} {name:<wide$} {rate:>12} {p50:>9} {p99:>9} {cpu:>11}   {ratios}"
+        );
+        let _ = writeln!(table, "{}", line.trim_end());
+        let _ = write!(table, "{}", spread_line(row, label + wide + 1));
+        let unsent = row.median(|figures| figures.unsent).unwrap_or(0.0);
+        if unsent > 0.0 {
+            let _ = writeln!(
+                table,
+                "  {unsent:.0} a second were due and waited unsent: all connections were busy"
+            );
+        }
+        if let Some(why) = &row.first_failure {
+            let _ = writeln!(table, "  {} failed, the first: {why}", row.failures);
+        }
     }
 
     /// What a row is held against; nothing for the floor itself.
@@ -111,8 +171,10 @@ impl Report {
 
     fn entry(&self, entry: &Entry, name: &str, row: &Row) -> Value {
         let mut value = json!({
-            "work": entry.work.name,
+            "work": entry.work.name(),
             "elements": entry.elements,
+            "connections": entry.connections,
+            "rate": entry.rate,
             "server": { "name": name, "figures": row_json(row) },
         });
         if let Some(floor) = &entry.floor {
@@ -125,7 +187,7 @@ impl Report {
 
     /// The medians, one line for each server and kind of request.
     pub(super) fn csv(&self) -> String {
-        let mut csv = String::from("work,elements,server");
+        let mut csv = String::from("work,elements,connections,rate,server");
         for (name, _) in COLUMNS {
             let _ = write!(csv, ",{name}");
         }
@@ -133,7 +195,9 @@ impl Report {
         for (entry, name, row) in self.rows() {
             let floor = self.floor_of(entry, name);
             let name = name.replace([',', '"', '\n'], " ");
-            let _ = write!(csv, "{},{},{name}", entry.work.name, entry.elements);
+            let rate = entry.rate.map(|rate| rate.to_string()).unwrap_or_default();
+            let (work, elements) = (entry.work.name(), entry.elements);
+            let _ = write!(csv, "{work},{elements},{},{rate},{name}", entry.connections);
             for (_, figure) in COLUMNS {
                 let _ = write!(
                     csv,
@@ -151,7 +215,11 @@ impl Report {
 }
 
 fn row_json(row: &Row) -> Value {
-    let mut value = json!({ "failures": row.failures, "first_failure": row.first_failure });
+    let mut value = json!({
+        "failures": row.failures,
+        "first_failure": row.first_failure,
+        "not_measured": row.lacking,
+    });
     for (name, figure) in COLUMNS {
         value[name] = match row.spread(figure) {
             Some(Spread { median, low, high }) => {
@@ -178,11 +246,11 @@ fn ratios(row: &Row, floor: &Row) -> String {
 }
 
 /// How far the repeats lie apart; nothing for a single one.
-fn spread_line(row: &Row, wide: usize) -> String {
+fn spread_line(row: &Row, before: usize) -> String {
     if row.figures.len() < 2 {
         return String::new();
     }
-    let apart = COLUMNS.map(|(_, figure)| match row.spread(figure) {
+    let apart = SHOWN.map(|(_, figure)| match row.spread(figure) {
         Some(spread) if spread.median > 0.0 => {
             let most = (spread.high - spread.median).max(spread.median - spread.low);
             format!("+-{:.0}%", 100.0 * most / spread.median)
@@ -190,19 +258,16 @@ fn spread_line(row: &Row, wide: usize) -> String {
         _ => String::new(),
     });
     let [rate, p50, p99, cpu] = apart;
-    let line = format!(
-        "{:<19} {:<wide$} {rate:>12} {p50:>9} {p99:>9} {cpu:>11}",
-        "", ""
-    );
+    let line = format!("{:<before$} {rate:>12} {p50:>9} {p99:>9} {cpu:>11}", "");
     line.trim_end().to_owned() + "\n"
 }
 
-fn middle(spread: Option<Spread>) -> String {
+pub(super) fn middle(spread: Option<Spread>) -> String {
     spread.map_or_else(|| "-".to_owned(), |spread| number(spread.median))
 }
 
 /// Three digits that say something, thousands apart.
-fn number(value: f64) -> String {
+pub(super) fn number(value: f64) -> String {
     match value {
         value if value >= 1000.0 => {
             let digits = format!("{value:.0}");
@@ -235,6 +300,8 @@ mod tests {
             conditions: vec![("connections", "32".to_owned())],
             entries: vec![Entry {
                 work: WORKS[0],
+                connections: 32,
+                rate: None,
                 elements: 16,
                 floor: Some(row(&[(100_000.0, Some(10.0))])),
                 servers: vec![("oip".to_owned(), server)],
@@ -284,7 +351,7 @@ mod tests {
     fn csv_has_as_many_fields_in_every_line() {
         let csv = report(row(&[(60_000.0, None)])).csv();
         let fields: Vec<usize> = csv.lines().map(|line| line.split(',').count()).collect();
-        assert_eq!(fields, [10, 10, 10], "{csv}");
+        assert_eq!(fields, [15, 15, 15], "{csv}");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The bytes of each kind of request.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use oip::Bytes;
 use oip::grpc::messages::ModelInferRequest;
@@ -35,6 +36,19 @@ pub(super) fn build(wire: Wire, host: &Host, model: &str, inputs: &[Input]) -> A
             authorization: host.authorization.clone(),
             message: message(model, inputs).encode_to_vec(),
         }),
+    }
+}
+
+/// The same request with a deadline that the server is told.
+pub(super) fn with_timeout(ask: &Ask, timeout: Duration) -> Ask {
+    match ask {
+        Ask::Http1(request) => {
+            let line = memchr::memchr(b'\n', request).map_or(0, |end| end + 1);
+            let (line, rest) = request.split_at(line);
+            let header = format!("x-oip-timeout-ms: {}\r\n", timeout.as_millis().max(1));
+            Ask::Http1([line, header.as_bytes(), rest].concat())
+        }
+        Ask::Grpc(call) => Ask::Grpc(call.clone()),
     }
 }
 
@@ -158,6 +172,19 @@ mod tests {
         let header: serde_json::Value = serde_json::from_str(&binary_header(&inputs())).unwrap();
         assert_eq!(header["inputs"][0]["parameters"]["binary_data_size"], 12);
         assert_eq!(header["parameters"]["binary_data_output"], true);
+    }
+
+    #[test]
+    fn a_deadline_is_a_header_behind_the_first_line() {
+        let ask = Ask::Http1(b"POST /x HTTP/1.1\r\nhost: a\r\n\r\n{}".to_vec());
+        let Ask::Http1(request) = with_timeout(&ask, Duration::from_millis(250)) else {
+            panic!("it is another kind of request now");
+        };
+        let text = String::from_utf8(request).unwrap();
+        assert_eq!(
+            text,
+            "POST /x HTTP/1.1\r\nx-oip-timeout-ms: 250\r\nhost: a\r\n\r\n{}"
+        );
     }
 
     #[test]

@@ -6,59 +6,43 @@ use super::check::{self, Expect};
 use super::children::{self, Role, Running};
 use super::figures::Row;
 use super::gates::Variant;
-use super::load::{self, Load};
-use super::options::Options;
+use super::load::{self, Ask, Bounds, Load, Measured};
+use super::options::{Mode, Options};
 use super::progress::Progress;
 use super::report::{Entry, Report};
 use super::sample::{Declared, Input};
 use super::target::Target;
 use super::work::{Wire, Work};
-use super::{BenchError, affinity, identity, request};
+use super::{BenchError, affinity, identity, input, request};
 
 /// Measures what was asked for.
 pub(super) fn run(options: &Options) -> Result<Report, BenchError> {
-    let cpus = Cpus::share();
-    let fleet = Fleet::start(options, &cpus.server)?;
-    let asking = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(BenchError::Load)?;
-    let mut declared = Vec::new();
-    for server in fleet.servers.iter().rev() {
-        // It answers when its model is loaded. Those that are not asked for yet load meanwhile.
-        declared = asking.block_on(server.inputs(&options.model))?;
+    let mut lab = Lab::open(options)?;
+    lab.progress = Progress::new(total(options));
+    let mut entries = Vec::new();
+    for work in &options.works {
+        lab.work(*work, &mut entries)?;
     }
-    let mut bench = Bench {
-        options,
-        fleet: &fleet,
-        declared,
-        load: Load {
-            connections: options.connections,
-            warm_up: options.warm_up,
-            measure: options.measure,
-            cpus: cpus.load.clone(),
-        },
-        progress: Progress::new(total(options)),
-        asking,
-    };
-    let works = options.works.iter();
-    let entries: Result<_, _> = works.map(|work| bench.entry(*work)).collect();
-    bench.progress.finish();
+    lab.progress.finish();
     Ok(Report {
-        base: if options.gates { "without" } else { "floor" },
-        conditions: conditions(options, &cpus),
-        entries: entries?,
+        base: if options.mode == Mode::Gates {
+            "without"
+        } else {
+            "floor"
+        },
+        conditions: conditions(options, &lab.cpus),
+        entries,
     })
 }
 
 /// Which CPUs are whose; empty where the system decides.
-struct Cpus {
-    server: Vec<usize>,
-    load: Vec<usize>,
+pub(super) struct Cpus {
+    pub(super) server: Vec<usize>,
+    pub(super) load: Vec<usize>,
 }
 
 impl Cpus {
-    fn share() -> Self {
+    pub(super) fn share() -> Self {
         match affinity::halves(&affinity::allowed()) {
             Some((server, load)) => Self { server, load },
             None => {
@@ -73,19 +57,23 @@ impl Cpus {
 }
 
 fn total(options: &Options) -> Duration {
-    let servers = match options.gates {
-        true => 1 + Variant::ALL.len() as u32,
-        false => 1 + u32::from(options.floor),
+    let servers = match options.mode {
+        Mode::Gates => 1 + Variant::ALL.len(),
+        _ => options.servers() + usize::from(options.floor),
     };
-    let measurements = servers * options.repeat * options.works.len() as u32;
-    (options.warm_up + options.measure) * measurements
+    let points = options.works.len() * options.connections.len() * options.rates.len().max(1);
+    let measurements = u32::try_from(servers * points).unwrap_or(u32::MAX);
+    let measurements = measurements.saturating_mul(options.repeat);
+    (options.warm_up + options.measure).saturating_mul(measurements)
 }
 
-fn conditions(options: &Options, cpus: &Cpus) -> Vec<(&'static str, String)> {
+/// What somebody needs to repeat it.
+pub(super) fn conditions(options: &Options, cpus: &Cpus) -> Vec<(&'static str, String)> {
+    let connections = options.connections.iter().map(usize::to_string);
     vec![
         ("version", env!("CARGO_PKG_VERSION").to_owned()),
         ("model", options.model.clone()),
-        ("connections", options.connections.to_string()),
+        ("connections", connections.collect::<Vec<_>>().join(",")),
         ("warm_up_seconds", options.warm_up.as_secs_f64().to_string()),
         ("seconds", options.measure.as_secs_f64().to_string()),
         ("repeat", options.repeat.to_string()),
@@ -112,7 +100,7 @@ impl Fleet {
             running.push(child);
             Ok(target)
         };
-        if options.gates {
+        if options.mode == Mode::Gates {
             let without = start(Role::Server)?;
             let variants = Variant::ALL.into_iter();
             let servers: Result<_, _> = variants.map(|kind| start(Role::Gates(kind))).collect();
@@ -122,22 +110,28 @@ impl Fleet {
                 _running: running,
             });
         }
-        let server = match &options.target {
-            Some(target) => target.clone(),
-            None => start(Role::Server)?,
-        };
-        let server = match options.token()? {
-            Some(token) => server.with_token(&token),
-            None => server,
-        };
+        let mut servers = Vec::new();
+        if options.own {
+            servers.push(start(Role::Server)?);
+        }
+        servers.extend(options.targets.iter().cloned());
+        if let Some(token) = options.token()? {
+            servers = servers
+                .into_iter()
+                .map(|server| server.with_token(&token))
+                .collect();
+        }
         for work in &options.works {
-            if server.host(work.is_grpc()).is_none() {
+            if servers
+                .iter()
+                .all(|server| server.host(work.is_grpc()).is_none())
+            {
                 let flag = if work.is_grpc() {
                     "--grpc-url"
                 } else {
                     "--url"
                 };
-                let work = work.name;
+                let work = work.name();
                 return Err(BenchError::NoDoor { work, flag });
             }
         }
@@ -149,97 +143,252 @@ impl Fleet {
             }
         }
         Ok(Self {
-            servers: vec![server],
+            servers,
             floors,
             _running: running,
         })
     }
+}
 
-    fn floor(&self, work: Work) -> Option<&Target> {
-        self.floors[usize::from(work.is_grpc())].as_ref()
+/// What the inputs of a server are made of.
+enum Material {
+    File(Vec<Input>),
+    Declared(Vec<Declared>),
+}
+
+impl Material {
+    fn inputs(&self, work: Work) -> Vec<Input> {
+        match (self, work.elements) {
+            (Self::File(inputs), _) => inputs.clone(),
+            (Self::Declared(declared), elements) => {
+                let elements = elements.unwrap_or(1);
+                declared.iter().map(|input| input.fill(elements)).collect()
+            }
+        }
     }
 }
 
-/// A run under way.
-struct Bench<'a> {
+/// Servers, and what it takes to measure them.
+pub(super) struct Lab<'a> {
     options: &'a Options,
-    fleet: &'a Fleet,
-    declared: Vec<Declared>,
-    load: Load,
-    progress: Progress,
+    fleet: Fleet,
+    /// For each of the fleet's servers.
+    material: Vec<Material>,
+    pub(super) cpus: Cpus,
+    pub(super) progress: Progress,
     asking: tokio::runtime::Runtime,
 }
 
-impl Bench<'_> {
-    fn entry(&mut self, work: Work) -> Result<Entry, BenchError> {
-        let inputs = self.declared.iter();
-        let inputs: Vec<Input> = inputs.map(|input| input.fill(work.elements)).collect();
-        let fleet = self.fleet;
-        let floor = fleet.floor(work);
-        let targets: Vec<&Target> = floor.into_iter().chain(&fleet.servers).collect();
-        let mut rows = vec![Row::default(); targets.len()];
-        for target in &targets {
-            self.check(work, target, &inputs)?;
-        }
-        // Floor and server in turn, so that a machine that grows slower slows both.
-        for _ in 0..self.options.repeat {
-            for (row, target) in rows.iter_mut().zip(&targets) {
-                self.measure(work, target, &inputs, row)?;
-            }
-        }
-        let mut rows = rows.into_iter();
-        let floor = floor.and_then(|_| rows.next());
-        let names = fleet.servers.iter().map(|server| server.name.clone());
-        let elements = inputs
-            .iter()
-            .map(|input| input.shape.iter().product::<u64>());
-        Ok(Entry {
-            work,
-            elements: elements.sum(),
-            floor,
-            servers: names.zip(rows).collect(),
-        })
+/// A server of the fleet at one kind of request.
+pub(super) struct Stand {
+    pub(super) name: String,
+    pub(super) target: Target,
+    /// What it is asked; or why it cannot be.
+    pub(super) ask: Result<Ask, String>,
+    pub(super) is_floor: bool,
+    elements: u64,
+}
+
+impl<'a> Lab<'a> {
+    /// Starts what is to be started, and asks the servers for their models.
+    pub(super) fn open(options: &'a Options) -> Result<Self, BenchError> {
+        let cpus = Cpus::share();
+        let fleet = Fleet::start(options, &cpus.server)?;
+        let asking = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(BenchError::Load)?;
+        let mut lab = Self {
+            options,
+            fleet,
+            material: Vec::new(),
+            cpus,
+            progress: Progress::new(Duration::ZERO),
+            asking,
+        };
+        lab.material = lab.material()?;
+        Ok(lab)
     }
 
-    fn check(&self, work: Work, target: &Target, inputs: &[Input]) -> Result<(), BenchError> {
-        let ours = self.options.target.is_none() || self.options.model == identity::NAME;
-        let floor = !self.options.gates && !std::ptr::eq(target, &self.fleet.servers[0]);
-        let expect = match (floor, work.wire) {
+    /// What is in the file; else what each server's metadata declare. Beside others a server
+    /// whose metadata say nothing gets what the first of them declares.
+    fn material(&self) -> Result<Vec<Material>, BenchError> {
+        let servers = &self.fleet.servers;
+        if let Some(file) = &self.options.input {
+            let inputs = input::read(file)?;
+            return Ok(servers
+                .iter()
+                .map(|_| Material::File(inputs.clone()))
+                .collect());
+        }
+        let ask = |server: &Target| self.asking.block_on(server.inputs(&self.options.model));
+        // Those that are not asked yet load meanwhile.
+        let answers: Vec<_> = servers.iter().map(ask).collect();
+        let known = answers
+            .iter()
+            .find_map(|answer| answer.as_ref().ok())
+            .cloned();
+        let of = |answer: Result<Vec<Declared>, BenchError>| match (answer, &known) {
+            (Ok(declared), _) => Ok(Material::Declared(declared)),
+            (Err(_), Some(known)) => Ok(Material::Declared(known.clone())),
+            (Err(error), None) => Err(error),
+        };
+        answers.into_iter().map(of).collect()
+    }
+
+    /// Floor and servers at a kind of request, each with its first answer looked at.
+    pub(super) fn stands(&self, work: Work) -> Result<Vec<Stand>, BenchError> {
+        let floor = self.fleet.floors[usize::from(work.is_grpc())].iter();
+        let floor = floor.map(|floor| (floor, self.material.first(), true));
+        let servers = self.fleet.servers.iter().zip(&self.material);
+        let servers = servers.map(|(server, material)| (server, Some(material), false));
+        let mut stands = Vec::new();
+        for (target, material, is_floor) in floor.chain(servers) {
+            let inputs = material
+                .map(|material| material.inputs(work))
+                .unwrap_or_default();
+            let ask = match self.first(work, target, &inputs, is_floor) {
+                Ok(ask) => Ok(ask),
+                // Of several, one that does not take such requests is no reason to stop.
+                Err(error) if self.fleet.servers.len() > 1 && !is_floor && !self.is_gates() => {
+                    Err(error.to_string())
+                }
+                Err(error) => {
+                    return Err(BenchError::Check {
+                        work: work.name(),
+                        server: target.name.clone(),
+                        source: Box::new(error),
+                    });
+                }
+            };
+            let counts = inputs
+                .iter()
+                .map(|input| input.shape.iter().product::<u64>());
+            stands.push(Stand {
+                name: target.name.clone(),
+                target: target.clone(),
+                ask,
+                is_floor,
+                elements: counts.sum(),
+            });
+        }
+        Ok(stands)
+    }
+
+    fn is_gates(&self) -> bool {
+        self.options.mode == Mode::Gates
+    }
+
+    /// Looks at the first answer; what is to be sent from then on.
+    fn first(
+        &self,
+        work: Work,
+        target: &Target,
+        inputs: &[Input],
+        is_floor: bool,
+    ) -> Result<Ask, BenchError> {
+        let ours = self.options.targets.is_empty() || self.options.model == identity::NAME;
+        let expect = match (is_floor && !self.is_gates(), work.wire) {
             (true, Wire::Grpc) => Expect::SameNumbers,
             (true, _) => Expect::SameBytes,
             (false, _) if ours => Expect::SameNumbers,
             (false, _) => Expect::Outputs,
         };
         let Some(host) = target.host(work.is_grpc()) else {
-            return Ok(());
+            return Err(BenchError::Usage {
+                why: "it has no such door".to_owned(),
+            });
         };
-        self.progress
-            .say(format!("{}: is {} right?", work.name, target.name));
-        let first = check::first_answer(work.wire, host, &self.options.model, inputs, expect);
-        let first = self.asking.block_on(first);
-        first.map_err(|source| BenchError::Check {
-            work: work.name,
-            server: target.name.clone(),
-            source: Box::new(source),
-        })
+        let (work_name, name) = (work.name(), &target.name);
+        self.progress.say(format!("{work_name}: is {name} right?"));
+        let model = &self.options.model;
+        let first = check::first_answer(work.wire, host, model, inputs, expect);
+        self.asking.block_on(first)?;
+        Ok(request::build(work.wire, host, model, inputs))
     }
 
-    fn measure(
+    /// Measures one kind of request, with every number of connections and every rate.
+    fn work(&mut self, work: Work, entries: &mut Vec<Entry>) -> Result<(), BenchError> {
+        let stands = self.stands(work)?;
+        let options = self.options;
+        let rates: Vec<_> = match options.rates.is_empty() {
+            true => vec![None],
+            false => options.rates.iter().copied().map(Some).collect(),
+        };
+        for connections in options.connections.iter().copied() {
+            for rate in rates.iter().copied() {
+                let load = Load {
+                    rate,
+                    ..self.load(connections)
+                };
+                let mut rows = vec![Row::default(); stands.len()];
+                // Floor and servers in turn, so that a machine that grows slower slows all.
+                for _ in 0..options.repeat {
+                    for (row, stand) in rows.iter_mut().zip(&stands) {
+                        self.repeat(work, &load, stand, row)?;
+                    }
+                }
+                let rows = stands.iter().zip(rows);
+                let (floors, servers): (Vec<_>, Vec<_>) = rows.partition(|(s, _)| s.is_floor);
+                entries.push(Entry {
+                    work,
+                    connections,
+                    rate: rate.map(|rate| rate.per_second),
+                    elements: stands.last().map_or(0, |stand| stand.elements),
+                    floor: floors.into_iter().next().map(|(_, row)| row),
+                    servers: servers
+                        .into_iter()
+                        .map(|(s, row)| (s.name.clone(), row))
+                        .collect(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// A closed loop over so many connections.
+    pub(super) fn load(&self, connections: usize) -> Load {
+        Load {
+            connections,
+            rate: None,
+            bounds: Bounds::default(),
+            warm_up: self.options.warm_up,
+            measure: self.options.measure,
+            cpus: self.cpus.load.clone(),
+        }
+    }
+
+    fn repeat(
         &mut self,
         work: Work,
-        target: &Target,
-        inputs: &[Input],
+        load: &Load,
+        stand: &Stand,
         row: &mut Row,
     ) -> Result<(), BenchError> {
-        let Some(host) = target.host(work.is_grpc()) else {
-            return Ok(());
-        };
-        let ask = request::build(work.wire, host, &self.options.model, inputs);
-        let what = format!("{} at {}", work.name, target.name);
-        let beat = |elapsed, answers| self.progress.beat(&what, elapsed, answers);
-        let measured = load::run(&self.load, host.address, &ask, target.process, beat);
-        row.add(&measured.map_err(BenchError::Load)?);
-        self.progress.next(self.load.warm_up + self.load.measure);
+        match &stand.ask {
+            Ok(_) => row.add(&self.measure(work, load, stand)?),
+            Err(why) => row.lacking = Some(why.clone()),
+        }
         Ok(())
+    }
+
+    /// Puts a server under load once.
+    pub(super) fn measure(
+        &mut self,
+        work: Work,
+        load: &Load,
+        stand: &Stand,
+    ) -> Result<Measured, BenchError> {
+        let what = format!("{} at {}", work.name(), stand.name);
+        let (Some(host), Ok(ask)) = (stand.target.host(work.is_grpc()), &stand.ask) else {
+            return Err(BenchError::Wrong {
+                why: format!("{what} cannot be asked"),
+            });
+        };
+        let beat = |elapsed, answers| self.progress.beat(&what, elapsed, answers);
+        let measured = load::run(load, host.address, ask, stand.target.process, beat);
+        let measured = measured.map_err(BenchError::Load)?;
+        self.progress.next(load.takes());
+        Ok(measured)
     }
 }

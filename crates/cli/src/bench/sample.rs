@@ -5,6 +5,8 @@ use serde_json::Value;
 
 use oip::{Datatype, DeclaredShape};
 
+use super::random::Random;
+
 /// An input tensor of a model as its metadata declares it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Declared {
@@ -56,7 +58,7 @@ impl Declared {
         let shape = close(self.shape.dims(), elements as u64);
         let count = shape.iter().product::<u64>();
         let (mut json, mut raw) = (String::from("["), Vec::new());
-        let mut random = Random(0x9e37_79b9_7f4a_7c15);
+        let mut random = Random::new(0x9e37_79b9_7f4a_7c15);
         for index in 0..count {
             if index > 0 {
                 json.push_str(", ");
@@ -136,18 +138,30 @@ fn put(datatype: Datatype, random: u64, json: &mut String, raw: &mut Vec<u8>) {
     }
 }
 
-/// Steele, Lea and Flood's SplitMix64: enough for values that look like data, and the same ones
-/// in every run.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+/// Writes a JSON value as an element in binary; `None` where it is none of this datatype.
+pub(super) fn put_value(datatype: Datatype, value: &Value, raw: &mut Vec<u8>) -> Option<()> {
+    match datatype {
+        Datatype::Fp64 => raw.extend(value.as_f64()?.to_le_bytes()),
+        Datatype::Fp32 => raw.extend((value.as_f64()? as f32).to_le_bytes()),
+        Datatype::Fp16 => raw.extend(f16::from_f64(value.as_f64()?).to_le_bytes()),
+        Datatype::Bf16 => raw.extend(bf16::from_f64(value.as_f64()?).to_le_bytes()),
+        Datatype::Bool => raw.push(u8::from(value.as_bool()?)),
+        Datatype::Bytes => {
+            let text = value.as_str()?;
+            raw.extend(u32::try_from(text.len()).ok()?.to_le_bytes());
+            raw.extend(text.as_bytes());
+        }
+        Datatype::Uint8 => raw.push(value.as_u64()?.try_into().ok()?),
+        Datatype::Uint16 => raw.extend(u16::try_from(value.as_u64()?).ok()?.to_le_bytes()),
+        Datatype::Uint32 => raw.extend(u32::try_from(value.as_u64()?).ok()?.to_le_bytes()),
+        Datatype::Uint64 => raw.extend(value.as_u64()?.to_le_bytes()),
+        Datatype::Int8 => raw.extend(i8::try_from(value.as_i64()?).ok()?.to_le_bytes()),
+        Datatype::Int16 => raw.extend(i16::try_from(value.as_i64()?).ok()?.to_le_bytes()),
+        Datatype::Int32 => raw.extend(i32::try_from(value.as_i64()?).ok()?.to_le_bytes()),
+        Datatype::Int64 => raw.extend(value.as_i64()?.to_le_bytes()),
+        _ => return None,
     }
+    Some(())
 }
 
 #[cfg(test)]

@@ -85,6 +85,16 @@ pub(super) struct Target {
 }
 
 impl Target {
+    /// A server whose doors are not known yet.
+    pub(super) fn nowhere(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            rest: None,
+            grpc: None,
+            process: None,
+        }
+    }
+
     /// The same server, asked with a bearer token.
     pub(super) fn with_token(mut self, token: &str) -> Self {
         for host in [&mut self.rest, &mut self.grpc].into_iter().flatten() {
@@ -109,6 +119,7 @@ impl Target {
             (None, Some(host)) => grpc_inputs(host, model).await?,
             (None, None) => None,
         };
+        let inputs = inputs.filter(|inputs| !inputs.is_empty());
         inputs.ok_or_else(|| BenchError::Metadata {
             model: model.to_owned(),
             why: "it names no inputs that can be made".to_owned(),

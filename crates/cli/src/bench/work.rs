@@ -1,9 +1,9 @@
-//! What is measured: five kinds of request.
+//! What is measured: kinds of request.
 
 /// Elements of the small requests.
-const SMALL: usize = 16;
+pub(super) const SMALL: usize = 16;
 /// Elements of the large requests: one image of 3 x 224 x 224.
-const LARGE: usize = 150_528;
+pub(super) const LARGE: usize = 150_528;
 
 /// How a request travels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,42 +16,66 @@ pub(super) enum Wire {
     Grpc,
 }
 
-/// One kind of request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Work {
+impl Wire {
+    pub(super) const ALL: [Self; 3] = [Self::Json, Self::Binary, Self::Grpc];
+
     /// Its name, as `--only` takes it.
-    pub(super) name: &'static str,
-    /// How it travels.
-    pub(super) wire: Wire,
-    /// Elements of each input, as far as the model's shapes leave a choice.
-    pub(super) elements: usize,
-}
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Json => "rest-json",
+            Self::Binary => "rest-binary",
+            Self::Grpc => "grpc",
+        }
+    }
 
-/// All of them, in the order of the report.
-pub(super) const WORKS: [Work; 5] = [
-    work("rest-json-16", Wire::Json, SMALL),
-    work("rest-json-150528", Wire::Json, LARGE),
-    work("rest-binary-150528", Wire::Binary, LARGE),
-    work("grpc-16", Wire::Grpc, SMALL),
-    work("grpc-150528", Wire::Grpc, LARGE),
-];
-
-const fn work(name: &'static str, wire: Wire, elements: usize) -> Work {
-    Work {
-        name,
-        wire,
-        elements,
+    pub(super) fn is_grpc(self) -> bool {
+        self == Self::Grpc
     }
 }
 
+/// One kind of request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Work {
+    /// How it travels.
+    pub(super) wire: Wire,
+    /// Elements of each input, as far as the model's shapes leave a choice; `None` where the
+    /// inputs are those of a file.
+    pub(super) elements: Option<usize>,
+}
+
+/// Those of a plain run, in the order of the report.
+pub(super) const WORKS: [Work; 5] = [
+    Work::new(Wire::Json, SMALL),
+    Work::new(Wire::Json, LARGE),
+    Work::new(Wire::Binary, LARGE),
+    Work::new(Wire::Grpc, SMALL),
+    Work::new(Wire::Grpc, LARGE),
+];
+
 impl Work {
+    pub(super) const fn new(wire: Wire, elements: usize) -> Self {
+        Self {
+            wire,
+            elements: Some(elements),
+        }
+    }
+
+    /// Its name in the report, such as `rest-json-16`.
+    pub(super) fn name(&self) -> String {
+        let wire = self.wire.name();
+        match self.elements {
+            Some(elements) => format!("{wire}-{elements}"),
+            None => wire.to_owned(),
+        }
+    }
+
     /// Whether it carries so little that the tensors cost next to nothing.
     pub(super) fn is_small(&self) -> bool {
-        self.elements == SMALL
+        self.elements == Some(SMALL)
     }
 
     /// Whether it goes through the gRPC door.
     pub(super) fn is_grpc(&self) -> bool {
-        self.wire == Wire::Grpc
+        self.wire.is_grpc()
     }
 }

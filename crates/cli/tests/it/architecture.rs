@@ -38,6 +38,7 @@ const OUTSIDE: &[(&str, &[&str])] = &[
     ("tracing-subscriber", &["oip"]),
     ("clap*", &["oip-cli"]),
     ("indicatif", &["oip-cli"]),
+    ("plotters*", &["oip-cli"]),
     ("pyo3*", &["oip-python"]),
 ];
 

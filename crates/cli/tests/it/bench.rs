@@ -52,3 +52,120 @@ fn bench_names_the_flag_of_the_door_that_is_missing() {
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("--grpc-url"));
 }
+
+/// The names of the files in a folder.
+fn files(folder: &std::path::Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).unwrap();
+    let name = |entry: std::io::Result<std::fs::DirEntry>| entry.unwrap().file_name();
+    let mut names: Vec<_> = entries
+        .map(|entry| name(entry).into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+const SHORT: [&str; 4] = ["--seconds", "0.2", "--warm-up", "0.05"];
+
+#[test]
+fn bench_goes_through_sizes_and_rates_and_plots_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let (plots, csv) = (folder.path().join("plots"), folder.path().join("a.csv"));
+    let sweep = ["--elements", "4,8,16", "--rate", "100,200", "--no-floor"];
+    let output = output(
+        oip(&["bench", "--only", "rest-json", "--connections", "2"])
+            .args(SHORT)
+            .args(sweep)
+            .arg("--plot")
+            .arg(&plots)
+            .arg("--csv")
+            .arg(&csv),
+    );
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(stdout(&output).contains("rest-json-8 200/s"));
+    let csv = std::fs::read_to_string(csv).unwrap();
+    assert_eq!(csv.lines().count(), 7, "{csv}");
+    let names = files(&plots);
+    let latency = names
+        .iter()
+        .filter(|name| name.starts_with("latency-by-rate-"));
+    assert_eq!(latency.count(), 3, "{names:?}");
+    let svg = std::fs::read_to_string(plots.join("throughput-by-size-rest-json.svg")).unwrap();
+    assert!(svg.starts_with("<svg") && svg.contains("<circle"));
+}
+
+#[test]
+fn bench_holds_servers_side_by_side_with_a_request_from_a_file() {
+    let server = crate::running::Running::start(&[crate::MODELS, "--port", "0"]);
+    let folder = tempfile::tempdir().unwrap();
+    let request = folder.path().join("iris.json");
+    let data = "[[5.1, 3.5, 1.4, 0.2]]";
+    let input = format!(
+        r#"{{"inputs": [{{"name": "input", "datatype": "FP32", "shape": [1, 4], "data": {data}}}]}}"#
+    );
+    std::fs::write(&request, input).unwrap();
+    let [one, two] = ["one", "two"].map(|name| format!("{name}={}", server.rest));
+    let pid = format!("one={}", server.child.id());
+    let servers = [
+        "--url", &one, "--url", &two, "--pid", &pid, "--model", "iris",
+    ];
+    let output = output(
+        oip(&["bench", "--only", "rest-binary", "--no-floor", "--input"])
+            .arg(&request)
+            .args(servers)
+            .args(SHORT),
+    );
+    assert!(output.status.success(), "{}", stderr(&output));
+    let table = stdout(&output);
+    let lines: Vec<&str> = table.lines().collect();
+    assert_eq!(lines.len(), 3, "{table}");
+    assert!(
+        lines[1].starts_with("rest-binary ") && lines[1].contains(" one "),
+        "{table}"
+    );
+    assert!(
+        lines[2].contains(" two ") && lines[2].ends_with(" -"),
+        "{table}"
+    );
+}
+
+#[test]
+fn bench_shows_latency_at_half_of_the_load() {
+    let output = output(oip(&["bench", "--latency", "--only", "rest-json-16"]).args(SHORT));
+    assert!(output.status.success(), "{}", stderr(&output));
+    let table = stdout(&output);
+    assert!(table.contains("p99 over the floor's"), "{table}");
+    assert_eq!(table.lines().count(), 3, "{table}");
+}
+
+#[test]
+fn bench_shows_what_remains_under_overload() {
+    let folder = tempfile::tempdir().unwrap();
+    let short = [
+        "--seconds",
+        "0.1",
+        "--warm-up",
+        "0.05",
+        "--connections",
+        "16",
+    ];
+    let output = output(
+        oip(&[
+            "bench",
+            "--overload",
+            "--service-time",
+            "2",
+            "--within",
+            "100",
+        ])
+        .args(short)
+        .arg("--plot")
+        .arg(folder.path()),
+    );
+    assert!(output.status.success(), "{}", stderr(&output));
+    let table = stdout(&output);
+    let tenfold = table
+        .lines()
+        .filter(|line| line.trim_start().starts_with("10x"));
+    assert_eq!(tenfold.count(), 2, "{table}");
+    assert_eq!(files(folder.path()), ["goodput-by-load.svg"]);
+}

@@ -184,8 +184,10 @@ fn repository(
     Ok(Repository::open(options)?)
 }
 
+/// Which ONNX Runtime the settings ask for.
 #[cfg(feature = "runtime")]
-fn onnxruntime(settings: &Settings) -> oip_runtime::OnnxRuntime {
+#[must_use]
+pub fn onnxruntime(settings: &Settings) -> oip_runtime::OnnxRuntime {
     use oip_runtime::{OnnxRuntime, Surroundings};
 
     let around = &settings.surroundings;

@@ -20,6 +20,8 @@ use tokio::net::TcpListener;
 
 pub use accept::ConnectionLimits;
 pub use configure::StartError;
+#[cfg(feature = "runtime")]
+pub use configure::onnxruntime;
 pub use oip_core::dataplane::Phase;
 pub use reconfigure::Reconfigure;
 pub use signals::stop_signal;

@@ -8,6 +8,7 @@
 //! A model that divides the smallest INT32 or INT64 by -1 ends the process: the library does not
 //! catch the processor's signal. Where callers choose divisors, use the embedded engine.
 
+pub mod bare;
 mod convert;
 mod environment;
 
@@ -37,10 +38,7 @@ impl Engine for OnnxRuntimeEngine {
     }
 
     fn load(&self, file: &ModelFile, share: Share) -> Result<Arc<dyn Model>, LoadError> {
-        let machine = std::thread::available_parallelism().map_or(1, usize::from);
-        let wanted = machine.div_ceil(share.threads.max(1));
-        let count = wanted.clamp(1, share.concurrency.max(1));
-        let count = share.sessions.unwrap_or(count);
+        let count = count(share);
         let weights = PrepackedWeights::new();
         let session = || {
             self.session(file, share.threads, &weights)
@@ -83,6 +81,14 @@ impl OnnxRuntimeEngine {
         }
         builder.commit_from_memory(&file.bytes)
     }
+}
+
+/// How many sessions a model gets.
+fn count(share: Share) -> usize {
+    let machine = std::thread::available_parallelism().map_or(1, usize::from);
+    let wanted = machine.div_ceil(share.threads.max(1));
+    let count = wanted.clamp(1, share.concurrency.max(1));
+    share.sessions.unwrap_or(count)
 }
 
 /// A model that ONNX Runtime has made ready.

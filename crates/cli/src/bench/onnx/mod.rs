@@ -3,7 +3,11 @@
 //!
 //! Source: `onnx.proto`, of which this has the fields that a plain network needs.
 
+mod resnet;
+
 use prost::Message;
+
+pub(super) use resnet::resnet_18;
 
 #[derive(Message)]
 struct Model {
@@ -45,6 +49,18 @@ struct Node {
     output: Vec<String>,
     #[prost(string, tag = "4")]
     op_type: String,
+    #[prost(message, repeated, tag = "5")]
+    attribute: Vec<Attribute>,
+}
+
+#[derive(Message)]
+struct Attribute {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(int64, repeated, tag = "8")]
+    ints: Vec<i64>,
+    #[prost(int32, tag = "20")]
+    of: i32,
 }
 
 #[derive(Message)]
@@ -103,12 +119,16 @@ enum Size {
 
 /// `FLOAT` of `TensorProto.DataType`.
 const FLOAT: i32 = 1;
+/// `INTS` of `AttributeProto.AttributeType`.
+const INTS: i32 = 7;
+/// What the weights are made from.
+const SEED: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// A network of fully connected layers of these widths, the input's first, with a rectifier
 /// between them; the batch is open. The same widths make the same file.
 pub(super) fn perceptron(widths: &[usize]) -> Vec<u8> {
     let (mut node, mut initializer) = (Vec::new(), Vec::new());
-    let mut seed = 0x9e37_79b9_7f4a_7c15;
+    let mut seed = SEED;
     let layers = widths.len().saturating_sub(1);
     for (layer, pair) in widths.windows(2).enumerate() {
         let (wide, narrow) = (pair[0], pair[1]);
@@ -127,45 +147,50 @@ pub(super) fn perceptron(widths: &[usize]) -> Vec<u8> {
             node.push(operator("Relu", vec![name("h")], name("a")));
         }
     }
-    let value = |name: &str, width: usize| Value {
-        name: name.to_owned(),
-        of: Some(Type {
-            tensor: Some(TensorType {
-                element: FLOAT,
-                shape: Some(Shape {
-                    dims: vec![
-                        Dimension {
-                            size: Some(Size::Open("batch".to_owned())),
-                        },
-                        Dimension {
-                            size: Some(Size::Fixed(width as i64)),
-                        },
-                    ],
-                }),
-            }),
-        }),
-    };
+    let value = |name: &str, width: &usize| value(name, &[*width]);
+    file(Graph {
+        name: "perceptron".to_owned(),
+        node,
+        initializer,
+        input: widths
+            .first()
+            .map(|width| value("x", width))
+            .into_iter()
+            .collect(),
+        output: widths
+            .last()
+            .map(|width| value("y", width))
+            .into_iter()
+            .collect(),
+    })
+}
+
+/// A model's file.
+fn file(graph: Graph) -> Vec<u8> {
     let model = Model {
         ir_version: 8,
         producer_name: "oip-bench".to_owned(),
         opset_import: vec![OperatorSet { version: 17 }],
-        graph: Some(Graph {
-            name: "perceptron".to_owned(),
-            node,
-            initializer,
-            input: widths
-                .first()
-                .map(|width| value("x", *width))
-                .into_iter()
-                .collect(),
-            output: widths
-                .last()
-                .map(|width| value("y", *width))
-                .into_iter()
-                .collect(),
-        }),
+        graph: Some(graph),
     };
     model.encode_to_vec()
+}
+
+/// An input or output with an open batch before these dimensions.
+fn value(name: &str, dims: &[usize]) -> Value {
+    let open = Size::Open("batch".to_owned());
+    let fixed = dims.iter().map(|dim| Size::Fixed(*dim as i64));
+    let dims = std::iter::once(open).chain(fixed);
+    let dims = dims.map(|size| Dimension { size: Some(size) }).collect();
+    Value {
+        name: name.to_owned(),
+        of: Some(Type {
+            tensor: Some(TensorType {
+                element: FLOAT,
+                shape: Some(Shape { dims }),
+            }),
+        }),
+    }
 }
 
 fn operator(op_type: &str, input: Vec<String>, output: String) -> Node {
@@ -173,6 +198,18 @@ fn operator(op_type: &str, input: Vec<String>, output: String) -> Node {
         input,
         output: vec![output],
         op_type: op_type.to_owned(),
+        attribute: Vec::new(),
+    }
+}
+
+impl Node {
+    fn with(mut self, name: &str, ints: &[i64]) -> Self {
+        self.attribute.push(Attribute {
+            name: name.to_owned(),
+            ints: ints.to_vec(),
+            of: INTS,
+        });
+        self
     }
 }
 

@@ -1,0 +1,221 @@
+//! The command line of `oip bench`.
+
+mod flags;
+mod parse;
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::ArgMatches;
+use clap::parser::ValueSource;
+
+use super::BenchError;
+use super::arrivals::{Rate, Spacing};
+use super::identity;
+use super::target::Target;
+use super::work::{WORKS, Wire, Work};
+
+pub(crate) use flags::{child_command, command};
+
+/// Connections for `--batching`, `--onnx` and `--overload`, where no number is given.
+const BATCHING_CONNECTIONS: usize = 64;
+const ONNX_CONNECTIONS: usize = 8;
+const OVERLOAD_CONNECTIONS: usize = 256;
+
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// Throughput, against the floor.
+    Plain,
+    Gates,
+    Batching,
+    Latency,
+    Mixed,
+    Overload,
+    Onnx,
+}
+
+/// What was asked for.
+#[derive(Debug)]
+pub(super) struct Options {
+    pub(super) mode: Mode,
+    pub(super) works: Vec<Work>,
+    /// Never empty.
+    pub(super) connections: Vec<usize>,
+    /// Of an open loop; empty: a closed one.
+    pub(super) rates: Vec<Rate>,
+    pub(super) warm_up: Duration,
+    pub(super) measure: Duration,
+    pub(super) repeat: u32,
+    pub(super) model: String,
+    /// The request to be sent, where it is not to be made up.
+    pub(super) input: Option<PathBuf>,
+    /// The servers to be measured that run already.
+    pub(super) targets: Vec<Target>,
+    /// Whether one of our own is measured beside them.
+    pub(super) own: bool,
+    pub(super) floor: bool,
+    /// How long the model of `--overload` takes.
+    pub(super) service_time: Duration,
+    /// How soon an answer must come to count in `--overload`.
+    pub(super) within: Duration,
+    /// Where the bearer token is that is shown.
+    pub(super) token_file: Option<PathBuf>,
+    pub(super) json: Option<PathBuf>,
+    pub(super) csv: Option<PathBuf>,
+    pub(super) plot: Option<PathBuf>,
+}
+
+impl Options {
+    /// Reads what was given.
+    ///
+    /// # Errors
+    /// [`BenchError::Usage`] for flags that contradict each other.
+    pub(super) fn of(matches: &ArgMatches) -> Result<Self, BenchError> {
+        let time = |name| matches.get_one(name).copied().unwrap_or_default();
+        let file = |name| matches.get_one::<PathBuf>(name).cloned();
+        let mode = mode(matches);
+        let targets = parse::targets(
+            all(matches, "url"),
+            all(matches, "grpc-url"),
+            all(matches, "pid"),
+        )?;
+        Ok(Self {
+            mode,
+            works: works(matches, mode, &targets)?,
+            connections: connections(matches, mode)?,
+            rates: rates(matches),
+            warm_up: time("warm-up"),
+            measure: time("seconds"),
+            repeat: matches.get_one("repeat").copied().unwrap_or(1),
+            model: matches
+                .get_one("model")
+                .cloned()
+                .unwrap_or_else(|| identity::NAME.to_owned()),
+            input: file("input"),
+            own: targets.is_empty() || matches.get_flag("own"),
+            targets,
+            floor: !matches.get_flag("no-floor"),
+            service_time: time("service-time"),
+            within: time("within"),
+            token_file: file("token-file"),
+            json: file("json"),
+            csv: file("csv"),
+            plot: file("plot"),
+        })
+    }
+
+    /// The bearer token that is to be shown.
+    pub(super) fn token(&self) -> Result<Option<String>, BenchError> {
+        let read = |file: &PathBuf| Ok(super::read(file)?.trim().to_owned());
+        self.token_file.as_ref().map(read).transpose()
+    }
+
+    /// How many servers are measured, without the floor.
+    pub(super) fn servers(&self) -> usize {
+        self.targets.len() + usize::from(self.own)
+    }
+
+    /// The number of connections of a run that has one.
+    pub(super) fn one_connections(&self) -> usize {
+        self.connections.first().copied().unwrap_or(1)
+    }
+}
+
+fn all<T: Clone + Send + Sync + 'static>(matches: &ArgMatches, name: &str) -> Vec<T> {
+    let values = matches.get_many(name);
+    values
+        .map(|values| values.cloned().collect())
+        .unwrap_or_default()
+}
+
+fn mode(matches: &ArgMatches) -> Mode {
+    let modes = [
+        ("gates", Mode::Gates),
+        ("batching", Mode::Batching),
+        ("latency", Mode::Latency),
+        ("mixed", Mode::Mixed),
+        ("overload", Mode::Overload),
+        ("onnx", Mode::Onnx),
+    ];
+    let asked = modes.into_iter().find(|(name, _)| matches.get_flag(name));
+    asked.map_or(Mode::Plain, |(_, mode)| mode)
+}
+
+fn rates(matches: &ArgMatches) -> Vec<Rate> {
+    let spacing = matches.get_one::<String>("arrivals");
+    let spacing = spacing.and_then(|name| Spacing::parse(name));
+    let spacing = spacing.unwrap_or(Spacing::Poisson);
+    let rates = matches.get_one::<Vec<f64>>("rate").into_iter().flatten();
+    let of = |rate: &f64| Rate {
+        per_second: *rate,
+        spacing,
+    };
+    rates.map(of).collect()
+}
+
+fn connections(matches: &ArgMatches, mode: Mode) -> Result<Vec<usize>, BenchError> {
+    let given = matches.get_one::<Vec<usize>>("connections").cloned();
+    let given = given.unwrap_or_default();
+    if given.len() > 1 && mode != Mode::Plain && mode != Mode::Gates {
+        return Err(BenchError::Usage {
+            why: "--connections: one number, no list, for what is measured here".to_owned(),
+        });
+    }
+    let plain = matches.value_source("connections") == Some(ValueSource::DefaultValue);
+    Ok(match mode {
+        Mode::Batching if plain => vec![BATCHING_CONNECTIONS],
+        Mode::Onnx if plain => vec![ONNX_CONNECTIONS],
+        Mode::Overload if plain => vec![OVERLOAD_CONNECTIONS],
+        _ => given,
+    })
+}
+
+/// The kinds of request: those asked for by name, of those sizes; else those whose door is known.
+fn works(matches: &ArgMatches, mode: Mode, targets: &[Target]) -> Result<Vec<Work>, BenchError> {
+    let only: Vec<String> = all(matches, "only");
+    let is_asked = |work: &Work| {
+        let (name, wire) = (work.name(), work.wire.name());
+        only.iter().any(|asked| *asked == name || asked == wire)
+    };
+    let elements = matches.get_one::<Vec<usize>>("elements");
+    let mut works = match elements {
+        _ if matches.contains_id("input") => {
+            let elements = None;
+            Wire::ALL.map(|wire| Work { wire, elements }).to_vec()
+        }
+        Some(elements) => {
+            let of_wire = |wire| {
+                elements
+                    .iter()
+                    .map(move |elements| Work::new(wire, *elements))
+            };
+            Wire::ALL.into_iter().flat_map(of_wire).collect()
+        }
+        None => WORKS.to_vec(),
+    };
+    let sized = only
+        .iter()
+        .find(|asked| asked.ends_with(|last: char| last.is_ascii_digit()));
+    if let (Some(sized), true) = (sized, elements.is_some() || matches.contains_id("input")) {
+        return Err(BenchError::Usage {
+            why: format!(
+                "--only {sized} says how many elements there are; beside --elements or --input \
+                 say only how they travel: rest-json, rest-binary, grpc"
+            ),
+        });
+    }
+    let own = matches.get_flag("own");
+    works.retain(|work| match (only.is_empty(), targets) {
+        (false, _) => is_asked(work),
+        (true, _) if own => true,
+        // What the gates cost does not hang on the tensors.
+        (true, []) => mode != Mode::Gates || work.is_small(),
+        (true, targets) => targets
+            .iter()
+            .any(|target| target.host(work.is_grpc()).is_some()),
+    });
+    Ok(works)
+}
