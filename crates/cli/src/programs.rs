@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::sync::Arc;
 
-use oip::config::Settings;
+use oip::config::{LogFormat, LogLevel, Settings};
 use oip::models::Models;
 
 use crate::Exit;
@@ -14,6 +14,11 @@ use crate::Exit;
 pub trait Programs {
     /// Whether this is the path of such a program.
     fn knows(&self, path: &Path) -> bool;
+
+    /// What the program itself says goes to the log at this level and in this form.
+    fn log_as(&self, level: LogLevel, format: LogFormat) {
+        let _ = (level, format);
+    }
 
     /// Runs the server in a process of its own, which begins again whenever the program changes.
     /// `None` where this is that process.

@@ -49,6 +49,7 @@ pub(crate) fn run(matches: &ArgMatches, programs: &dyn Programs) -> Exit {
         Ok(settings) => settings,
         Err(error) => return misconfigured(&error),
     };
+    programs.log_as(settings.log_level, settings.log_format);
     let program = settings.model_repository.clone();
     let program = program.filter(|path| programs.knows(path));
     if let (Some(program), true) = (&program, settings.reload)
@@ -67,7 +68,7 @@ pub(crate) fn run(matches: &ArgMatches, programs: &dyn Programs) -> Exit {
     for warning in config.warnings() {
         tracing::warn!("{warning}");
     }
-    announce::accepted_without_effect(&config);
+    announce::accepted_without_effect(&config, program.is_some());
     if !settings.auth_enabled {
         announce::unused_without_authentication(&config);
     }

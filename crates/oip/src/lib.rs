@@ -22,8 +22,8 @@ pub use door::{Door, DoorOptions};
 #[cfg(feature = "auth")]
 pub use oip_auth as auth;
 pub use oip_core::{
-    Access, BoxFuture, Call, Caller, Dataplane, DefaultModelHandler, ModelHandler, access, content,
-    models,
+    Access, BoxFuture, Call, Caller, Dataplane, DefaultModelHandler, ModelHandler, access, call,
+    content, models,
 };
 pub use oip_protocol::{
     Bytes, Datatype, DeclaredShape, Element, Error, ErrorKind, InferRequest, InferResponse,

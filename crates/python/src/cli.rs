@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::sync::Arc;
 
-use oip::config::Settings;
+use oip::config::{LogFormat, LogLevel, Settings};
 use oip::models::{Handled, Models};
 use oip_cli::{Exit, Programs};
 use pyo3::prelude::*;
@@ -37,6 +37,17 @@ impl Programs for PythonPrograms {
         path.extension().is_some_and(|extension| extension == "py")
     }
 
+    fn log_as(&self, level: LogLevel, format: LogFormat) {
+        let set = Python::attach(|py| {
+            let logging = py.import("oip._logging")?;
+            logging.call_method1("to_stderr", (level.as_str(), format.as_str()))?;
+            PyResult::Ok(())
+        });
+        if let Err(error) = set {
+            Python::attach(|py| error.print(py));
+        }
+    }
+
     fn supervise(&self, path: &Path) -> Option<Exit> {
         Python::attach(|py| {
             let code = self.0.call_method1(py, "supervise", (path,));
@@ -54,7 +65,7 @@ impl Programs for PythonPrograms {
 
     fn open(&self, path: &Path, settings: &Settings) -> Result<Arc<dyn Models>, String> {
         Python::attach(|py| {
-            let opened = self.0.call_method1(py, "open", (path,));
+            let opened = self.0.call_method1(py, "open", (path, settings.workers));
             let opened = opened.map_err(|error| said(py, &error))?;
             let (handler, pool, bridge, names) = opened
                 .extract::<Opened<'_>>(py)

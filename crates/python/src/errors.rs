@@ -1,27 +1,21 @@
 //! Exceptions as errors of the protocol, and the other way round.
 
 use oip::{Error, ErrorKind};
-use pyo3::exceptions::{PyNotImplementedError, PyTypeError, PyValueError};
+use pyo3::conversion::FromPyObjectOwned;
+use pyo3::exceptions::{PyBaseException, PyNotImplementedError, PyTypeError, PyValueError};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::PyType;
+use pyo3::types::{PyString, PyType};
 
 /// A fault of data that Python reads.
 pub(crate) fn value(error: impl std::fmt::Display) -> PyErr {
     PyValueError::new_err(error.to_string())
 }
 
-fn class<'py>(
-    py: Python<'py>,
-    cell: &'static PyOnceLock<Py<PyType>>,
-    name: &str,
-) -> PyResult<&'py Bound<'py, PyType>> {
-    cell.import(py, "oip.errors", name)
-}
-
 fn oip_error(py: Python<'_>) -> PyResult<&Bound<'_, PyType>> {
     static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-    class(py, &CLASS, "OipError")
+    CLASS.import(py, "oip.errors", "OipError")
 }
 
 /// What a handler raised while it did `what` for a model, as the caller is told. The traceback
@@ -54,25 +48,24 @@ pub(crate) const INFER: &str = "infer";
 /// An error of `oip.errors`.
 fn chosen(py: Python<'_>, error: &PyErr, what: &str, model: &str) -> Error {
     let value = error.value(py);
-    let status = value.getattr(pyo3::intern!(py, "status"));
-    let status: u16 = status.and_then(|status| status.extract()).unwrap_or(500);
-    let kind = kind_of(status);
-    let told = value.getattr(pyo3::intern!(py, "told"));
-    let told = told.is_ok_and(|told| told.is_truthy().unwrap_or(false));
-    if kind == ErrorKind::HandlerFailed && told {
-        return Error::new(kind, text(value));
-    }
-    if kind == ErrorKind::HandlerFailed {
+    let kind = kind_of(member(value, intern!(py, "status")).unwrap_or(500));
+    if kind == ErrorKind::HandlerFailed && !member(value, intern!(py, "told")).unwrap_or(false) {
         log(py, error, what, model, "error");
         return Error::handler_failed(one_line(py, error));
     }
-    let after = value.getattr(pyo3::intern!(py, "retry_after"));
-    let after: Option<u32> = after.and_then(|after| after.extract()).unwrap_or(None);
     let made = Error::new(kind, text(value));
-    match after {
+    match member(value, intern!(py, "retry_after")) {
         Some(seconds) => made.retry_after(seconds),
         None => made,
     }
+}
+
+/// A member of an exception, where it has one of this kind.
+fn member<'py, T: FromPyObjectOwned<'py>>(
+    value: &Bound<'py, PyBaseException>,
+    name: &Bound<'py, PyString>,
+) -> Option<T> {
+    value.getattr(name).ok()?.extract().ok()
 }
 
 fn kind_of(status: u16) -> ErrorKind {
@@ -98,7 +91,7 @@ pub(crate) fn bad_answer(py: Python<'_>, error: &PyErr, what: &str, model: &str)
     .caused_by(one_line(py, error))
 }
 
-fn text(value: &Bound<'_, pyo3::exceptions::PyBaseException>) -> String {
+fn text(value: &Bound<'_, PyBaseException>) -> String {
     value.str().map_or_else(
         |_| "the request does not fit".to_owned(),
         |text| text.to_string(),
@@ -109,8 +102,8 @@ fn one_line(py: Python<'_>, error: &PyErr) -> String {
     let line = error.to_string();
     let place = error.traceback(py).and_then(|traceback| {
         let place = py
-            .import(pyo3::intern!(py, "oip._errors"))
-            .and_then(|module| module.call_method1(pyo3::intern!(py, "place"), (traceback,)));
+            .import(intern!(py, "oip._errors"))
+            .and_then(|module| module.call_method1(intern!(py, "place"), (traceback,)));
         place.ok()?.extract::<String>().ok()
     });
     match place {
@@ -121,9 +114,11 @@ fn one_line(py: Python<'_>, error: &PyErr) -> String {
 
 /// Writes a traceback to the log of Python.
 fn log(py: Python<'_>, error: &PyErr, what: &str, model: &str, level: &str) {
+    // Before Python 3.12 an error's value lacks its traceback until it is taken out.
+    let value = error.clone_ref(py).into_value(py);
     let logged = py
-        .import(pyo3::intern!(py, "oip._errors"))
-        .and_then(|module| module.call_method1("log", (level, what, model, error.value(py))));
+        .import(intern!(py, "oip._errors"))
+        .and_then(|module| module.call_method1("log", (level, what, model, value)));
     if let Err(failed) = logged {
         failed.print(py);
     }
@@ -131,38 +126,30 @@ fn log(py: Python<'_>, error: &PyErr, what: &str, model: &str, level: &str) {
 
 /// An error of the protocol as the exception of `oip.errors` with its status.
 pub(crate) fn exception(py: Python<'_>, error: &Error) -> PyErr {
-    let name = match error.kind() {
-        ErrorKind::Malformed | ErrorKind::DoesNotFit | ErrorKind::UnsupportedMedia => {
-            "InvalidRequest"
-        }
-        ErrorKind::Unauthenticated => "Unauthenticated",
-        ErrorKind::Forbidden => "Forbidden",
-        ErrorKind::NotFound | ErrorKind::MethodNotAllowed | ErrorKind::NoSuchExtension => {
-            "NotFound"
-        }
-        ErrorKind::TooLarge => "TooLarge",
-        ErrorKind::TooManyRequests => "TooManyRequests",
-        ErrorKind::HandlerFailed => "HandlerFailed",
-        ErrorKind::NotImplemented => "NotImplemented",
-        ErrorKind::Unavailable => "Unavailable",
-        ErrorKind::TimedOut => "TimedOut",
-    };
     let message = match error.cause() {
         Some(cause) if error.kind() == ErrorKind::HandlerFailed => {
             format!("{}: {cause}", error.message())
         }
         _ => error.message().to_owned(),
     };
-    let made = py
-        .import(pyo3::intern!(py, "oip.errors"))
-        .and_then(|module| module.getattr(name)?.call1((message,)));
-    made.map_or_else(|error| error, |value| PyErr::from_value(value))
+    let status = error.kind().http_status();
+    let arguments = (status, message, error.retry_after_seconds());
+    made(py, intern!(py, "of_status"), arguments)
 }
 
 /// A server that could not be started.
 pub(crate) fn start(py: Python<'_>, error: impl std::fmt::Display) -> PyErr {
+    made(py, intern!(py, "StartError"), (error.to_string(),))
+}
+
+/// An exception that something in `oip.errors` makes.
+fn made<'py>(
+    py: Python<'py>,
+    maker: &Bound<'py, PyString>,
+    arguments: impl pyo3::call::PyCallArgs<'py>,
+) -> PyErr {
     let made = py
-        .import(pyo3::intern!(py, "oip.errors"))
-        .and_then(|module| module.getattr("StartError")?.call1((error.to_string(),)));
-    made.map_or_else(|error| error, |value| PyErr::from_value(value))
+        .import(intern!(py, "oip.errors"))
+        .and_then(|module| module.getattr(maker)?.call1(arguments));
+    made.map_or_else(|error| error, PyErr::from_value)
 }

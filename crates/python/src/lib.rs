@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `data`, `lists` | a request's tensors as Python sees them |
 //! | `outputs`, `buffers` | what a handler returns, as tensors |
-//! | `messages`, `errors` | requests, responses and errors between the two languages |
+//! | `messages`, `context`, `errors` | requests, who asks, responses and errors between the two languages |
 //! | `pool`, `aio` | where Python runs: threads for blocking handlers, a loop for the others |
 //! | `handler`, `metadata`, `batch` | a Python object as a `ModelHandler` |
 //! | `server`, `testing` | a server around it, and a client without a network |
@@ -19,6 +19,7 @@ mod aio;
 mod batch;
 mod buffers;
 mod cli;
+mod context;
 mod data;
 mod engine;
 mod errors;
@@ -46,12 +47,14 @@ fn _oip(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<data::TensorData>()?;
     module.add_class::<data::Buffer>()?;
+    module.add_class::<context::Context>()?;
     module.add_class::<pool::Pool>()?;
     module.add_class::<aio::Bridge>()?;
     module.add_class::<server::Running>()?;
     module.add_class::<testing::Client>()?;
     module.add_function(wrap_pyfunction!(check_tensor, module)?)?;
     module.add_function(wrap_pyfunction!(server::start, module)?)?;
+    module.add_function(wrap_pyfunction!(server::before_start, module)?)?;
     module.add_function(wrap_pyfunction!(cli::run_cli, module)?)?;
     module.add_function(wrap_pyfunction!(logging::log_to, module)?)?;
     module.add_function(wrap_pyfunction!(logging::flush_log, module)?)?;

@@ -10,6 +10,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyMapping, PyString, PyType};
 
+use crate::context::Context;
 use crate::data::TensorData;
 use crate::outputs;
 
@@ -57,8 +58,12 @@ fn blank<'py>(py: Python<'py>, class: &Py<PyType>) -> PyResult<Bound<'py, PyAny>
     classes(py)?.new.bind(py).call1((class,))
 }
 
-/// A request as a handler gets it.
-pub(crate) fn request(py: Python<'_>, request: InferRequest) -> PyResult<Bound<'_, PyAny>> {
+/// A request as a handler gets it; without a context where no single caller is known.
+pub(crate) fn request(
+    py: Python<'_>,
+    request: InferRequest,
+    context: Option<Context>,
+) -> PyResult<Bound<'_, PyAny>> {
     let classes = classes(py)?;
     let made = blank(py, &classes.request)?;
     made.setattr(intern!(py, "id"), request.id)?;
@@ -76,6 +81,7 @@ pub(crate) fn request(py: Python<'_>, request: InferRequest) -> PyResult<Bound<'
         false => requested(py, &request.outputs)?.into_any(),
     };
     made.setattr(intern!(py, "outputs"), outputs)?;
+    made.setattr(intern!(py, "_context"), context)?;
     Ok(made)
 }
 

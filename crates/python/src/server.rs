@@ -54,6 +54,24 @@ pub(crate) fn settings(
     Ok((settings, config.warnings().to_vec()))
 }
 
+/// What is to be known before a server starts: how its log is to be, and how many processes are
+/// to share its work.
+///
+/// Raises `StartError` where a setting makes no sense.
+#[pyfunction]
+pub(crate) fn before_start(
+    py: Python<'_>,
+    given: BTreeMap<String, Vec<String>>,
+) -> PyResult<(&'static str, &'static str, bool, usize)> {
+    let (settings, _) = settings(py, given)?;
+    Ok((
+        settings.log_level.as_str(),
+        settings.log_format.as_str(),
+        settings.latency_log,
+        settings.workers,
+    ))
+}
+
 /// Binds the doors and serves in the background.
 ///
 /// `settings` are texts by key, `names` the models that the handler answers for.

@@ -1,14 +1,18 @@
 //! A handler behind the whole pipeline, without a network.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
-use oip::access::{Arrival, Permit, actions};
+use oip::access::{
+    Arrival, Authenticator, Credentials, Decision, Permit, PolicyDecisionPoint, Question, Subject,
+    actions,
+};
 use oip::testing::InProcess;
-use oip::{ModelRef, Result};
+use oip::{Access, BoxFuture, Caller, ModelRef, Result};
 use pyo3::prelude::*;
 use tokio::runtime::Runtime;
 
 use crate::aio::Bridge;
+use crate::context::Context;
 use crate::handler::PyHandler;
 use crate::pool::Pool;
 use crate::{buffers, errors, messages};
@@ -58,11 +62,18 @@ impl Client {
         py: Python<'py>,
         model: ModelName,
         request: &Bound<'py, PyAny>,
+        context: &Context,
     ) -> PyResult<Bound<'py, PyAny>> {
         let request = messages::read_request(request)?;
         let response = wait(py, async {
-            let permit = self.permit(model).await?;
-            self.0.dataplane().infer(permit, request, None).await
+            let access = Access::new(
+                Arc::new(Known(context.shared_subject().cloned())),
+                Arc::new(Open),
+            );
+            let caller = access.authenticate(context.arrival()).await?;
+            let permit = self.permit_to(&caller, model).await?;
+            let deadline = context.deadline();
+            self.0.dataplane().infer(permit, request, deadline).await
         })?;
         messages::response(py, response)
     }
@@ -99,12 +110,39 @@ impl Client {
 
 impl Client {
     async fn permit<A: actions::Permitted>(&self, model: ModelName) -> Result<Permit<A>> {
-        let dataplane = self.0.dataplane();
-        let caller = dataplane.authenticate(Arrival::default()).await?;
-        let ModelName(name, version) = model;
-        dataplane
-            .authorize_model(&caller, ModelRef { name, version })
-            .await
+        let caller = self.0.dataplane().authenticate(Arrival::default()).await?;
+        self.permit_to(&caller, model).await
+    }
+
+    async fn permit_to<A: actions::Permitted>(
+        &self,
+        caller: &Caller,
+        ModelName(name, version): ModelName,
+    ) -> Result<Permit<A>> {
+        let model = ModelRef { name, version };
+        self.0.dataplane().authorize_model(caller, model).await
+    }
+}
+
+/// Whoever asks is whom the test says.
+struct Known(Option<Arc<Subject>>);
+
+impl Authenticator for Known {
+    fn authenticate<'a>(
+        &'a self,
+        _: &'a Credentials,
+    ) -> BoxFuture<'a, Result<Option<Arc<Subject>>>> {
+        Box::pin(std::future::ready(Ok(self.0.clone())))
+    }
+}
+
+/// A decision point beside an authenticator; the pipeline of a test asks none.
+struct Open;
+
+impl PolicyDecisionPoint for Open {
+    fn decide<'a>(&'a self, _: &'a Question<'a>) -> BoxFuture<'a, Decision> {
+        let reason = "a test of a handler".to_owned();
+        Box::pin(std::future::ready(Decision::Permit { reason }))
     }
 }
 

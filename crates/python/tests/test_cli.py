@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -32,22 +33,25 @@ FORMS = {
     "a server": "anything = Server(Answers(), threads=2)",
     "a function": "del Answers\n@model('m')\ndef answer(x):\n    return {'y': [ANSWER]}",
 }
-DOOR = r"REST  (http://127.0.0.1:\d+)"
+DOOR = r'(?:REST  http://|"rest":")(127.0.0.1:\d+)'
 BODY = b'{"inputs":[{"name":"x","datatype":"FP32","shape":[1],"data":[1]}]}'
 
 
 @contextmanager
-def serving(*arguments: str) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
+def serving(
+    *arguments: str, environment: dict[str, str] | None = None
+) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
     command = [sys.executable, "-m", "oip.cli", "serve", *arguments]
     command += ["--rest-port", "0", "--grpc-port", "0", "--auth-enabled", "false"]
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        env={**os.environ, **(environment or {})},
     )
     try:
         assert process.stdout is not None
         for line in process.stdout:
             if found := re.search(DOOR, line):
-                yield found[1], process
+                yield f"http://{found[1]}", process
                 break
         else:
             pytest.fail("the server ended")
@@ -87,7 +91,7 @@ def test_a_changed_program_is_served_anew(tmp_path: Path) -> None:
         assert process.stdout is not None
         for line in process.stdout:
             if found := re.search(DOOR, line):
-                assert '"data":[2]' in ask(found[1])
+                assert '"data":[2]' in ask(f"http://{found[1]}")
                 break
 
 
@@ -110,6 +114,55 @@ def test_a_program_that_cannot_be_served_says_why(
     assert re.search(message, ended.stderr), ended.stderr
 
 
+PIDS = """
+import os
+from oip import *
+
+class Answers(ModelHandler):
+    def infer(self, payload, model_name, model_version=None):
+        return {"y": [os.getpid()]}
+
+SERVED
+"""
+SERVED = {
+    "a class": "",
+    "an object": "handler = Answers()",
+    "a server": "server = Server(Answers)",
+    "a function": "del Answers\n@model('m')\ndef answer(x):\n    return {'y': [os.getpid()]}",
+}
+
+
+@pytest.mark.parametrize("form", SERVED)
+def test_processes_share_a_program(tmp_path: Path, form: str) -> None:
+    program = tmp_path / "main.py"
+    program.write_text(PIDS.replace("SERVED", SERVED[form]))
+    with serving(str(program), "--workers", "1") as (url, process):
+        pid = int(re.findall(r'"data":\[(\d+)\]', ask(url))[0])
+        assert pid != process.pid and Path(f"/proc/{pid}").exists()
+    assert process.returncode == 0
+    for _ in range(100):
+        if not Path(f"/proc/{pid}").exists():
+            break
+        time.sleep(0.05)
+    else:
+        pytest.fail("a process was left behind")
+
+
+def test_a_program_logs_in_the_form_that_is_set(tmp_path: Path) -> None:
+    program = tmp_path / "main.py"
+    program.write_text(HANDLER.replace("[ANSWER]", "[1 / 0]"))
+    (tmp_path / "oip.properties").write_text("log_format=json\n")
+    with serving(str(program), environment={"KRAUSENING_BASE": str(tmp_path)}) as (url, process):
+        ask(url)
+        assert process.stdout is not None
+        for line in process.stdout:
+            if "ZeroDivisionError" in line:
+                break
+        said = json.loads(line)
+    assert said["level"] == "ERROR" and said["target"] == "oip.handler"
+    assert "Traceback" in said["traceback"] and said["timestamp"].endswith("Z")
+
+
 def test_the_other_commands_are_the_binarys(capfd: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["--version"]) == 0
     assert capfd.readouterr().out.startswith("oip 0.")
@@ -125,6 +178,29 @@ def test_a_folder_of_onnx_models_is_served() -> None:
         assert any("iris" in line and "READY" in line.upper() for line in process.stdout)
         with urllib.request.urlopen(f"{url}/v2/models/iris") as answer:
             assert b"onnx" in answer.read()
+
+
+def test_the_onnxruntime_beside_the_package_runs_onnx_files_beside_programs(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    models = Path(__file__).parents[3] / "examples" / "models"
+    if not models.exists():
+        pytest.skip("not in the repository")
+    shutil.copytree(models / "iris", tmp_path / "iris")
+    (tmp_path / "m" / "1").mkdir(parents=True)
+    (tmp_path / "m" / "1" / "model.py").write_text(MODEL.replace("FACTOR", "2"))
+    # No word of where the library is: neither a setting nor an activated environment.
+    environment = {"VIRTUAL_ENV": "", "OIP_ONNXRUNTIME_LIBRARY": ""}
+    with serving(str(tmp_path), environment=environment) as (url, process):
+        assert process.stdout is not None
+        said = []
+        for line in process.stdout:
+            said.append(line)
+            if "iris" in line and "READY" in line.upper():
+                break
+        assert any("onnxruntime" in line.lower() for line in said), said
+        assert '"data":[2.0]' in ask(url)
+        with urllib.request.urlopen(f"{url}/v2/models/iris") as answer:
+            assert "onnx" in json.load(answer)["platform"]
 
 
 def test_the_command_needs_no_environment(tmp_path: Path) -> None:

@@ -122,6 +122,19 @@ def test_settings_are_checked_and_authentication_is_on(monkeypatch: pytest.Monke
         assert raised.value.code == 401
 
 
+def test_log_settings_come_from_files_and_the_environment_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "oip.properties").write_text("log_format=json\nlog_level=debug\nlatency_log=true\n")
+    monkeypatch.setenv("KRAUSENING_BASE", str(tmp_path))
+    assert oip._oip.before_start({}) == ("debug", "json", True, 0)
+    monkeypatch.setenv("OIP_LOG_LEVEL", "warn")
+    monkeypatch.setenv("OIP_WORKERS", "3")
+    assert oip._oip.before_start({"log_format": ["text"]}) == ("warn", "text", True, 3)
+    with pytest.raises(oip.errors.StartError, match="log_level"):
+        oip._oip.before_start({"log_level": ["loud"]})
+
+
 def test_a_port_that_is_taken_is_named(serve: Any) -> None:
     port = serve(oip.DefaultModelHandler()).server.rest_address[1]
     with pytest.raises(oip.errors.StartError, match=f"127.0.0.1:{port}"):

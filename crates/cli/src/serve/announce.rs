@@ -105,19 +105,20 @@ pub(super) fn unused_without_authentication(config: &Config) {
 }
 
 /// Says which options were given that change nothing.
-pub(super) fn accepted_without_effect(config: &Config) {
-    for entry in config.entries() {
-        if entry.option.standing == Standing::Accepted && entry.is_given() {
-            let (key, origin) = (entry.option.key, entry.origin.to_string());
-            tracing::info!(
-                key,
-                origin,
-                "accepted without effect: {}",
-                entry.option.help
-            );
-        }
+pub(super) fn accepted_without_effect(config: &Config, of_program: bool) {
+    for entry in config.entries().iter().filter(|entry| entry.is_given()) {
+        let (key, origin) = (entry.option.key, entry.origin.to_string());
+        let why = match (entry.option.standing, key) {
+            (Standing::Accepted, _) => entry.option.help,
+            (_, "workers") if !of_program => FOR_PROGRAMS,
+            _ => continue,
+        };
+        tracing::info!(key, origin, "accepted without effect: {why}");
     }
 }
+
+const FOR_PROGRAMS: &str = "only a Python program is shared by processes, and models of a folder \
+    follow the processors; see worker_threads and threads.";
 
 /// Says what is served, once everything was tried.
 pub(super) async fn models(models: &dyn Models, settings: &Settings, rest: Option<SocketAddr>) {

@@ -54,7 +54,7 @@ fn the_arguments_of_a_serving_runtime_start_this_server() {
     };
     // What has no effect is said, each in one line.
     for key in [
-        "kserve_workers",
+        "key=\"workers\"",
         "kserve_max_threads",
         "kserve_max_asyncio_workers",
     ] {

@@ -85,6 +85,12 @@ impl Caller {
         self.0.request_id.as_deref()
     }
 
+    /// The headers that handlers may see, names in lower case, in the order they came.
+    #[must_use]
+    pub fn headers(&self) -> &[(String, String)] {
+        &self.0.headers
+    }
+
     /// A header's value, of those that handlers may see.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {

@@ -120,6 +120,7 @@ pub struct Settings {
     pub worker_threads: Option<usize>,
     /// `None`: one for each processor.
     pub threads: Option<usize>,
+    pub workers: usize,
     /// `None`: by the number of processors.
     pub model_concurrency: Option<usize>,
     pub model_queue: usize,
@@ -172,6 +173,7 @@ impl Settings {
             reload: read.bool("reload"),
             worker_threads: some(read.number("worker_threads")),
             threads: some(read.number("threads")),
+            workers: read.number("workers"),
             model_concurrency: some(read.number("model_concurrency")),
             model_queue: read.number("model_queue"),
             onnxruntime_library: read.path("onnxruntime_library"),

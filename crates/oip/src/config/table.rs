@@ -171,6 +171,15 @@ const GENERAL: &[ConfigOption] = &[
     ),
     new(
         Models,
+        "workers",
+        ANY,
+        "0",
+        "Processes that share the work of a Python program (serve main.py), each with a handler \
+         of its own; 0 leaves it to threads of the server. Without effect on a folder of models.",
+    )
+    .also(&["KSERVE_WORKERS"], &["kserve_workers"], &[]),
+    new(
+        Models,
         "model_concurrency",
         ANY,
         "0",

@@ -10,7 +10,7 @@
 """
 
 from . import codecs, errors
-from ._oip import TensorData, __version__
+from ._oip import Context, TensorData, __version__
 from .compat import AissembleOIPFastAPI, AissembleOIPgRPC, AissembleOIPGrpc, AissembleOIPKServe
 from .decorator import Model, model
 from .handler import DataplaneHandler, DefaultModelHandler, ModelHandler
@@ -38,6 +38,7 @@ __all__ = [
     "AissembleOIPGrpc",
     "AissembleOIPKServe",
     "AissembleOIPgRPC",
+    "Context",
     "DataplaneHandler",
     "Datatype",
     "DefaultModelHandler",

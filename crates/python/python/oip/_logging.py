@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from . import _oip
@@ -32,9 +32,10 @@ _TEXT = "%(asctime)s %(levelname)7s %(name)s: %(message)s"
 
 class _Json(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
+        moment = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="microseconds")
         line = {
-            "timestamp": self.formatTime(record, "%Y-%m-%dT%H:%M:%S"),
-            "level": record.levelname,
+            "timestamp": moment.replace("+00:00", "Z"),
+            "level": "WARN" if record.levelno == logging.WARNING else record.levelname,
             "target": record.name,
             "message": record.getMessage(),
         }
@@ -43,11 +44,9 @@ class _Json(logging.Formatter):
         return json.dumps(line, ensure_ascii=False)
 
 
-def begin(settings: Mapping[str, Sequence[str]]) -> None:
-    """Has the server's lines come here. Does nothing the second time."""
-    level = _given(settings, "log_level", "info")
-    to_stderr(level, _given(settings, "log_format", "text"))
-    latencies = _given(settings, "latency_log", "false").lower() == "true"
+def begin(level: str, form: str, latencies: bool) -> None:
+    """Has the server's lines come here. The second time only the level is taken."""
+    to_stderr(level, form)
     _oip.log_to(_forward, level, latencies)
 
 
@@ -61,11 +60,6 @@ def to_stderr(level: str = "info", form: str = "text") -> None:
         _logger.setLevel(_LEVELS.get(level, logging.INFO))
     elif _logger.level == logging.NOTSET:
         _logger.setLevel(_LEVELS.get(level, logging.INFO))
-
-
-def _given(settings: Mapping[str, Sequence[str]], key: str, default: str) -> str:
-    given = settings.get(key)
-    return given[-1] if given else os.environ.get(f"OIP_{key.upper()}", default)
 
 
 def _forward(lines: Sequence[tuple[int, str, str]]) -> None:

@@ -23,6 +23,52 @@ class TensorData:
     def _byte_strings(self) -> list[bytes] | None: ...
 
 @final
+class Context:
+    """Who asks, and the circumstances of the request.
+
+    For tests of your own it can be made by hand; ``remaining`` is in seconds.
+    """
+
+    def __new__(
+        cls,
+        *,
+        subject: str | None = None,
+        roles: Sequence[str] = (),
+        claims: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        request_id: str | None = None,
+        peer: str | None = None,
+        path: str = "",
+        remaining: float | None = None,
+    ) -> Context: ...
+    @property
+    def subject(self) -> str | None:
+        """Who asks; ``None`` for a caller who showed no credential."""
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """The subject's roles, in the order of its credential."""
+    @property
+    def claims(self) -> dict[str, Any]:
+        """The further claims of the subject's credential."""
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers (gRPC: metadata) that ``forward_headers`` lets through, names in lower
+        case."""
+    @property
+    def request_id(self) -> str | None:
+        """The request's name in log and audit (``X-Request-Id``)."""
+    @property
+    def peer(self) -> str | None:
+        """The caller's address."""
+    @property
+    def path(self) -> str:
+        """The path that was asked for: of the URL, or of the gRPC method."""
+    @property
+    def remaining(self) -> float | None:
+        """Seconds until the answer is no longer wanted, not below 0; ``None`` where there is no
+        such moment."""
+
+@final
 class Pool:
     def __new__(cls) -> Pool: ...
     def work(self) -> None: ...
@@ -51,7 +97,7 @@ class Running:
 @final
 class InProcess:
     def __new__(cls, handler: object, pool: Pool, bridge: Bridge) -> InProcess: ...
-    def infer(self, model: tuple[str, str | None], request: Any) -> Any: ...
+    def infer(self, model: tuple[str, str | None], request: Any, context: Context) -> Any: ...
     def metadata(self, model: tuple[str, str | None]) -> Any: ...
     def ready(self, model: tuple[str, str | None]) -> bool: ...
     def load(self, model: tuple[str, str | None]) -> None: ...
@@ -61,6 +107,7 @@ def check_tensor(tensor: object) -> None: ...
 def start(
     handler: object, pool: Pool, bridge: Bridge, given: Mapping[str, Sequence[str]]
 ) -> Running: ...
+def before_start(given: Mapping[str, Sequence[str]]) -> tuple[str, str, bool, int]: ...
 def run_cli(arguments: Sequence[str], programs: object) -> int: ...
 def log_to(forward: Callable[[Sequence[tuple[int, str, str]]], None], level: str, latencies: bool) -> bool: ...
 def flush_log() -> None: ...

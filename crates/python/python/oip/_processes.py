@@ -247,7 +247,7 @@ class Processes(ModelHandler):
     ) -> InferenceResponse:
         """Has a process answer."""
         with self._one() as worker:
-            members = (payload.id, payload.parameters, payload.outputs)
+            members = (payload.id, payload.parameters, payload.outputs, payload._context)
             inputs = worker.requests.pack("input", payload.inputs)
             members, outputs = worker.call("infer", members, inputs, model_name, model_version)
             name, version, parameters = members
@@ -335,8 +335,9 @@ def _answer(
         return "returned", None
     try:
         if method == "infer":
-            (id, parameters, outputs), inputs, model, version = arguments
+            (id, parameters, outputs, context), inputs, model, version = arguments
             payload = InferenceRequest(requests.unpack(RequestInput, inputs), outputs, id, parameters)
+            payload._context = context
             arguments = payload, model, version
         result = getattr(handler, method)(*arguments)
         if inspect.isawaitable(result):

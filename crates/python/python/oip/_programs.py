@@ -16,22 +16,21 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
 
-from . import _oip, _logging
+from . import _oip
 from ._workers import Threads
 from .compat import _Service
 from .decorator import Model
 from .errors import StartError
 from .handler import DefaultModelHandler, ModelHandler, Several
-from .server import Server
+from .server import Server, shared
 
 _NAMES = ("fastapi_server", "server", "grpc", "grpc_server", "kserve", "app", "handler")
 _SUPERVISED = "OIP_SUPERVISED_BY"
 
 
-def open(path: Path) -> tuple[object, _oip.Pool, _oip.Bridge, list[str]]:
+def open(path: Path, workers: int) -> tuple[object, _oip.Pool, _oip.Bridge, list[str]]:
     """The handler of a program, where it runs, and the names it answers for."""
-    _logging.to_stderr()
-    handler, threads = find(load(path))
+    handler, threads = find(load(path), workers)
     workers = Threads(threads)
     names = [str(name) for name in getattr(handler, "model_names", ())]
     return handler, workers.pool, workers.bridge, names
@@ -45,7 +44,6 @@ def open_model(
     path: Path, name: str, version: str
 ) -> tuple[object, _oip.Pool, _oip.Bridge]:
     """The handler of a ``model.py`` in a folder of models, and where all of them run."""
-    _logging.to_stderr()
     with _lock:
         if not _shared:
             _shared.append(Threads())
@@ -74,27 +72,30 @@ def load(path: Path, name: str | None = None, search: bool = True) -> ModuleType
     return module
 
 
-def find(module: ModuleType) -> tuple[object, int | None]:
-    """The handler to serve, and how many threads were wished for it.
+def find(module: ModuleType, workers: int = 0) -> tuple[object, int | None]:
+    """The handler to serve, and how many threads were wished for it. ``workers`` processes share
+    it, unless it is a server's that says their number itself.
 
     First an object of one of the names ``fastapi_server``, ``server``, ``grpc``, ``handler``, ...;
     then any server, any models, any handler, and last a class derived from ``ModelHandler``.
     """
     members = vars(module)
     for name in _NAMES:
-        if name in members and (found := _served(members[name])) is not None:
+        if name in members and (found := _served(members[name], workers)) is not None:
             return found
-    for kind in (Server, _Service):
-        for value in members.values():
-            if isinstance(value, kind) and (found := _served(value)) is not None:
-                return found
-    models = [value for value in members.values() if isinstance(value, Model)]
-    if models:
-        return (models[0] if len(models) == 1 else Several(models)), None
     for value in members.values():
-        if isinstance(value, ModelHandler):
-            return value, None
-    return handler_class(module)(), None
+        if isinstance(value, (Server, _Service)):
+            return _server(value).resolve(workers)
+    return shared(_handler(module), None, workers)
+
+
+def _handler(module: ModuleType) -> object:
+    members = vars(module).values()
+    models = [value for value in members if isinstance(value, Model)]
+    if models:
+        return models[0] if len(models) == 1 else Several(models)
+    handlers = (value for value in members if isinstance(value, ModelHandler))
+    return next(handlers, None) or handler_class(module)
 
 
 def handler_class(module: ModuleType) -> type[ModelHandler]:
@@ -120,15 +121,16 @@ def handler_class(module: ModuleType) -> type[ModelHandler]:
     raise StartError(f"{where} has several handlers ({names}): call the one to serve 'handler'")
 
 
-def _served(value: Any) -> tuple[object, int | None] | None:
-    if isinstance(value, _Service):
-        value = value.server
-    if isinstance(value, Server):
-        return value.resolve()
-    if isinstance(value, type) and issubclass(value, ModelHandler):
-        return value(), None
-    if isinstance(value, ModelHandler) and not type(value) is DefaultModelHandler:
-        return value, None
+def _server(value: Server | _Service) -> Server:
+    return value.server if isinstance(value, _Service) else value
+
+
+def _served(value: Any, workers: int) -> tuple[object, int | None] | None:
+    if isinstance(value, (Server, _Service)):
+        return _server(value).resolve(workers)
+    is_class = isinstance(value, type) and issubclass(value, ModelHandler)
+    if is_class or isinstance(value, ModelHandler) and type(value) is not DefaultModelHandler:
+        return shared(value, None, workers)
     return None
 
 
@@ -137,7 +139,6 @@ def supervise(path: Path) -> int | None:
     program's folder changes. ``None`` in that process."""
     if _SUPERVISED in os.environ:
         return None
-    _logging.to_stderr()
     log = logging.getLogger("oip.reload")
     stopping: list[int] = []
 

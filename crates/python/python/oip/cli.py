@@ -18,8 +18,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given[:1] == ["serve"] and find_spec("onnxruntime") is not None:
-        # Where the server looks for the library of ONNX Runtime, if nothing says otherwise.
-        os.environ.setdefault("VIRTUAL_ENV", sys.prefix)
+        # Where the server looks for the library of ONNX Runtime, if no setting names one: beside
+        # this package, whatever environment is the shell's.
+        os.environ["VIRTUAL_ENV"] = sys.prefix
     if threading.current_thread() is threading.main_thread():
         # Ctrl-C is the command's own matter, as in the binary: Python's handler would raise once
         # the command has ended.

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Generic, ParamSpec, TypeVar
 
+from ._oip import Context
 from ._results import to_response
 from .errors import InvalidRequest, NotFound
 from .handler import ModelHandler
@@ -59,7 +61,7 @@ def model(
             return classifier.predict(x)
 
     Inputs come as read-only NumPy arrays; parameters annotated ``list[str]`` as text,
-    ``RequestInput`` as it is, ``InferenceRequest`` as the whole request. Without ``inputs`` and
+    ``RequestInput`` as it is, ``InferenceRequest`` as the whole request, ``Context`` as who asks. Without ``inputs`` and
     ``outputs`` the annotations say what there is: ``Annotated[np.ndarray, Spec("FP32", [-1, 4])]``
     and ``list[str]``. The function itself stays callable. It may be ``async``.
     """
@@ -111,6 +113,10 @@ class Model(ModelHandler, Generic[P, R]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         return self.function(*args, **kwargs)
 
+    def __reduce__(self) -> Any:
+        # To another process it goes by name, as its function does: that module is run there.
+        return _by_name, (self.function.__module__, self.function.__qualname__)
+
     def __repr__(self) -> str:
         return f"<model '{self.name}': inputs {self.inputs}, outputs {self.outputs}>"
 
@@ -132,6 +138,8 @@ class Model(ModelHandler, Generic[P, R]):
         for name, take in self._parameters.items():
             if take is _request:
                 arguments[name] = payload
+            elif take is _context:
+                arguments[name] = payload.context
             elif name in sent:
                 arguments[name] = take(sent[name])
             elif name not in self._optional:
@@ -154,6 +162,13 @@ class Model(ModelHandler, Generic[P, R]):
     def model_load(self, model_name: str) -> bool:
         """There is nothing to load."""
         return True
+
+
+def _by_name(module: str, path: str) -> Any:
+    found: Any = importlib.import_module(module)
+    for name in path.split("."):
+        found = getattr(found, name)
+    return found
 
 
 def _declared(tensors: Sequence[Declared]) -> list[MetadataTensor]:
@@ -183,7 +198,7 @@ def _from_hints(
 ) -> list[MetadataTensor] | None:
     made = []
     for name in signature.parameters:
-        if hints.get(name) is InferenceRequest:
+        if hints.get(name) in (InferenceRequest, Context):
             continue
         spec = _spec(hints.get(name))
         if spec is None:
@@ -232,8 +247,13 @@ def _request(tensor: RequestInput) -> Any:
     raise AssertionError("stands for the whole request")
 
 
+def _context(tensor: RequestInput) -> Any:
+    raise AssertionError("stands for the context of the request")
+
+
 _TAKES: dict[Any, Callable[[RequestInput], Any]] = {
     InferenceRequest: _request,
+    Context: _context,
     RequestInput: _itself,
     list[str]: _strings,
     list[bytes]: _list,

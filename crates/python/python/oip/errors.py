@@ -25,7 +25,10 @@ __all__ = [
 
 
 class OipError(Exception):
-    """An error of the protocol. ``status`` is the HTTP status, ``code`` gRPC's name for it."""
+    """An error of the protocol. ``status`` is the HTTP status, ``code`` gRPC's name for it.
+
+    A class of your own derives from the one with its status.
+    """
 
     status: int = 500
     code: str = "INTERNAL"
@@ -37,50 +40,40 @@ class OipError(Exception):
         self.message = message
         self.retry_after = retry_after
 
+    def __init_subclass__(cls, *, status: int | None = None, code: str | None = None) -> None:
+        if status is not None and code is not None:
+            cls.status, cls.code = status, code
+            _BY_STATUS.setdefault(status, cls)
 
-class InvalidRequest(OipError, ValueError):
+
+_BY_STATUS: dict[int, type[OipError]] = {}
+
+
+class InvalidRequest(OipError, ValueError, status=400, code="INVALID_ARGUMENT"):
     """The request does not fit: 400, ``INVALID_ARGUMENT``."""
 
-    status = 400
-    code = "INVALID_ARGUMENT"
 
-
-class Unauthenticated(OipError):
+class Unauthenticated(OipError, status=401, code="UNAUTHENTICATED"):
     """Nobody known is asking: 401, ``UNAUTHENTICATED``."""
 
-    status = 401
-    code = "UNAUTHENTICATED"
 
-
-class Forbidden(OipError):
+class Forbidden(OipError, status=403, code="PERMISSION_DENIED"):
     """The caller may not: 403, ``PERMISSION_DENIED``."""
 
-    status = 403
-    code = "PERMISSION_DENIED"
 
-
-class NotFound(OipError):
+class NotFound(OipError, status=404, code="NOT_FOUND"):
     """No such model or version: 404, ``NOT_FOUND``."""
 
-    status = 404
-    code = "NOT_FOUND"
 
-
-class TooLarge(OipError):
+class TooLarge(OipError, status=413, code="RESOURCE_EXHAUSTED"):
     """Too much was sent: 413, ``RESOURCE_EXHAUSTED``."""
 
-    status = 413
-    code = "RESOURCE_EXHAUSTED"
 
-
-class TooManyRequests(OipError):
+class TooManyRequests(OipError, status=429, code="RESOURCE_EXHAUSTED"):
     """Not now, there is too much to do: 429, ``RESOURCE_EXHAUSTED``. ``retry_after`` in seconds."""
 
-    status = 429
-    code = "RESOURCE_EXHAUSTED"
 
-
-class HandlerFailed(OipError):
+class HandlerFailed(OipError, status=500, code="INTERNAL"):
     """The model failed: 500, ``INTERNAL``. The message goes to the log alone."""
 
 
@@ -90,26 +83,23 @@ class WorkerDied(OipError):
     told = True
 
 
-class NotImplemented(OipError, NotImplementedError):
+class NotImplemented(OipError, NotImplementedError, status=501, code="UNIMPLEMENTED"):
     """This is not implemented here: 501, ``UNIMPLEMENTED``."""
 
-    status = 501
-    code = "UNIMPLEMENTED"
 
-
-class Unavailable(OipError):
+class Unavailable(OipError, status=503, code="UNAVAILABLE"):
     """The model cannot answer now: 503, ``UNAVAILABLE``. ``retry_after`` in seconds."""
 
-    status = 503
-    code = "UNAVAILABLE"
 
-
-class TimedOut(OipError):
+class TimedOut(OipError, status=504, code="DEADLINE_EXCEEDED"):
     """It took too long: 504, ``DEADLINE_EXCEEDED``."""
-
-    status = 504
-    code = "DEADLINE_EXCEEDED"
 
 
 class StartError(RuntimeError):
     """A server could not be started: a setting makes no sense, a port is taken."""
+
+
+def of_status(status: int, message: str, retry_after: int | None = None) -> OipError:
+    """The error that a caller with this status reads."""
+    kind = _BY_STATUS.get(status, InvalidRequest if status < 500 else HandlerFailed)
+    return kind(message, retry_after=retry_after)

@@ -29,7 +29,7 @@ class Server:
     Settings are the keys of ``docs/configuration.md`` as keyword arguments; they win over the
     environment and ``oip.properties``. ``threads`` is how many blocking calls run side by side;
     ``workers`` how many processes share the work, each with a handler of its own (then hand
-    over the class rather than an object). Authentication is on unless ``auth_enabled=False`` is
+    over the class rather than an object); where it is not given, the setting counts. Authentication is on unless ``auth_enabled=False`` is
     said somewhere.
 
         Server(MyHandler(), rest_port=8080, auth_enabled=False).serve()
@@ -43,12 +43,13 @@ class Server:
         handler: object = None,
         *,
         threads: int | None = None,
-        workers: int = 0,
+        workers: int | None = None,
         **settings: Setting,
     ) -> None:
         self._workers_wanted = workers
-        if workers and isinstance(handler, type):
-            self.handler: object = handler
+        self._class = handler if isinstance(handler, type) else None
+        if workers and self._class is not None:
+            self.handler: object = self._class
         else:
             self.handler = DefaultModelHandler() if handler is None else _instance(handler)
         self._threads = threads
@@ -76,8 +77,9 @@ class Server:
         """
         if self._running is not None:
             raise StartError("this server was started already")
-        _logging.begin(self._settings)
-        handler, threads = self.resolve()
+        level, form, latencies, wanted = _oip.before_start(self._settings)
+        _logging.begin(level, form, latencies)
+        handler, threads = self.resolve(wanted)
         workers = Threads(threads, loop)
         try:
             pool, bridge = workers.pool, workers.bridge
@@ -91,13 +93,15 @@ class Server:
             self._running.wait_until_loaded(wait)
         return self
 
-    def resolve(self) -> tuple[object, int | None]:
-        """The handler that is put behind the doors, and on how many threads."""
-        if not self._workers_wanted:
-            return self.handler, self._threads
-        self._processes = Processes(self.handler, self._workers_wanted)
-        # A thread waits for each process; two more answer what needs none.
-        return self._processes, self._threads or self._workers_wanted + 2
+    def resolve(self, workers: int = 0) -> tuple[object, int | None]:
+        """The handler that is put behind the doors, and on how many threads. ``workers`` is how
+        many processes there are to be where this server does not say it itself."""
+        wanted = workers if self._workers_wanted is None else self._workers_wanted
+        handler = self._class if wanted and self._class is not None else self.handler
+        handler, threads = shared(handler, self._threads, wanted)
+        if isinstance(handler, Processes):
+            self._processes = handler
+        return handler, threads
 
     def _end_processes(self) -> None:
         processes, self._processes = self._processes, None
@@ -211,6 +215,14 @@ class Server:
         traceback: TracebackType | None,
     ) -> None:
         self.stop()
+
+
+def shared(handler: object, threads: int | None, workers: int) -> tuple[object, int | None]:
+    """A handler, or so many processes that have it each, and on how many threads it runs."""
+    if not workers:
+        return _instance(handler), threads
+    # A thread waits for each process; two more answer what needs none.
+    return Processes(handler, workers), threads or workers + 2
 
 
 def _instance(handler: object) -> object:

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from . import _oip
+from ._oip import Context
 from ._results import _output
 from ._workers import Threads
 from .server import _instance
@@ -52,11 +53,15 @@ class Client:
         id: str | None = None,
         outputs: Sequence[str] | None = None,
         parameters: Mapping[str, Any] | None = None,
+        context: Context | None = None,
     ) -> InferenceResponse:
-        """Runs a model. ``request`` is a request, or the inputs by name."""
+        """Runs a model. ``request`` is a request, or the inputs by name; ``context`` says who
+        asks, and how much time it gives: ``Context(subject="alice", remaining=0.5)``."""
         if not isinstance(request, InferenceRequest):
             request = _request(request, id, outputs, parameters)
-        answer: InferenceResponse = self._client.infer((model_name, model_version), request)
+        asked = model_name, model_version
+        context = request.context if context is None else context
+        answer: InferenceResponse = self._client.infer(asked, request, context)
         return answer
 
     def metadata(self, model_name: str, model_version: str | None = None) -> ModelMetadataResponse:

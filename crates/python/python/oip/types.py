@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 from . import _oip
-from ._oip import TensorData
+from ._oip import Context, TensorData
 
 if TYPE_CHECKING:
     import numpy as np
@@ -140,7 +140,7 @@ class Message:
 
     def __init_subclass__(cls) -> None:
         own = cls.__dict__.get("__slots__", ())
-        cls._fields = cls._fields + tuple(own)
+        cls._fields = cls._fields + tuple(name for name in own if not name.startswith("_"))
 
     @classmethod
     def model_validate(cls, value: Any) -> Self:
@@ -303,11 +303,12 @@ class ResponseOutput(_Tensor):
 class InferenceRequest(Message):
     """What a caller sends."""
 
-    __slots__ = ("id", "parameters", "inputs", "outputs")
+    __slots__ = ("id", "parameters", "inputs", "outputs", "_context")
     id: str | None
     parameters: Parameters | None
     inputs: list[RequestInput]
     outputs: list[RequestOutput] | None
+    _context: Context | None
 
     def __init__(
         self,
@@ -320,6 +321,25 @@ class InferenceRequest(Message):
         self.parameters = _parameters(parameters)
         self.inputs = _each(RequestInput, inputs, "inputs")
         self.outputs = None if outputs is None else _each(RequestOutput, outputs, "outputs")
+        self._context = Context()
+
+    @property
+    def context(self) -> Context:
+        """Who asks: subject, roles, headers, the request's name, and the time that is left.
+
+        A ``RuntimeError`` where no single caller is known: in a handler with ``max_batch_size``,
+        and in a ``model.py`` in a folder of models.
+        """
+        if self._context is None:
+            raise RuntimeError(
+                "this request has no context: a handler with max_batch_size answers several "
+                "callers at once, and a model of a folder is not told of its callers"
+            )
+        return self._context
+
+    @context.setter
+    def context(self, context: Context) -> None:
+        self._context = context
 
     def input(self, name: str) -> RequestInput:
         """The input of this name; a ``ValueError`` (400) where the caller sent none."""

@@ -43,13 +43,6 @@ pub(super) const KSERVE: &[ConfigOption] = &[
     )
     .also(&[], &[], &["timeout-keep-alive"]),
     new(
-        "kserve_workers",
-        ANY,
-        "One process serves with every processor; see worker_threads and threads.",
-    )
-    .also(&["KSERVE_WORKERS"], &[], &["workers"])
-    .accepted(),
-    new(
         "kserve_max_threads",
         ANY,
         "Threads follow the processors; see worker_threads and threads.",

@@ -13,7 +13,7 @@ const VARIABLES: &[(&str, &str, &str)] = &[
     ("OIP_PDP_URL", "http://pdp/", "pdp_url"),
     ("KSERVE_HTTP_PORT", "1", "rest_port"),
     ("KSERVE_GRPC_PORT", "1", "grpc_port"),
-    ("KSERVE_WORKERS", "1", "kserve_workers"),
+    ("KSERVE_WORKERS", "1", "workers"),
     ("KSERVE_MAX_THREADS", "4", "kserve_max_threads"),
     (
         "KSERVE_MAX_ASYNCIO_WORKERS",

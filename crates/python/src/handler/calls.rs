@@ -1,0 +1,218 @@
+//! Calls of a handler's methods, each made where it belongs: on the pool of threads or on the
+//! loop.
+
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use oip::call::{Part, Timings};
+use oip::{Error, Result};
+use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+use tokio::sync::oneshot;
+
+use super::PyHandler;
+use super::ask::{Arguments, Ask, Method};
+use crate::aio::{CancelOnDrop, Finish};
+use crate::errors;
+
+/// A method that is looked up already.
+pub(super) struct Bound {
+    callable: Py<PyAny>,
+    is_async: bool,
+}
+
+impl Bound {
+    /// The method of this name.
+    ///
+    /// # Errors
+    /// `AttributeError` where the object has none.
+    pub(super) fn of(object: &pyo3::Bound<'_, PyAny>, method: Method) -> PyResult<Self> {
+        let inspect = object.py().import("inspect")?;
+        let callable = object.getattr(method.name())?;
+        let is_async = inspect.call_method1("iscoroutinefunction", (&callable,))?;
+        Ok(Self {
+            is_async: is_async.is_truthy()?,
+            callable: callable.unbind(),
+        })
+    }
+}
+
+pub(super) fn stopping() -> Error {
+    Error::unavailable("the server is stopping")
+}
+
+/// An answer on its way, and what cancels the call where nobody waits for it any more.
+struct Begun<T>(oneshot::Receiver<Answered<T>>, Option<CancelOnDrop>);
+
+/// What became of a call, and when.
+type Answered<T> = (Result<T>, Option<Spent>);
+
+/// Where the time of a call went.
+struct Spent([(Part, Duration); 4]);
+
+/// When the parts of a call began.
+struct Clock {
+    asked: Instant,
+    /// A thread, or the loop, has taken it up.
+    begun: OnceLock<Instant>,
+    /// The arguments are made.
+    called: OnceLock<Instant>,
+}
+
+impl Clock {
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            asked: Instant::now(),
+            begun: OnceLock::new(),
+            called: OnceLock::new(),
+        })
+    }
+
+    /// Makes the arguments.
+    fn arguments<'py>(
+        &self,
+        py: Python<'py>,
+        make: Arguments,
+    ) -> PyResult<pyo3::Bound<'py, PyTuple>> {
+        self.begun.get_or_init(Instant::now);
+        let arguments = make(py);
+        self.called.get_or_init(Instant::now);
+        arguments
+    }
+
+    /// Where the time went of a call that returned then and was read just now.
+    fn spent(&self, returned: Instant) -> Option<Spent> {
+        let (begun, called) = (*self.begun.get()?, *self.called.get()?);
+        Some(Spent([
+            (Part::Queue, begun - self.asked),
+            (Part::ComputeInput, called - begun),
+            (Part::ComputeInfer, returned - called),
+            (Part::ComputeOutput, returned.elapsed()),
+        ]))
+    }
+}
+
+impl PyHandler {
+    /// Calls a method and reads what it returns.
+    pub(super) async fn call<T: Send + 'static>(&self, ask: Ask<T>) -> Result<T> {
+        let Begun(receiver, guard) = self.begin(ask);
+        let outcome = receiver.await;
+        ended(guard, outcome).0
+    }
+
+    /// The same, and writes down where the time went.
+    pub(super) async fn call_timed<T: Send + 'static>(
+        &self,
+        ask: Ask<T>,
+        timings: &Timings,
+    ) -> Result<T> {
+        let Begun(receiver, guard) = self.begin(ask);
+        let outcome = receiver.await;
+        let (outcome, spent) = ended(guard, outcome);
+        for (part, took) in spent.into_iter().flat_map(|spent| spent.0) {
+            timings.add(part, took);
+        }
+        outcome
+    }
+
+    /// The same for a thread that may wait, and that does not hold the GIL.
+    pub(super) fn call_blocking<T: Send + 'static>(&self, ask: Ask<T>) -> Result<T> {
+        let Begun(receiver, guard) = self.begin(ask);
+        let outcome = receiver.blocking_recv();
+        ended(guard, outcome).0
+    }
+
+    fn begin<T: Send + 'static>(&self, ask: Ask<T>) -> Begun<T> {
+        let (sender, receiver) = oneshot::channel();
+        let Ask {
+            method,
+            model,
+            arguments,
+            read,
+        } = ask;
+        let clock = Clock::new();
+        let until = Arc::clone(&clock);
+        let finish = move |py: Python<'_>, result: PyResult<pyo3::Bound<'_, PyAny>>| {
+            let returned = Instant::now();
+            let phrase = method.phrase();
+            let outcome = match result {
+                Ok(result) => {
+                    read(&result).map_err(|error| errors::bad_answer(py, &error, phrase, &model))
+                }
+                Err(error) => Err(errors::raised(py, &error, phrase, &model)),
+            };
+            // Nobody waits any more where the caller has left.
+            let _ = sender.send((outcome, until.spent(returned)));
+        };
+        let finish: Finish = Box::new(finish);
+        let guard = match self.method(method).is_async {
+            true => Some(self.on_loop(method, arguments, clock, finish)),
+            false => {
+                self.on_pool(method, arguments, clock, finish);
+                None
+            }
+        };
+        Begun(receiver, guard)
+    }
+
+    fn method(&self, method: Method) -> &Bound {
+        let [infer, metadata, load, unload, ready] = &self.0.methods;
+        match method {
+            Method::Infer => infer,
+            Method::Metadata => metadata,
+            Method::Load => load,
+            Method::Unload => unload,
+            Method::Ready => ready,
+        }
+    }
+
+    fn on_loop(
+        &self,
+        method: Method,
+        make: Arguments,
+        clock: Arc<Clock>,
+        finish: Finish,
+    ) -> CancelOnDrop {
+        let this = self.clone();
+        let begin = Box::new(move |py: Python<'_>| {
+            let callable = &this.method(method).callable;
+            callable.call1(py, clock.arguments(py, make)?)
+        });
+        self.0.asyncio.begin(begin, finish)
+    }
+
+    fn on_pool(&self, method: Method, make: Arguments, clock: Arc<Clock>, finish: Finish) {
+        let this = self.clone();
+        let job = Box::new(move |py: Python<'_>| {
+            let callable = this.method(method).callable.bind(py);
+            let arguments = clock.arguments(py, make);
+            let result = arguments.and_then(|arguments| callable.call1(arguments));
+            match result {
+                Ok(result) if is_coroutine(&result) => {
+                    // A plain method that returns a coroutine: a decorated one, say.
+                    let coroutine = result.unbind();
+                    let begin = Box::new(move |_: Python<'_>| Ok(coroutine));
+                    this.0.asyncio.begin(begin, finish).ended();
+                }
+                result => finish(py, result),
+            }
+        });
+        self.0.jobs.push(job);
+    }
+}
+
+/// There is nothing left to cancel.
+fn ended<T>(
+    guard: Option<CancelOnDrop>,
+    outcome: std::result::Result<Answered<T>, oneshot::error::RecvError>,
+) -> Answered<T> {
+    if let Some(guard) = guard {
+        guard.ended();
+    }
+    outcome.unwrap_or_else(|_| (Err(stopping()), None))
+}
+
+fn is_coroutine(value: &pyo3::Bound<'_, PyAny>) -> bool {
+    let name = value.get_type().name();
+    name.is_ok_and(|name| name.to_cow().is_ok_and(|name| name == "coroutine"))
+}

@@ -1,0 +1,129 @@
+//! A Python object as a model handler: where its methods run, and how often its metadata is
+//! asked for.
+
+mod ask;
+mod calls;
+mod stacked;
+
+use std::sync::Arc;
+
+use oip::{
+    Call, Error, ErrorKind, InferRequest, InferResponse, ModelHandler, ModelMetadata, ModelRef,
+    Result,
+};
+use pyo3::prelude::*;
+
+use crate::aio::Loop;
+use crate::batch::{Batches, Wish};
+use crate::context::Context;
+use crate::errors;
+use crate::metadata::MetadataCache;
+use crate::pool::Jobs;
+
+use ask::Method;
+
+/// A Python object behind the pipeline.
+#[derive(Clone)]
+pub(crate) struct PyHandler(Arc<Inner>);
+
+struct Inner {
+    methods: [calls::Bound; 5],
+    jobs: Jobs,
+    asyncio: Loop,
+    metadata: MetadataCache,
+    checks_metadata: bool,
+    batches: Option<(Wish, Batches)>,
+}
+
+impl PyHandler {
+    /// The handler that this object is.
+    ///
+    /// # Errors
+    /// `AttributeError` where it lacks a method.
+    pub(crate) fn new(object: &Bound<'_, PyAny>, jobs: Jobs, asyncio: Loop) -> PyResult<Self> {
+        let methods = Method::ALL.into_iter();
+        let methods = methods.map(|method| calls::Bound::of(object, method));
+        let methods = methods.collect::<PyResult<Vec<_>>>()?.try_into();
+        let checks = object.getattr("checks_metadata");
+        Ok(Self(Arc::new(Inner {
+            methods: methods.map_err(|_| errors::value("a handler has five methods"))?,
+            jobs,
+            asyncio,
+            metadata: MetadataCache::default(),
+            batches: stacked::wish(object)?.map(|wish| (wish, Batches::default())),
+            checks_metadata: checks.and_then(|checks| checks.is_truthy()).unwrap_or(true),
+        })))
+    }
+
+    /// What a model declares, for a thread that may wait.
+    pub(crate) fn metadata_blocking(&self, model: &ModelRef) -> Result<ModelMetadata> {
+        self.call_blocking(ask::metadata(model))
+    }
+
+    /// Loads a model, for a thread that may wait. A handler that loads nothing is ready as it is.
+    pub(crate) fn load_blocking(&self, model: &ModelRef) -> Result<()> {
+        match self.call_blocking(ask::load(model)) {
+            Err(error) if error.kind() == ErrorKind::NotImplemented => Ok(()),
+            loaded => could_load(model, loaded?),
+        }
+    }
+
+    /// Runs a model, for a thread that may wait. Who asks is not known there.
+    pub(crate) fn infer_blocking(
+        &self,
+        model: &ModelRef,
+        request: InferRequest,
+        declared: Vec<(String, &'static str)>,
+    ) -> Result<InferResponse> {
+        self.call_blocking(ask::infer(model, request, None, declared))
+    }
+}
+
+fn could_load(model: &ModelRef, loaded: bool) -> Result<()> {
+    let name = &model.name;
+    let failed = || Error::does_not_fit(format!("the handler could not load model '{name}'"));
+    loaded.then_some(()).ok_or_else(failed)
+}
+
+impl ModelHandler for PyHandler {
+    async fn infer(&self, request: InferRequest, call: &Call) -> Result<InferResponse> {
+        let model = call.model();
+        if let Some((batches, key, rows)) = self.stackable(model, &request) {
+            return self.infer_stacked(batches, key, rows, request).await;
+        }
+        // One that stacks requests sees no caller, lest that depend on who else waits.
+        let context = self.0.batches.is_none().then(|| Context::of(call));
+        let declared = self.0.metadata.outputs(model);
+        let ask = ask::infer(model, request, context, declared);
+        self.call_timed(ask, call.timings()).await
+    }
+
+    /// Metadata from memory where it is fresh, else from the handler.
+    async fn model_metadata(&self, model: &ModelRef) -> Result<ModelMetadata> {
+        if let Some(known) = self.0.metadata.get(model) {
+            return known;
+        }
+        let metadata = self.call(ask::metadata(model)).await;
+        self.0.metadata.put(model, &metadata);
+        metadata
+    }
+
+    fn checks_metadata(&self) -> bool {
+        self.0.checks_metadata
+    }
+
+    async fn model_load(&self, model: &ModelRef) -> Result<()> {
+        self.0.metadata.forget();
+        let loaded = self.call(ask::load(model)).await?;
+        could_load(model, loaded)
+    }
+
+    async fn model_unload(&self, model: &ModelRef) -> Result<()> {
+        self.0.metadata.forget();
+        self.call(ask::unload(model)).await
+    }
+
+    async fn model_ready(&self, model: &ModelRef) -> Result<bool> {
+        self.call(ask::ready(model)).await
+    }
+}

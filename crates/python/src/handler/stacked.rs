@@ -1,0 +1,103 @@
+//! Handlers with `max_batch_size`: requests that wait at the same time, answered by one call.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use oip::{InferRequest, InferResponse, ModelRef, Result};
+use pyo3::prelude::*;
+use tokio::sync::oneshot;
+
+use super::calls::stopping;
+use super::{PyHandler, ask};
+use crate::batch::{self, Batches, Key, Waiting, Wish};
+use crate::{errors, messages};
+
+/// Who is in a call, and whether others wait for the next one.
+type Taken = Arc<Mutex<(Vec<Waiting>, bool)>>;
+
+/// Whether a handler wants batches: `max_batch_size` rows, `max_batch_delay` seconds.
+pub(super) fn wish(object: &Bound<'_, PyAny>) -> PyResult<Option<Wish>> {
+    let Some(most) = object.getattr_opt("max_batch_size")? else {
+        return Ok(None);
+    };
+    let most: u64 = most.extract::<Option<u64>>()?.unwrap_or(0);
+    let delay: f64 = match object.getattr_opt("max_batch_delay")? {
+        Some(delay) => delay.extract::<Option<f64>>()?.unwrap_or(0.0),
+        None => 0.0,
+    };
+    let delay = Duration::try_from_secs_f64(delay).map_err(errors::value)?;
+    Ok((most > 1).then_some(Wish { most, delay }))
+}
+
+impl PyHandler {
+    /// Where a request waits for others, and the rows that it has; `None` where it runs alone.
+    pub(super) fn stackable(
+        &self,
+        model: &ModelRef,
+        request: &InferRequest,
+    ) -> Option<(&(Wish, Batches), Key, u64)> {
+        let batches = self.0.batches.as_ref()?;
+        let (key, rows) = batch::key(model, request)?;
+        (rows < batches.0.most).then_some((batches, key, rows))
+    }
+
+    /// Answers a request together with others.
+    pub(super) async fn infer_stacked(
+        &self,
+        (wish, batches): &(Wish, Batches),
+        key: Key,
+        rows: u64,
+        request: InferRequest,
+    ) -> Result<InferResponse> {
+        let (reply, answer) = oneshot::channel();
+        if batches.wait(key.clone(), request, rows, reply) {
+            tokio::spawn(self.clone().run_batches(key, wish.delay));
+        }
+        let answer = answer.await;
+        answer.unwrap_or_else(|_| Err(stopping()))
+    }
+
+    /// Answers everybody who waits for the same kind of call.
+    async fn run_batches(self, key: Key, delay: Duration) {
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
+        }
+        loop {
+            let taken = Taken::default();
+            let result = self.run_batch(&key, &taken).await;
+            let (waiting, more) = {
+                let mut taken = taken.lock().unwrap_or_else(PoisonError::into_inner);
+                std::mem::take(&mut *taken)
+            };
+            if let (true, Err(error), Some((_, batches))) =
+                (waiting.is_empty(), &result, &self.0.batches)
+            {
+                // The call never began: the server is stopping.
+                let (left, _) = batches.take(&key, u64::MAX);
+                return batch::answer(left, Err(error.clone()));
+            }
+            batch::answer(waiting, result);
+            if !more {
+                return;
+            }
+        }
+    }
+
+    /// One call. Who is in it is settled on the thread that runs it, at the last moment.
+    async fn run_batch(&self, key: &Key, taken: &Taken) -> Result<InferResponse> {
+        let (this, taken, key) = (self.clone(), Arc::clone(taken), key.clone());
+        let (model, declared) = (key.0.clone(), self.0.metadata.outputs(&key.0));
+        let ask = ask::infer_with(&model, declared, move |py| {
+            let mut taken = taken.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some((wish, batches)) = &this.0.batches {
+                *taken = batches.take(&key, wish.most);
+            }
+            let request = batch::merge(&taken.0).map_err(|error| errors::exception(py, &error))?;
+            drop(taken);
+            let payload = messages::request(py, request, None)?;
+            let ModelRef { name, version } = key.0;
+            (payload, name, version).into_pyobject(py)
+        });
+        self.call(ask).await
+    }
+}
