@@ -63,6 +63,18 @@ def test_an_unexpected_exception_is_logged_with_its_traceback(
     assert record.exc_info is not None and "lost" in str(record.exc_info[1])
 
 
+def test_the_traceback_shows_the_line_that_failed(
+    serve: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Divides(ModelHandler):
+        def infer(self, payload, model_name, model_version=None):
+            return {"y": [1 / 0]}
+
+    with caplog.at_level(logging.INFO, logger="oip"):
+        serve(Divides()).infer("m", fp32("x", [1]))
+    assert 'return {"y": [1 / 0]}' in caplog.text
+
+
 def test_retry_after_is_a_header(serve: Any) -> None:
     import urllib.error
     import urllib.request

@@ -221,3 +221,18 @@ def test_a_server_that_is_not_stopped_does_not_keep_the_program(tmp_path: Path) 
         [sys.executable, program], capture_output=True, text=True, timeout=30, check=False
     )
     assert ended.returncode == 0 and "REST http://127.0.0.1:" in ended.stdout, ended.stderr
+
+
+def test_waiting_for_a_thread_is_told_from_the_work(serve: Any) -> None:
+    class Sleeps(ModelHandler):
+        def infer(self, payload, model_name, model_version=None):
+            time.sleep(0.2)
+            return {"y": [1]}
+
+    ask = serve(Sleeps(), threads=1)
+    with ThreadPoolExecutor(2) as pool:
+        assert {a[0] for a in pool.map(lambda _: ask.infer("m", fp32("x", [1])), range(2))} == {200}
+    stats = ask("/v2/models/m/stats")[1]["model_stats"][0]["inference_stats"]
+    assert stats["queue"]["ns"] > 0.1e9
+    assert 0.4e9 <= stats["compute_infer"]["ns"] < 0.6e9
+    assert stats["compute_input"]["ns"] > 0 and stats["compute_output"]["ns"] > 0

@@ -31,9 +31,9 @@ _SUPERVISED = "OIP_SUPERVISED_BY"
 def open(path: Path, workers: int) -> tuple[object, _oip.Pool, _oip.Bridge, list[str]]:
     """The handler of a program, where it runs, and the names it answers for."""
     handler, threads = find(load(path), workers)
-    workers = Threads(threads)
+    where = Threads(threads)
     names = [str(name) for name in getattr(handler, "model_names", ())]
-    return handler, workers.pool, workers.bridge, names
+    return handler, where.pool, where.bridge, names
 
 
 _shared: list[Threads] = []

@@ -133,7 +133,7 @@ class Model(ModelHandler, Generic[P, R]):
         return to_response(result, self._outputs)
 
     def _arguments(self, payload: InferenceRequest) -> dict[str, Any]:
-        arguments = {}
+        arguments: dict[str, Any] = {}
         sent = {tensor.name: tensor for tensor in payload.inputs}
         for name, take in self._parameters.items():
             if take is _request:
