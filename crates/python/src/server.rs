@@ -201,6 +201,13 @@ impl Running {
         })
     }
 
+    /// Leaves the threads alone: after a `fork` they are not there to be waited for.
+    fn forget(&self) {
+        if let Ok(mut runtime) = self.runtime.try_lock() {
+            std::mem::forget(runtime.take());
+        }
+    }
+
     /// Lets go of the threads. What still runs is cut off.
     fn close(&self, py: Python<'_>) {
         let runtime = {

@@ -62,9 +62,17 @@ def to_stderr(level: str = "info", form: str = "text") -> None:
         _logger.setLevel(_LEVELS.get(level, logging.INFO))
 
 
+def _below(target: str) -> str:
+    """The logger for a part of the server: `oip_core::dataplane` is `oip.core.dataplane`."""
+    name = target.replace("::", ".")
+    if name == "oip" or name.startswith("oip."):
+        return name
+    return f"oip.{name.removeprefix('oip_')}"
+
+
 def _forward(lines: Sequence[tuple[int, str, str]]) -> None:
     for level, target, message in lines:
-        logger = logging.getLogger(target.replace("::", "."))
+        logger = logging.getLogger(_below(target))
         if logger.isEnabledFor(level):
             logger.log(level, "%s", message)
 

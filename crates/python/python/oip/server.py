@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import threading
+import weakref
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -89,6 +91,7 @@ class Server:
             self._end_processes()
             raise
         self._workers = workers
+        _running.add(self)
         if wait > 0 and loop is None:
             self._running.wait_until_loaded(wait)
         return self
@@ -112,14 +115,22 @@ class Server:
         """Drains and stops: readiness turns false, what is in flight is answered."""
         running, self._running = self._running, None
         workers, self._workers = self._workers, None
-        if running is not None:
-            running.stop()
-            running.wait(_FOREVER)
-            running.close()
+        if running is None:
+            return
+        running.stop()
+        running.wait(_FOREVER)
+        running.close()
         if workers is not None:
             workers.close()
         self._end_processes()
         _oip.flush_log()
+
+    def _forget(self) -> None:
+        """The same in a child after ``fork``, where none of the threads is: they are its
+        parent's, and so is the server."""
+        if self._running is not None:
+            self._running.forget()
+        self._running = self._workers = self._processes = None
 
     def serve(self) -> None:
         """Serves until SIGTERM or Ctrl-C, then drains. A second Ctrl-C does not wait."""
@@ -215,6 +226,17 @@ class Server:
         traceback: TracebackType | None,
     ) -> None:
         self.stop()
+
+
+_running: weakref.WeakSet[Server] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for server in list(_running):
+        server._forget()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def shared(handler: object, threads: int | None, workers: int) -> tuple[object, int | None]:
