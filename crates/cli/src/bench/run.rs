@@ -214,15 +214,14 @@ impl<'a> Lab<'a> {
     /// whose metadata say nothing gets what the first of them declares.
     fn material(&self) -> Result<Vec<Material>, BenchError> {
         let servers = &self.fleet.servers;
+        // A server answers when its model is loaded; those that are not asked yet load meanwhile.
+        let ask = |server: &Target| self.asking.block_on(server.inputs(&self.options.model));
         if let Some(file) = &self.options.input {
             let inputs = input::read(file)?;
-            return Ok(servers
-                .iter()
-                .map(|_| Material::File(inputs.clone()))
-                .collect());
+            // What the model declares is of no interest here, only that it is there.
+            let asked = servers.iter().map(|server| drop(ask(server)));
+            return Ok(asked.map(|()| Material::File(inputs.clone())).collect());
         }
-        let ask = |server: &Target| self.asking.block_on(server.inputs(&self.options.model));
-        // Those that are not asked yet load meanwhile.
         let answers: Vec<_> = servers.iter().map(ask).collect();
         let known = answers
             .iter()
