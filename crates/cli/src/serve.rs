@@ -1,5 +1,6 @@
 //! `oip serve`: serve a folder of models.
 
+use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use clap::{ArgMatches, Command};
 use oip::config::{Config, LogFormat, Settings, Watch};
 use oip::logging::{self, LogControl};
 use oip::models::Models;
-use oip::server::{BoundServer, Phase, stop_signal};
+use oip::server::{BoundServer, Notify, Phase, StopSignals};
 use oip::{Dataplane, Server};
 
 use crate::Programs;
@@ -87,8 +88,11 @@ pub(crate) fn run(matches: &ArgMatches, programs: &dyn Programs) -> Exit {
     }
     match threads.enable_all().build() {
         Ok(runtime) => {
-            let watch = settings.reload.then(|| (Watch::new(sources, config), log));
-            runtime.block_on(serve(server, models, settings, watch))
+            let watch = Watch::new(sources, config);
+            let exit = runtime.block_on(serve(server, models, settings, watch, log));
+            // A model that is still at work when the grace has run out must not hold the end up.
+            runtime.shutdown_background();
+            exit
         }
         Err(error) => fail(Exit::Failed, format!("cannot start threads: {error}")),
     }
@@ -111,42 +115,71 @@ async fn serve(
     server: Server,
     models: Arc<dyn Models>,
     settings: Settings,
-    watch: Option<(Watch, LogControl)>,
+    watch: Watch,
+    log: LogControl,
 ) -> Exit {
-    let mut bound = match server.bind().await {
+    let manager = &settings.surroundings.manager;
+    let bound = match server.inherit(manager.socket_names.as_deref()) {
+        Ok(server) => server.bind().await,
+        Err(error) => Err(error),
+    };
+    let mut bound = match bound {
         Ok(bound) => bound,
         Err(error) => return fail(Exit::Failed, error),
     };
-    let stop = stop_signal();
-    if let Some((watch, log)) = watch {
-        let running = reload::Running {
-            doors: bound.reconfigurable(),
-            log,
-        };
-        tokio::spawn(reload::watch(watch, settings.poll_interval, running));
+    let mut signals = StopSignals::listen();
+    let notify = Notify::new(manager.notify_socket.as_deref());
+    if let Some(every) = manager.watchdog {
+        tokio::spawn(notify.clone().alive_every(every));
     }
+    let running = reload::Running {
+        doors: bound.reconfigurable(),
+        log,
+        notify: notify.clone(),
+    };
+    let every = settings.reload.then_some(settings.poll_interval);
+    tokio::spawn(reload::watch(watch, every, running));
     announce_doors(&bound, &settings);
     let rest = bound.rest_address();
     let dataplane = Arc::clone(bound.dataplane());
+    let ready = notify.clone();
     tokio::spawn(async move {
         loaded(&dataplane).await;
+        ready.ready();
         if dataplane.phase() == Phase::Serving {
             announce::models(&*models, &settings, rest).await;
         }
     });
-    bound.serve(stop).await;
-    Exit::Success
+    let (stop, stopped) = tokio::sync::oneshot::channel();
+    let again = async move {
+        signals.next().await;
+        notify.stopping();
+        let _ = stop.send(());
+        signals.next().await;
+    };
+    tokio::select! {
+        _ = bound.serve(async move { stopped.await.unwrap_or_default() }) => Exit::Success,
+        () = again => {
+            tracing::warn!("stopped at once, by a second signal");
+            Exit::Failed
+        }
+    }
 }
 
 fn announce_doors(bound: &BoundServer, settings: &Settings) {
     let doors = announce::Doors {
         rest: bound.rest_address(),
         grpc: bound.grpc_address(),
+        rest_socket: bound.rest_socket(),
+        grpc_socket: bound.grpc_socket(),
         docs: settings.docs,
         tls: settings.tls.is_some(),
     };
     match settings.log_format {
-        LogFormat::Text => print!("{}", doors.as_text()),
+        // A full disk or a closed pipe must not end the server.
+        LogFormat::Text => {
+            let _ = std::io::stdout().write_all(doors.as_text().as_bytes());
+        }
         LogFormat::Json => doors.log(),
     }
     announce::warn_of_open_doors(settings);

@@ -11,6 +11,14 @@ pub struct Limits {
     pub in_flight: usize,
     /// Longest that one inference may take; `None`, the default, leaves it to the caller.
     pub request_timeout: Option<Duration>,
+    /// Most bytes of requests' bodies at once, from their first byte until their answer; 1 GiB.
+    /// More are refused with 429 / `RESOURCE_EXHAUSTED`.
+    pub body_memory: usize,
+    /// Most inferences a second that one caller may ask of one model; 0, the default, for no
+    /// limit. All anonymous callers count as one.
+    pub rate_limit: usize,
+    /// Most of them at once, after a rest; 0 for as many as in one second.
+    pub rate_burst: usize,
     /// Most models that statistics are kept for, where a handler answers for any name: 1,024.
     pub statistics: usize,
 }
@@ -20,6 +28,9 @@ impl Default for Limits {
         Self {
             in_flight: 4096,
             request_timeout: None,
+            body_memory: 1 << 30,
+            rate_limit: 0,
+            rate_burst: 0,
             statistics: 1024,
         }
     }

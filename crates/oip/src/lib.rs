@@ -26,7 +26,7 @@ pub use oip_core::{
     content, models,
 };
 pub use oip_protocol::{
-    Bytes, Datatype, DeclaredShape, Element, Error, ErrorKind, InferRequest, InferResponse,
+    Bytes, Datatype, DeclaredShape, Element, Error, ErrorKind, InferRequest, InferResponse, Limit,
     ModelMetadata, ModelRef, ModelState, ParameterValue, Parameters, RepositoryEntry,
     RequestedOutput, Result, Shape, Tensor, TensorError, TensorMetadata, Written,
 };

@@ -36,7 +36,10 @@ pub fn init(
 ) -> Result<LogControl, TryInitError> {
     let (filter, handle) = reload::Layer::new(filter(level, latencies));
     let colours = std::io::stderr().is_terminal();
-    let lines = fmt::layer().with_writer(std::io::stderr);
+    // Where standard error cannot be written, saying so there would end the thread.
+    let lines = fmt::layer()
+        .with_writer(std::io::stderr)
+        .log_internal_errors(false);
     let registry = tracing_subscriber::registry().with(filter);
     match format {
         LogFormat::Text => registry.with(lines.with_ansi(colours)).try_init()?,

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use crate::Error;
 use crate::error::excerpt;
 use crate::tensor::DataFault;
+use crate::{Error, Limit};
 
 /// Why a JSON or binary body, or a protobuf message, is no well-formed request or response.
 ///
@@ -70,6 +70,20 @@ pub enum DecodeError {
         /// How many are read.
         limit: usize,
     },
+    /// JSON is nested too deep.
+    #[error(
+        "malformed JSON at line {line} column {column} (byte {offset}): nested deeper than {limit} levels"
+    )]
+    TooDeep {
+        /// Bytes before the place.
+        offset: usize,
+        /// Its line, counted from 1.
+        line: usize,
+        /// Its column in characters, counted from 1.
+        column: usize,
+        /// How many levels are read.
+        limit: usize,
+    },
     /// The header length, a tensor's size and the body do not add up.
     #[error("binary body: {0}")]
     Binary(String),
@@ -85,7 +99,26 @@ pub enum DecodeError {
 
 impl From<DecodeError> for Error {
     fn from(error: DecodeError) -> Self {
-        Self::malformed(error.to_string())
+        let refusal = Self::malformed(error.to_string());
+        match error.limit() {
+            Some(limit) => refusal.at_limit(limit),
+            None => refusal,
+        }
+    }
+}
+
+impl DecodeError {
+    /// The limit that was reached, where it was one.
+    fn limit(&self) -> Option<Limit> {
+        match self {
+            Self::TooDeep { .. } => Some(Limit::JsonDepth),
+            Self::TooMany { what, .. } => match *what {
+                "parameters" => Some(Limit::Parameters),
+                what if what.contains("elements") => Some(Limit::Strings),
+                _ => Some(Limit::Tensors),
+            },
+            _ => None,
+        }
     }
 }
 

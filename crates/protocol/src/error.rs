@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use crate::Limit;
+
 /// The result of this crate's and the pipeline's fallible calls.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -109,6 +111,7 @@ struct Inner {
     message: Cow<'static, str>,
     cause: Option<String>,
     retry_after: Option<u32>,
+    limit: Option<Limit>,
 }
 
 macro_rules! constructors {
@@ -127,6 +130,7 @@ impl Error {
             message: message.into(),
             cause: None,
             retry_after: None,
+            limit: None,
         }))
     }
 
@@ -173,6 +177,19 @@ impl Error {
     pub fn retry_after(mut self, seconds: u32) -> Self {
         self.0.retry_after = Some(seconds);
         self
+    }
+
+    /// Says which limit was reached.
+    #[must_use]
+    pub fn at_limit(mut self, limit: Limit) -> Self {
+        self.0.limit = Some(limit);
+        self
+    }
+
+    /// The limit that was reached, where it was one.
+    #[must_use]
+    pub fn limit(&self) -> Option<Limit> {
+        self.0.limit
     }
 
     /// What became of the request.

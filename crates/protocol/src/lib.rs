@@ -54,7 +54,7 @@ pub use elements::Element;
 pub use encode_error::EncodeError;
 pub use error::{Error, ErrorKind, Result};
 pub use infer::{InferRequest, InferResponse, ModelRef, RequestedOutput};
-pub use limits::DecodeLimits;
+pub use limits::{DecodeLimits, Limit};
 pub use metadata::{
     DynamicBatching, ModelConfig, ModelMetadata, ServerMetadata, TensorMetadata, VersionChoice,
 };

@@ -1,4 +1,9 @@
-//! What a decoder refuses to take in, however well formed it is.
+//! What a decoder refuses to take in, however well formed it is, and how often any limit of a
+//! server was reached.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use crate::{Datatype, DecodeError, Tensor};
 
 /// Limits of a decoder. The defaults are the contract's.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +18,10 @@ pub struct DecodeLimits {
     pub parameters: usize,
     /// Most dimensions of one tensor: 1,024.
     pub rank: usize,
+    /// Most `BYTES` elements in one request, all tensors together, that come as JSON, binary or
+    /// raw: 4,194,304. An empty one takes three bytes of JSON or four of binary, and 24 to 32 in
+    /// an engine.
+    pub strings: usize,
     /// Most elements in typed protobuf contents, all tensors of a message together: 16,777,216.
     /// A small integer takes one byte on the wire and eight in memory, so this holds what is
     /// decoded to 128 MiB. Four-byte and eight-byte floats reach 64 MiB first. Raw contents know
@@ -31,8 +40,137 @@ impl Default for DecodeLimits {
             tensors: 1024,
             parameters: 1024,
             rank: 1024,
+            strings: 4 << 20,
             typed_elements: 16 << 20,
             typed_strings: 1 << 20,
         }
+    }
+}
+
+impl DecodeLimits {
+    /// Refuses tensors with too many elements of `BYTES`, all together.
+    pub(crate) fn check_strings(&self, tensors: &[Tensor]) -> Result<(), DecodeError> {
+        let strings = tensors
+            .iter()
+            .filter(|tensor| tensor.datatype() == Datatype::Bytes);
+        let count = strings.fold(0_usize, |count, tensor| {
+            count.saturating_add(tensor.shape().element_count().unwrap_or(usize::MAX))
+        });
+        match count > self.strings {
+            false => Ok(()),
+            true => Err(DecodeError::TooMany {
+                place: "request".to_owned(),
+                what: "BYTES elements",
+                limit: self.strings,
+            }),
+        }
+    }
+}
+
+macro_rules! limits {
+    ($($(#[$doc:meta])* $name:ident = $label:literal,)*) => {
+        /// The limits of a server, by what reaches them.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum Limit {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Limit {
+            /// Every limit.
+            pub const ALL: &[Self] = &[$(Self::$name),*];
+
+            /// Its name, as metrics and the documentation have it.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$name => $label,)*
+                }
+            }
+
+            fn counter(self) -> &'static AtomicU64 {
+                match self {
+                    $(Self::$name => {
+                        static COUNT: AtomicU64 = AtomicU64::new(0);
+                        &COUNT
+                    })*
+                }
+            }
+        }
+    };
+}
+
+limits! {
+    /// A body or message is too long.
+    BodyLimit = "body_limit",
+    /// What a body or message decompresses to is too long.
+    Decompressed = "body_limit_decompressed",
+    /// Nothing more came of a body or message.
+    BodyTimeout = "body_timeout",
+    /// A body or message took too long in all.
+    BodyTime = "body_time",
+    /// Bodies take too much memory together.
+    BodyMemory = "body_memory",
+    /// The head of a request is too long.
+    HeaderLimit = "header_limit",
+    /// The head of a request took too long.
+    HeaderTimeout = "header_timeout",
+    /// A client takes nothing of its answer.
+    WriteTimeout = "write_timeout",
+    /// All places for connections are taken.
+    Connections = "connections",
+    /// A connection rested for too long.
+    ConnectionIdle = "connection_idle",
+    /// A connection was old enough to end.
+    ConnectionAge = "connection_age",
+    /// The other end of a quiet connection is gone.
+    KeepAlive = "keep_alive",
+    /// A connection carries as many requests at once as it may.
+    Streams = "streams",
+    /// As many inferences are in flight as may be.
+    InFlight = "in_flight",
+    /// The queue of a model is full, or longer than a caller can wait.
+    ModelQueue = "model_queue",
+    /// The time of a request ran out: the caller's, or the server's.
+    RequestTimeout = "request_timeout",
+    /// A caller asks a model too often.
+    RateLimit = "rate_limit",
+    /// JSON is nested too deep.
+    JsonDepth = "json_depth",
+    /// A request has too many tensors.
+    Tensors = "tensors_limit",
+    /// A request has too many parameters.
+    Parameters = "parameters_limit",
+    /// A request has too many elements of `BYTES`, or typed ones.
+    Strings = "strings_limit",
+}
+
+impl Limit {
+    /// Counts that it was reached.
+    pub fn reached(self) {
+        self.counter().fetch_add(1, Relaxed);
+    }
+
+    /// How often it was reached, by all servers of this process.
+    #[must_use]
+    pub fn count(self) -> u64 {
+        self.counter().load(Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_limit_counts_by_itself_and_has_a_name_of_its_own() {
+        let before = Limit::JsonDepth.count();
+        Limit::JsonDepth.reached();
+        assert!(Limit::JsonDepth.count() > before);
+        assert_eq!(Limit::KeepAlive.count(), 0);
+        let mut names: Vec<_> = Limit::ALL.iter().map(|limit| limit.name()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Limit::ALL.len());
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 
 use oip::config::{ClientAuth, Config, LogFormat, Settings, Standing};
 use oip::models::Models;
@@ -14,6 +15,8 @@ use super::sample;
 pub(super) struct Doors {
     pub(super) rest: Option<SocketAddr>,
     pub(super) grpc: Option<SocketAddr>,
+    pub(super) rest_socket: Option<PathBuf>,
+    pub(super) grpc_socket: Option<PathBuf>,
     pub(super) docs: bool,
     pub(super) tls: bool,
 }
@@ -35,6 +38,11 @@ impl Doors {
         if let Some(grpc) = self.grpc {
             let _ = writeln!(text, "  gRPC  {grpcs}{grpc}");
         }
+        for (door, socket) in [("REST", &self.rest_socket), ("gRPC", &self.grpc_socket)] {
+            if let Some(socket) = socket {
+                let _ = writeln!(text, "  {door}  unix:{}", socket.display());
+            }
+        }
         text
     }
 
@@ -44,6 +52,16 @@ impl Doors {
         tracing::info!(
             rest = shown(self.rest),
             grpc = shown(self.grpc),
+            rest_socket = self
+                .rest_socket
+                .as_deref()
+                .map(Path::to_string_lossy)
+                .as_deref(),
+            grpc_socket = self
+                .grpc_socket
+                .as_deref()
+                .map(Path::to_string_lossy)
+                .as_deref(),
             tls = self.tls,
             "listening"
         );
@@ -60,7 +78,7 @@ pub(super) fn reachable(address: SocketAddr) -> SocketAddr {
 
 /// Says loudly when everyone may do everything, or can read along.
 pub(super) fn warn_of_open_doors(settings: &Settings) {
-    let beyond = settings.listen.beyond_loopback();
+    let beyond = settings.beyond_loopback();
     if beyond && settings.tls.is_none() {
         tracing::warn!(
             "LISTENING BEYOND THIS MACHINE WITHOUT TLS: tokens and data can be read on the way \
@@ -252,6 +270,8 @@ mod tests {
         let doors = Doors {
             rest: Some("0.0.0.0:8082".parse().unwrap()),
             grpc: Some("127.0.0.1:8081".parse().unwrap()),
+            rest_socket: None,
+            grpc_socket: Some("/run/oip/grpc.sock".into()),
             docs: true,
             tls: false,
         };
@@ -259,6 +279,7 @@ mod tests {
         assert!(text.contains("REST  http://0.0.0.0:8082"), "{text}");
         assert!(text.contains("http://127.0.0.1:8082/docs"), "{text}");
         assert!(text.contains("gRPC  127.0.0.1:8081"), "{text}");
+        assert!(text.contains("gRPC  unix:/run/oip/grpc.sock"), "{text}");
         let text = Doors { tls: true, ..doors }.as_text();
         assert!(text.contains("REST  https://0.0.0.0:8082"), "{text}");
         assert!(text.contains("https://127.0.0.1:8082/docs"), "{text}");

@@ -1,36 +1,69 @@
-//! `reload = true`: applies what can change without a restart.
+//! Settings that are read again: at SIGHUP, and with `reload = true` whenever a file has changed.
+//! What can change without a restart is applied.
 
 use std::time::Duration;
 
+use nix::time::{ClockId, clock_gettime};
 use oip::config::{Changes, Config, Entry, Watch};
 use oip::logging::LogControl;
-use oip::server::Reconfigure;
+use oip::server::{Notify, Reconfigure};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// What can be given other settings while it runs.
 pub(super) struct Running {
     pub(super) doors: Reconfigure,
     pub(super) log: LogControl,
+    pub(super) notify: Notify,
 }
 
-/// Looks at the properties files until the process ends.
-pub(super) async fn watch(mut watch: Watch, every: Duration, running: Running) {
+/// Looks at the properties files until the process ends: at every SIGHUP, and, where it is
+/// asked for, `every` so often.
+pub(super) async fn watch(mut watch: Watch, every: Option<Duration>, running: Running) {
     // What the process was started with: an option that needs a restart keeps that value.
     let started = watch.config().clone();
-    // A file system that hangs must not hold up a thread that serves.
-    while let Ok((returned, found)) = tokio::task::spawn_blocking(move || {
-        let found = watch.look();
-        (watch, found)
-    })
-    .await
-    {
+    let mut hangup = match signal(SignalKind::hangup()) {
+        Ok(hangup) => hangup,
+        Err(error) => {
+            tracing::error!(%error, "SIGHUP cannot be listened to");
+            return;
+        }
+    };
+    loop {
+        let asked = tokio::select! {
+            _ = hangup.recv() => true,
+            () = tokio::time::sleep(every.unwrap_or(Duration::MAX)), if every.is_some() => false,
+        };
+        if asked {
+            tracing::info!("SIGHUP: the configuration is read again");
+            running.notify.reloading(monotonic());
+        }
+        // A file system that hangs must not hold up a thread that serves.
+        let looked = tokio::task::spawn_blocking(move || {
+            let found = watch.look();
+            (watch, found)
+        });
+        let Ok((returned, found)) = looked.await else {
+            return;
+        };
         watch = returned;
         match found {
             Ok(Some(changes)) => apply(&changes, &started, &running),
             Ok(None) => {}
             Err(error) => tracing::error!("the changed configuration is not applied: {error}"),
         }
-        tokio::time::sleep(every).await;
+        if asked {
+            running.notify.ready();
+        }
     }
+}
+
+/// The clock by which the service manager tells one reload from the next, in microseconds.
+fn monotonic() -> u64 {
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC);
+    let now = now
+        .map(|now| Duration::from(now).as_micros())
+        .unwrap_or_default();
+    u64::try_from(now).unwrap_or(u64::MAX)
 }
 
 /// Applies what can be applied, and says what became of each option.

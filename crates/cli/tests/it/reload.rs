@@ -72,9 +72,9 @@ fn a_watched_file_changes_what_can_change_and_says_what_needs_a_restart() {
     // In the order of the table.
     for (key, text) in [
         ("docs", "configuration changed"),
+        ("log_level", "configuration changed"),
         ("body_limit", "configuration changed"),
         ("in_flight", "needs a restart"),
-        ("log_level", "configuration changed"),
     ] {
         watched.logged(&[key, text]);
     }

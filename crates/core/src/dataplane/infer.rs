@@ -36,6 +36,7 @@ impl Dataplane {
         let _ending = Ending(&call);
         let begun = Instant::now();
         let mut resolved = None;
+        let mut unfinished = execute::Unfinished(true);
         let result = {
             // Pinned here: handed on by value it would be moved with all of its size.
             let run = pin!(async {
@@ -45,6 +46,7 @@ impl Dataplane {
             });
             execute::until(deadline, run).await
         };
+        unfinished.0 = false;
         self.account(resolved.as_deref(), &call, begun, &result);
         result
     }

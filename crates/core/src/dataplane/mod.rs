@@ -28,7 +28,7 @@ use oip_protocol::{ModelRef, Result};
 
 use crate::access::{Action, actions};
 use crate::content::{ContentCodec, ContentCodecs};
-use crate::execute::Slots;
+use crate::execute::{Memory, Rates, Slots, fenced};
 use crate::models::Handled;
 use crate::statistics::Statistics;
 use crate::{Access, Arrival, Caller, Limits, ModelHandler, Models, Permit};
@@ -43,6 +43,8 @@ pub struct Dataplane {
     /// Nanoseconds; 0 for none.
     request_timeout: AtomicU64,
     slots: Slots,
+    memory: Memory,
+    rates: Option<Rates>,
     codecs: ContentCodecs,
     statistics: Statistics,
     phase: AtomicU8,
@@ -57,8 +59,10 @@ pub enum Phase {
     Starting = 0,
     /// It serves.
     Serving = 1,
-    /// It finishes what is in flight.
+    /// It is asked to stop and still serves, and is not ready any more.
     Draining = 2,
+    /// It takes nothing new and finishes what is in flight.
+    Closing = 3,
 }
 
 impl Dataplane {
@@ -66,6 +70,9 @@ impl Dataplane {
     pub fn new(models: Arc<dyn Models>, access: Access, limits: Limits) -> Self {
         Self {
             slots: Slots::new("this server", limits.in_flight, 0),
+            memory: Memory::new(limits.body_memory),
+            rates: (limits.rate_limit > 0)
+                .then(|| Rates::new(limits.rate_limit, limits.rate_burst)),
             statistics: Statistics::new(limits.statistics),
             models,
             access,
@@ -126,9 +133,19 @@ impl Dataplane {
         );
     }
 
-    /// From now on the server says that it is not ready; what is in flight goes on.
+    /// From now on the server says that it is not ready; it still serves.
     pub fn drain(&self) {
-        self.phase.store(Phase::Draining as u8, Relaxed);
+        self.phase.fetch_max(Phase::Draining as u8, Relaxed);
+    }
+
+    /// From now on streams end after the request that they are at.
+    pub fn close(&self) {
+        self.phase.store(Phase::Closing as u8, Relaxed);
+    }
+
+    /// Unloads every model: the last that a server does.
+    pub async fn stop(&self) {
+        self.models.stop().await;
     }
 
     /// Where the server stands.
@@ -137,7 +154,8 @@ impl Dataplane {
         match self.phase.load(Relaxed) {
             0 => Phase::Starting,
             1 => Phase::Serving,
-            _ => Phase::Draining,
+            2 => Phase::Draining,
+            _ => Phase::Closing,
         }
     }
 
@@ -171,13 +189,48 @@ impl Dataplane {
     /// Whether a caller may do `A` with a model. See [`Access::authorize`].
     ///
     /// # Errors
-    /// `Unauthenticated`, `Forbidden` or `Unavailable`.
+    /// `Unauthenticated`, `Forbidden` or `Unavailable`; `TooManyRequests` for an inference beyond
+    /// the caller's rate.
     pub async fn authorize_model<A: actions::Permitted>(
         &self,
         caller: &Caller,
         model: ModelRef,
     ) -> Result<Permit<A>> {
-        self.access.authorize(caller, Some(model)).await
+        let permit = self.access.authorize::<A>(caller, Some(model)).await?;
+        if let (Some(rates), Action::Infer) = (&self.rates, A::ACTION) {
+            let model = permit.model().map_or("", |model| &model.name);
+            rates.take(caller.id(), model)?;
+        }
+        Ok(permit)
+    }
+
+    /// Refuses an inference that would be refused for want of room, before its body is read.
+    /// Takes no place: that is [`infer`](Self::infer)'s.
+    ///
+    /// # Errors
+    /// `TooManyRequests`.
+    pub fn refuse_full(&self) -> Result<()> {
+        self.slots.refuse_full()
+    }
+
+    /// The same for the queue of the model that a permit is for.
+    ///
+    /// # Errors
+    /// `TooManyRequests`. A model that is not there is no matter here.
+    pub async fn refuse_queued(&self, permit: &Permit<actions::Infer>) -> Result<()> {
+        let Some(model) = permit.model() else {
+            return Ok(());
+        };
+        match fenced(self.models.resolve(model)).await {
+            Ok(model) => model.refuse_full(),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// The memory that bodies take.
+    #[must_use]
+    pub fn memory(&self) -> &Memory {
+        &self.memory
     }
 
     /// Whether a caller may do `A`, which concerns no model.

@@ -26,7 +26,7 @@ impl Dataplane {
     pub async fn model_ready(&self, permit: Permit<actions::Ready>) -> Result<bool> {
         let model = of(permit.model())?;
         let ready = fenced(self.models.ready(&model)).await?;
-        Ok(ready && self.phase() != Phase::Draining)
+        Ok(ready && !matches!(self.phase(), Phase::Draining | Phase::Closing))
     }
 
     /// How a model is served.

@@ -2,13 +2,19 @@
 
 mod deadline;
 mod fence;
+mod memory;
+mod rate;
 mod slot;
 
-use oip_protocol::{Error, Result};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use oip_protocol::{Error, Limit, Result};
 use tokio::time::Instant;
 
 pub use deadline::deadline;
 pub use fence::fenced;
+pub use memory::{Held, Memory};
+pub(crate) use rate::Rates;
 pub use slot::{Slot, Slots};
 
 /// Waits for a future until a deadline.
@@ -32,8 +38,29 @@ pub async fn until<T>(
     }
 }
 
+static CANCELLED: AtomicU64 = AtomicU64::new(0);
+
+/// How many inferences, since the process began, were left by their callers.
+#[must_use]
+pub fn cancelled() -> u64 {
+    CANCELLED.load(Relaxed)
+}
+
+/// Counts an inference as cancelled unless it is disarmed by its end.
+#[derive(Debug)]
+pub(crate) struct Unfinished(pub(crate) bool);
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if self.0 {
+            CANCELLED.fetch_add(1, Relaxed);
+        }
+    }
+}
+
 fn expired() -> Error {
     Error::timed_out("the deadline ran out before the model answered")
+        .at_limit(Limit::RequestTimeout)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use oip_protocol::{Error, Result};
+use oip_protocol::{Error, Limit, Result};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// A bounded number of places to run, and a bounded queue before them.
@@ -57,10 +57,34 @@ impl Slots {
         }
     }
 
+    /// Refuses at once where one more would be refused now, and takes no place.
+    ///
+    /// # Errors
+    /// `TooManyRequests`.
+    pub fn refuse_full(&self) -> Result<()> {
+        let waiting = self.waiting();
+        match self.0.running.available_permits() == 0 && waiting >= self.0.most_waiting {
+            true => Err(self.0.full(waiting)),
+            false => Ok(()),
+        }
+    }
+
     /// How many wait in the queue now.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.0.waiting.load(Relaxed)
+    }
+}
+
+impl Inner {
+    #[cold]
+    fn full(&self, waiting: usize) -> Error {
+        Error::too_many_requests(format!(
+            "the queue of {} is full: {waiting} requests wait already",
+            self.owner
+        ))
+        .retry_after(1)
+        .at_limit(Limit::InFlight)
     }
 }
 
@@ -74,11 +98,7 @@ impl<'a> Place<'a> {
         });
         match queued {
             Ok(_) => Ok(Self(slots)),
-            Err(waiting) => Err(Error::too_many_requests(format!(
-                "the queue of {} is full: {waiting} requests wait already",
-                slots.owner
-            ))
-            .retry_after(1)),
+            Err(waiting) => Err(slots.full(waiting)),
         }
     }
 }

@@ -12,6 +12,7 @@ use oip_protocol::{
 
 use super::{Models, ResolvedModel};
 use crate::call::Part;
+use crate::execute::fenced;
 use crate::{BoxFuture, Call, ModelHandler};
 
 /// A handler and the names it answers for; without names it answers for every one.
@@ -260,6 +261,26 @@ impl<H: ModelHandler> Models for Handled<H> {
             unloaded?;
             self.set(model, ModelState::Unavailable, UNLOADED);
             Ok(())
+        })
+    }
+
+    fn stop(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            let ready: Vec<String> = {
+                let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
+                let ready = names
+                    .iter()
+                    .filter(|(_, (state, _))| *state == ModelState::Ready);
+                ready.map(|(name, _)| name.clone()).collect()
+            };
+            for name in ready {
+                let unloaded = fenced(self.handler.model_unload(&ModelRef::new(&*name))).await;
+                match unloaded {
+                    Ok(()) => {}
+                    Err(error) if error.kind() == ErrorKind::NotImplemented => {}
+                    Err(error) => tracing::warn!(model = name, ?error, "unload failed"),
+                }
+            }
         })
     }
 

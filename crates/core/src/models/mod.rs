@@ -61,6 +61,11 @@ pub trait Models: Send + Sync + 'static {
     /// As [`load`](Self::load).
     fn unload<'a>(&'a self, model: &'a str) -> BoxFuture<'a, Result<()>>;
 
+    /// Lets go of every model. Called once, when everything in flight was answered.
+    fn stop(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {})
+    }
+
     /// Every model version and its state, by name and version.
     ///
     /// # Errors
@@ -108,6 +113,14 @@ pub trait ResolvedModel: Send + Sync {
         request: InferRequest,
         call: &'a Call,
     ) -> BoxFuture<'a, Result<InferResponse>>;
+
+    /// Refuses at once where one more request would be refused now because too many wait.
+    ///
+    /// # Errors
+    /// `TooManyRequests`.
+    fn refuse_full(&self) -> Result<()> {
+        Ok(())
+    }
 
     /// The name of a class of an output, for the classification extension.
     fn label(&self, output: &str, class: usize) -> Option<&str> {

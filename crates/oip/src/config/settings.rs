@@ -39,14 +39,52 @@ impl Listen {
             Self::One(address) | Self::RestOnly(address) => address,
         }
     }
+}
 
-    /// Whether any door can be reached from beyond this machine.
-    #[must_use]
-    pub fn beyond_loopback(self) -> bool {
-        match self {
-            Self::Two { rest, grpc } => !(rest.ip().is_loopback() && grpc.ip().is_loopback()),
-            Self::One(address) | Self::RestOnly(address) => !address.ip().is_loopback(),
+/// The Unix sockets of the doors.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sockets {
+    /// Of the REST door.
+    pub rest: Option<PathBuf>,
+    /// Of the gRPC door.
+    pub grpc: Option<PathBuf>,
+    /// Their permissions.
+    pub mode: u32,
+}
+
+impl Default for Sockets {
+    fn default() -> Self {
+        Self {
+            rest: None,
+            grpc: None,
+            mode: 0o660,
         }
+    }
+}
+
+impl Sockets {
+    fn new(read: &Reader<'_>) -> Result<Self, ConfigError> {
+        let (rest, grpc) = (read.path("rest_socket"), read.path("grpc_socket"));
+        let given = [("rest_socket", &rest), ("grpc_socket", &grpc)];
+        let given = given.iter().find(|(_, path)| path.is_some());
+        let port = read.entry("port");
+        if let (Some((key, _)), true) = (given, port.is_given()) {
+            return Err(ConfigError::Conflict {
+                sentence: format!(
+                    "port ({}) is one port for both doors and does not go with {key} ({})",
+                    port.origin,
+                    read.entry(key).origin
+                ),
+                keys: &["port", "rest_socket", "grpc_socket"],
+            });
+        }
+        let mode = read.text("socket_mode").unwrap_or_default();
+        let octal = u32::from_str_radix(&mode, 8).ok();
+        let Some(mode) = octal.filter(|mode| *mode <= 0o777) else {
+            let allowed = "permissions in octal, such as 660";
+            return Err(unfit(read, "socket_mode", &mode, allowed));
+        };
+        Ok(Self { rest, grpc, mode })
     }
 }
 
@@ -111,6 +149,8 @@ words! {
 )]
 pub struct Settings {
     pub listen: Listen,
+    /// The Unix sockets of the doors, in place of what `listen` says of them.
+    pub sockets: Sockets,
     pub model_repository: Option<PathBuf>,
     pub model_name: Vec<String>,
     pub model_control: ModelControl,
@@ -135,12 +175,24 @@ pub struct Settings {
     pub header_limit: usize,
     pub header_timeout: Duration,
     pub body_timeout: Duration,
+    pub body_time: Duration,
+    pub body_memory: usize,
+    pub write_timeout: Duration,
+    pub connection_idle: Duration,
+    /// `None`: as old as it may become.
+    pub connection_age: Option<Duration>,
+    /// `None`: nobody is asked.
+    pub keep_alive: Option<Duration>,
+    pub streams: u32,
     pub connections: usize,
     pub in_flight: usize,
     /// `None`: as long as the caller waits.
     pub request_timeout: Option<Duration>,
     pub json_depth: usize,
     pub tensors_limit: usize,
+    pub strings_limit: usize,
+    pub rate_limit: usize,
+    pub rate_burst: usize,
     pub parameters_limit: usize,
     pub shutdown_delay: Duration,
     pub shutdown_grace: Duration,
@@ -166,6 +218,7 @@ impl Settings {
         let access = AccessSettings::gather(&read, &mut faults);
         let settings = Self {
             listen: faults.or(listen(&read), nowhere),
+            sockets: faults.or(Sockets::new(&read), Sockets::default()),
             model_repository: read.path("model_repository"),
             model_name: faults.or(model_name(&read), Vec::new()),
             model_control: model_control(&read),
@@ -184,13 +237,23 @@ impl Settings {
             docs: read.bool("docs"),
             body_limit: body_limit(&read),
             header_limit: read.number("header_limit"),
-            header_timeout: header_timeout(&read),
+            header_timeout: read.duration("header_timeout"),
             body_timeout: read.duration("body_timeout"),
+            body_time: read.duration("body_time"),
+            body_memory: read.number("body_memory"),
+            write_timeout: read.duration("write_timeout"),
+            connection_idle: connection_idle(&read),
+            connection_age: lasting(read.duration("connection_age")),
+            keep_alive: lasting(read.duration("keep_alive")),
+            streams: u32::try_from(read.number("streams")).unwrap_or(u32::MAX),
             connections: read.number("connections"),
             in_flight: read.number("in_flight"),
-            request_timeout: Some(read.duration("request_timeout")).filter(|time| !time.is_zero()),
+            request_timeout: lasting(read.duration("request_timeout")),
             json_depth: read.number("json_depth"),
             tensors_limit: read.number("tensors_limit"),
+            strings_limit: read.number("strings_limit"),
+            rate_limit: read.number("rate_limit"),
+            rate_burst: read.number("rate_burst"),
             parameters_limit: read.number("parameters_limit"),
             shutdown_delay: read.duration("shutdown_delay"),
             shutdown_grace: read.duration("shutdown_grace"),
@@ -207,6 +270,22 @@ impl Settings {
         faults.or(settings.check_authentication(&read), ());
         faults.but_for(&config.wrong).none()?;
         Ok(settings)
+    }
+
+    /// Whether any door can be reached from beyond this machine.
+    #[must_use]
+    pub fn beyond_loopback(&self) -> bool {
+        let far = |address: SocketAddr, socket: &Option<PathBuf>| {
+            socket.is_none() && !address.ip().is_loopback()
+        };
+        let Sockets { rest, grpc, .. } = &self.sockets;
+        match self.listen {
+            Listen::Two {
+                rest: at,
+                grpc: and,
+            } => far(at, rest) || far(and, grpc),
+            Listen::One(address) | Listen::RestOnly(address) => far(address, rest),
+        }
     }
 
     fn check_authentication(&self, read: &Reader<'_>) -> Result<(), ConfigError> {
@@ -243,6 +322,11 @@ pub(super) fn log_level(config: &Config) -> LogLevel {
 /// Zero stands for "not given" where none makes no sense.
 fn some(number: usize) -> Option<usize> {
     Some(number).filter(|number| *number > 0)
+}
+
+/// No time stands for "not limited".
+fn lasting(time: Duration) -> Option<Duration> {
+    Some(time).filter(|time| !time.is_zero())
 }
 
 /// What says where the doors listen.
@@ -326,12 +410,12 @@ fn body_limit(read: &Reader<'_>) -> usize {
     }
 }
 
-/// KServe's time is for idle connections alone: it makes ours no shorter, which is for heads too.
-fn header_timeout(read: &Reader<'_>) -> Duration {
-    let time = read.duration("header_timeout");
+/// KServe's time never makes ours shorter.
+fn connection_idle(read: &Reader<'_>) -> Duration {
+    let time = read.duration("connection_idle");
     // A year, as the longest time that an option takes.
     let seconds = read.number("kserve_timeout_keep_alive").min(31_536_000);
-    match read.entry("header_timeout").is_given() {
+    match read.entry("connection_idle").is_given() {
         true => time,
         false => time.max(Duration::from_secs(u64::try_from(seconds).unwrap_or(0))),
     }

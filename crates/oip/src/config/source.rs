@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Everything that a configuration is resolved from, so that tests bring their own.
 ///
@@ -39,6 +40,21 @@ pub struct Surroundings {
     pub home: Option<PathBuf>,
     /// The folder of this program.
     pub program_folder: Option<PathBuf>,
+    /// What the service manager of this process has set.
+    pub manager: Manager,
+}
+
+/// What a service manager (systemd) tells a service that it starts.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Manager {
+    /// Where it wants to be told things (`NOTIFY_SOCKET`).
+    pub notify_socket: Option<OsString>,
+    /// The names of the sockets that it hands over (`LISTEN_FDNAMES`).
+    pub socket_names: Option<String>,
+    /// How often it wants to hear that the service is alive (`WATCHDOG_USEC`); `None` where it
+    /// does not, or where it asks another process (`WATCHDOG_PID`).
+    pub watchdog: Option<Duration>,
 }
 
 impl Sources {
@@ -77,6 +93,18 @@ impl Sources {
             path: self.variable("PATH").cloned(),
             home: path("HOME"),
             program_folder: self.program_folder.clone(),
+            manager: self.manager(),
+        }
+    }
+
+    fn manager(&self) -> Manager {
+        let text = |name| self.variable(name)?.to_str().map(str::to_owned);
+        let ours = text("WATCHDOG_PID").is_none_or(|id| id == std::process::id().to_string());
+        let every = text("WATCHDOG_USEC").and_then(|every| every.parse().ok());
+        Manager {
+            notify_socket: self.variable("NOTIFY_SOCKET").cloned(),
+            socket_names: text("LISTEN_FDNAMES"),
+            watchdog: every.filter(|_| ours).map(Duration::from_micros),
         }
     }
 

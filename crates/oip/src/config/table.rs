@@ -4,12 +4,11 @@
 //! `docs/configuration.md` all come from here.
 
 use super::options::ConfigOption;
-use super::options::Group::{
-    Addresses, Compatibility, Limits, Logging, Models, Requests, Stopping,
-};
-use super::value::Kind::{Bool, Choice, Count, Duration, Host, List, Path, Port, Size};
+use super::options::Group::{Addresses, Compatibility, Logging, Models, Requests, Stopping};
+use super::value::Kind::{Bool, Choice, Count, Duration, Host, List, Path, Port, Text};
 
 mod kserve;
+mod limits;
 mod security;
 
 const fn new(
@@ -24,16 +23,17 @@ const fn new(
 
 /// Any whole number that fits the machine.
 const ANY: super::value::Kind = Count { least: 0 };
-/// A whole number of which there must be one.
-const SOME: super::value::Kind = Count { least: 1 };
-
 /// Every option.
 pub static OPTIONS: &[ConfigOption] =
     &together::<{ OURS.len() + kserve::KSERVE.len() }>(OURS, kserve::KSERVE);
 
 /// Those that are not there for KServe's sake.
 const OURS: &[ConfigOption] =
-    &together::<{ GENERAL.len() + security::SECURITY.len() }>(GENERAL, security::SECURITY);
+    &together::<{ UNGUARDED.len() + security::SECURITY.len() }>(UNGUARDED, security::SECURITY);
+
+/// Those of them that are not about security.
+const UNGUARDED: &[ConfigOption] =
+    &together::<{ GENERAL.len() + limits::LIMITS.len() }>(GENERAL, limits::LIMITS);
 
 /// Two tables as one.
 const fn together<const N: usize>(
@@ -52,7 +52,7 @@ const fn together<const N: usize>(
     all
 }
 
-/// All that is not about security.
+/// All that is about neither security nor limits.
 const GENERAL: &[ConfigOption] = &[
     new(
         Addresses,
@@ -112,6 +112,29 @@ const GENERAL: &[ConfigOption] = &[
         &["KSERVE_ENABLE_GRPC"],
         &["kserve_enable_grpc"],
         &["enable_grpc"],
+    ),
+    new(
+        Addresses,
+        "rest_socket",
+        Path,
+        "",
+        "Unix socket of the REST door, in place of its address and port. The file goes at the \
+         stop; one that nobody listens on is replaced.",
+    ),
+    new(
+        Addresses,
+        "grpc_socket",
+        Path,
+        "",
+        "Unix socket of the gRPC door, in place of its address and port. The same as rest_socket \
+         serves both doors on one.",
+    ),
+    new(
+        Addresses,
+        "socket_mode",
+        Text,
+        "660",
+        "Permissions of Unix sockets, as chmod takes them in octal.",
     ),
     new(
         Models,
@@ -233,83 +256,6 @@ const GENERAL: &[ConfigOption] = &[
             &["enable_docs_url"],
         )
         .hot(),
-    new(
-        Limits,
-        "body_limit",
-        Size { least: 1 },
-        "64MiB",
-        "Largest body, also after decompression, and largest gRPC message.",
-    )
-    .hot(),
-    new(
-        Limits,
-        "header_limit",
-        Size { least: 1024 },
-        "64KiB",
-        "Largest head of a request: its path and headers.",
-    ),
-    new(
-        Limits,
-        "header_timeout",
-        Duration,
-        "30s",
-        "Longest that the head of a request may take to arrive, and that a kept HTTP/1.1 connection \
-         may be idle before it.",
-    ),
-    new(
-        Limits,
-        "body_timeout",
-        Duration,
-        "30s",
-        "Longest that nothing may arrive of a body, or of a gRPC message, that has begun.",
-    )
-    .hot(),
-    new(
-        Limits,
-        "connections",
-        SOME,
-        "10000",
-        "Connections at once, of both doors together; further ones wait.",
-    ),
-    new(
-        Limits,
-        "in_flight",
-        SOME,
-        "4096",
-        "Inferences at once, running or waiting; one more is refused with 429.",
-    ),
-    new(
-        Limits,
-        "request_timeout",
-        Duration,
-        "0s",
-        "Longest that one inference may take; 0s leaves it to the caller.",
-    )
-    .hot(),
-    new(
-        Limits,
-        "json_depth",
-        SOME,
-        "64",
-        "Deepest nesting of a JSON body.",
-    )
-    .hot(),
-    new(
-        Limits,
-        "tensors_limit",
-        SOME,
-        "1024",
-        "Tensors in one request.",
-    )
-    .hot(),
-    new(
-        Limits,
-        "parameters_limit",
-        ANY,
-        "1024",
-        "Parameters on one object of a request.",
-    )
-    .hot(),
     new(
         Stopping,
         "shutdown_delay",

@@ -80,6 +80,8 @@ pub struct DoorOptions {
     pub body_limit: usize,
     /// Longest that nothing may arrive of a body, or of a gRPC message, that has begun: 30 s.
     pub body_timeout: Duration,
+    /// Longest that a body, or a gRPC message, may take to arrive in all: 5 min.
+    pub body_time: Duration,
     /// What decoders refuse to take in.
     pub decode: DecodeLimits,
     /// Names, in lower case, of the headers that handlers may see; none.
@@ -104,6 +106,7 @@ impl Default for DoorOptions {
         Self {
             body_limit: 64 << 20,
             body_timeout: Duration::from_secs(30),
+            body_time: Duration::from_secs(300),
             decode: DecodeLimits::default(),
             forward_headers: Vec::new(),
             cors_origins: Vec::new(),

@@ -101,7 +101,12 @@ impl Inner {
     ) -> Result<Response<Body>> {
         let (mut parts, body) = request.into_parts();
         let (method, caller) = self.admit(&mut parts, present).await?;
-        let body = self.messages(body);
+        if let Method::Call(Action::Infer) = method {
+            self.door.dataplane.refuse_full()?;
+            self.door.dataplane.memory().refuse_announced(1)?;
+        }
+        let rests = methods::is_stream(parts.uri.path());
+        let body = Messages::new(body, &self.door, rests);
         let packed = present.has(Present::ENCODING) && is_packed(&parts.headers);
         Ok(match caller {
             // In a box, as whatever holds a future is moved with all of its size.
@@ -114,11 +119,6 @@ impl Inner {
                 self.dispatch(method, request).await
             }
         })
-    }
-
-    fn messages(&self, body: Body) -> Messages {
-        let options = &self.door.options;
-        Messages::new(body, options.body_limit, options.body_timeout)
     }
 
     /// Lets a call in, or refuses it. Probes may have no caller.
@@ -166,7 +166,7 @@ impl Inner {
         let message = match unary::read(&mut body).await {
             Ok(Arrived::Message(message)) => message,
             Ok(Arrived::Other(bytes)) => {
-                let body = self.messages(Body::from(bytes));
+                let body = Messages::new(Body::from(bytes), &self.door, false);
                 leave(&mut parts, Some(caller), deadline);
                 let request = Request::from_parts(parts, body);
                 return self.dispatch(Method::Call(Action::Infer), request).await;

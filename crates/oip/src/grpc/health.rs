@@ -51,15 +51,15 @@ impl Readiness {
             if told != Some(status) {
                 return Some(status);
             }
-            if self.is_draining() {
+            if self.is_closing() {
                 return None;
             }
             tokio::time::sleep(EVERY).await;
         }
     }
 
-    fn is_draining(&self) -> bool {
-        self.0.dataplane.phase() == Phase::Draining
+    fn is_closing(&self) -> bool {
+        self.0.dataplane.phase() == Phase::Closing
     }
 }
 

@@ -11,8 +11,13 @@ use std::time::Duration;
 use axum::body::Body;
 use bytes::{Buf, Bytes, BytesMut};
 use http_body::Frame;
-use tokio::time::Sleep;
+use oip_core::execute::Held as Memory;
+use oip_protocol::{Error, Limit};
+use tokio::time::{Instant, Sleep};
 use tonic::Status;
+
+use super::respond;
+use crate::door::Door;
 
 /// The compression flag and the length.
 pub(super) const PREFIX: usize = 5;
@@ -22,25 +27,55 @@ const SMALL: usize = 2 << 10;
 /// The body of a request, message by message.
 pub(super) struct Messages {
     body: Body,
-    limit: usize,
-    /// Longest that nothing may arrive of a message that has begun.
-    patience: Duration,
-    /// Runs while a message that has begun is waited for; between messages a stream may rest.
+    bounds: Bounds,
+    /// Runs while a message is waited for; and when it has to be there.
     stalled: Option<Pin<Box<Sleep>>>,
+    due: Option<Instant>,
     held: Held,
+    memory: Memory,
+    /// Whether a message has passed since `memory` last grew.
+    passed: bool,
     /// Bytes of the current message that may pass.
     passing: usize,
     ended: bool,
 }
 
+/// What messages are held to.
+#[derive(Debug, Clone, Copy)]
+struct Bounds {
+    /// The longest message, in bytes.
+    limit: usize,
+    /// Longest that nothing may arrive of a message that has begun.
+    pause: Duration,
+    /// Longest that a message may take to arrive.
+    total: Duration,
+    /// Whether there may be any time between messages. The one message of a call that is no
+    /// stream is waited for like one that has begun.
+    rests: bool,
+}
+
 impl Messages {
-    pub(super) fn new(body: Body, limit: usize, patience: Duration) -> Self {
+    /// `rests`: whether it is a stream, between whose messages there may be any time.
+    pub(super) fn new(body: Body, door: &Door, rests: bool) -> Self {
+        let options = &door.options;
+        let bounds = Bounds {
+            limit: options.body_limit,
+            pause: options.body_timeout,
+            total: options.body_time,
+            rests,
+        };
+        Self::within(body, bounds, door.dataplane.memory().nothing())
+    }
+
+    fn within(body: Body, bounds: Bounds, memory: Memory) -> Self {
         Self {
             body,
-            limit,
-            patience,
+            bounds,
             stalled: None,
+            due: None,
             held: Held::default(),
+            memory,
+            passed: false,
             passing: 0,
             ended: false,
         }
@@ -52,14 +87,17 @@ impl Messages {
             return Ok(());
         };
         let length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
-        if length > self.limit {
-            return Err(Status::resource_exhausted(format!(
+        if length > self.bounds.limit {
+            let refusal = Error::too_large(format!(
                 "the message takes {length} bytes, but at most {} are read",
-                self.limit
-            )));
+                self.bounds.limit
+            ));
+            return Err(respond::status(&refusal.at_limit(Limit::BodyLimit)));
         }
         if self.held.length >= PREFIX + length {
             self.passing = PREFIX + length;
+            self.due = None;
+            self.passed = true;
         }
         Ok(())
     }
@@ -68,17 +106,41 @@ impl Messages {
 impl Messages {
     /// Waits for more, but not for ever once a message has begun.
     fn wait(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        if self.held.length == 0 {
+        let Bounds {
+            pause,
+            total,
+            rests,
+            ..
+        } = self.bounds;
+        if self.held.length == 0 && rests {
             return Poll::Pending;
         }
-        let patience = self.patience;
-        let stalled = self
-            .stalled
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
+        let due = &mut self.due;
+        let stalled = self.stalled.get_or_insert_with(|| {
+            let now = Instant::now();
+            let due = *due.get_or_insert(now + total);
+            Box::pin(tokio::time::sleep_until(due.min(now + pause)))
+        });
         ready!(stalled.as_mut().poll(context));
-        Poll::Ready(Some(Err(Status::deadline_exceeded(
-            "the message stopped arriving",
-        ))))
+        let refusal = match self.due.is_some_and(|due| due <= Instant::now()) {
+            true => {
+                Error::timed_out("the message took too long to arrive").at_limit(Limit::BodyTime)
+            }
+            false => Error::timed_out("the message stopped arriving").at_limit(Limit::BodyTimeout),
+        };
+        Poll::Ready(Some(Err(respond::status(&refusal))))
+    }
+
+    /// Takes a piece in.
+    fn take(&mut self, piece: Bytes) -> Result<(), Status> {
+        if std::mem::take(&mut self.passed) {
+            // The message before was answered: messages of a stream are, one after the other.
+            self.memory.release();
+        }
+        let fits = self.memory.grow(piece.len());
+        fits.map_err(|error| respond::status(&error))?;
+        self.held.push(piece);
+        Ok(())
     }
 }
 
@@ -175,7 +237,11 @@ impl http_body::Body for Messages {
                     return Poll::Ready(Some(Err(Status::from_error(error.into()))));
                 }
                 Some(Ok(frame)) => match frame.into_data() {
-                    Ok(piece) => this.held.push(piece),
+                    Ok(piece) => {
+                        if let Err(status) = this.take(piece) {
+                            return Poll::Ready(Some(Err(status)));
+                        }
+                    }
                     Err(trailers) if this.held.length == 0 => {
                         return Poll::Ready(Some(Ok(trailers)));
                     }
@@ -211,26 +277,77 @@ mod tests {
 
     use super::*;
 
-    const PATIENCE: Duration = Duration::from_secs(1);
+    type Piece = Result<Bytes, std::io::Error>;
+
+    fn of(pieces: impl stream::Stream<Item = Piece> + Send + 'static, rests: bool) -> Messages {
+        let bounds = Bounds {
+            limit: 10,
+            pause: Duration::from_secs(1),
+            total: Duration::from_secs(10),
+            rests,
+        };
+        let memory = oip_core::execute::Memory::new(100).nothing();
+        Messages::within(Body::from_stream(pieces), bounds, memory)
+    }
+
+    async fn timed_out(mut messages: Messages) -> Status {
+        let hour = Duration::from_secs(3600);
+        let refused = async {
+            loop {
+                match messages.frame().await.unwrap() {
+                    Ok(_) => {}
+                    Err(status) => break status,
+                }
+            }
+        };
+        tokio::time::timeout(hour, refused).await.unwrap()
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_message_that_stops_arriving_is_timed_out_and_a_stream_may_rest() {
-        let begun = stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(b"\0\0\0"))]);
-        let begun = Body::from_stream(begun.chain(stream::pending()));
-        let stalled = Messages::new(begun, 10, PATIENCE).frame().await.unwrap();
-        assert_eq!(stalled.unwrap_err().code(), tonic::Code::DeadlineExceeded);
-        let rests = stream::pending::<Result<Bytes, std::io::Error>>();
-        let mut resting = Messages::new(Body::from_stream(rests), 10, PATIENCE);
+        let begun = || stream::iter([Ok(Bytes::from_static(b"\0\0\0"))]).chain(stream::pending());
+        for rests in [true, false] {
+            let status = timed_out(of(begun(), rests)).await;
+            assert_eq!(status.code(), tonic::Code::DeadlineExceeded);
+        }
+        let mut resting = of(stream::pending(), true);
         let hour = Duration::from_secs(3600);
         assert!(tokio::time::timeout(hour, resting.frame()).await.is_err());
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_call_whose_message_never_begins_or_whose_end_never_comes_is_timed_out() {
+        let status = timed_out(of(stream::pending(), false)).await;
+        assert_eq!(status.code(), tonic::Code::DeadlineExceeded);
+        let whole = stream::iter([Ok(Bytes::from_static(b"\0\0\0\0\0"))]);
+        let status = timed_out(of(whole.chain(stream::pending()), false)).await;
+        assert_eq!(status.code(), tonic::Code::DeadlineExceeded);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_message_that_trickles_is_timed_out_when_its_time_is_over() {
+        let trickle = stream::unfold(b"\0\0\0\0\x0a0123456".iter(), |mut rest| async {
+            tokio::time::sleep(Duration::from_millis(900)).await;
+            Some((Ok(Bytes::copy_from_slice(&[*rest.next()?])), rest))
+        });
+        let status = timed_out(of(trickle.chain(stream::pending()), true)).await;
+        assert_eq!(status.message(), "the message took too long to arrive");
+    }
+
+    #[tokio::test]
+    async fn messages_of_a_stream_take_memory_one_after_the_other() {
+        let message = Bytes::from_static(b"\0\0\0\0\x0a0123456789");
+        let many = std::iter::repeat_n(message, 50).map(Ok);
+        let passed = of(stream::iter(many), true).collect().await.unwrap();
+        assert_eq!(passed.to_bytes().len(), 50 * 15);
+    }
+
     fn messages(pieces: &[&[u8]]) -> Messages {
-        let pieces: Vec<Result<Bytes, std::io::Error>> = pieces
+        let pieces: Vec<Piece> = pieces
             .iter()
             .map(|piece| Ok(Bytes::copy_from_slice(piece)))
             .collect();
-        Messages::new(Body::from_stream(stream::iter(pieces)), 10, PATIENCE)
+        of(stream::iter(pieces), false)
     }
 
     async fn read(pieces: &[&[u8]]) -> Result<Vec<u8>, Status> {
@@ -272,7 +389,7 @@ mod tests {
             let piece = receiver.recv().await?;
             Some((Ok::<_, std::io::Error>(piece), receiver))
         });
-        let mut messages = Messages::new(Body::from_stream(frames), 10, PATIENCE);
+        let mut messages = of(frames, false);
         sender
             .send(Bytes::from_static(b"\0\0\0\0\x0a"))
             .await

@@ -57,6 +57,11 @@ pub(super) fn canonical(path: &str) -> Cow<'_, str> {
     }
 }
 
+/// Whether a canonical path is a stream of requests.
+pub(super) fn is_stream(path: &str) -> bool {
+    path.ends_with("/ModelStreamInfer") || path.ends_with("/ServerReflectionInfo")
+}
+
 /// What stands behind a canonical path.
 ///
 /// # Errors

@@ -3,12 +3,15 @@
 use axum::body::Body;
 use http::header::{ALLOW, CONTENT_TYPE};
 use http::{HeaderValue, Method, Response, StatusCode};
-use oip_protocol::Error;
+use oip_protocol::{Error, Limit};
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 
 /// An error as a status, by the one table of outcomes.
 pub(super) fn status(error: &Error) -> Status {
+    if let Some(limit) = error.limit() {
+        limit.reached();
+    }
     let code = Code::from_i32(error.kind().grpc_code());
     let mut status = Status::new(code, error.message());
     if let Some(seconds) = error.retry_after_seconds() {
@@ -30,7 +33,10 @@ pub(super) fn refusal(error: &Error) -> Response<Body> {
 /// decompress.
 pub(super) fn by_the_table(status: Status) -> Status {
     let code = match status.code() {
-        Code::OutOfRange => Code::ResourceExhausted,
+        Code::OutOfRange => {
+            Limit::Decompressed.reached();
+            Code::ResourceExhausted
+        }
         Code::Internal if status.message().starts_with("Error decompressing") => {
             Code::InvalidArgument
         }

@@ -69,7 +69,11 @@ impl Talk {
             return Ok(None);
         };
         let (id, model_name) = (request.id.clone(), request.model_name.clone());
-        match self.service.infer(&self.caller, request, deadline).await {
+        let result = self.service.infer(&self.caller, request, deadline).await;
+        if let Some(limit) = result.as_ref().err().and_then(Error::limit) {
+            limit.reached();
+        }
+        match result {
             Ok(response) => Ok(Some(ModelStreamInferResponse {
                 error_message: String::new(),
                 infer_response: Some(response),
@@ -104,7 +108,7 @@ pub(super) async fn next_message<T>(
     loop {
         match tokio::time::timeout(EVERY, &mut message).await {
             Ok(message) => return message.map_err(respond::by_the_table),
-            Err(_) if dataplane.phase() == Phase::Draining => {
+            Err(_) if dataplane.phase() == Phase::Closing => {
                 let error = Error::unavailable("the server is shutting down");
                 return Err(respond::status(&error));
             }

@@ -3,6 +3,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 use oip_core::access::actions;
 use oip_core::execute::until;
+use oip_core::{Dataplane, Permit};
 use oip_protocol::binary::{self, OutputForms};
 use oip_protocol::json::{self, NonFinite};
 use oip_protocol::{Bytes, DecodeLimits, Error, InferRequest, InferResponse, Result};
@@ -19,6 +20,8 @@ static NON_FINITE: HeaderName = HeaderName::from_static("x-oip-non-finite");
 /// What takes longer than this many bytes of JSON is decoded and encoded off the async threads,
 /// so that small requests keep their latency.
 const LARGE: usize = 256 << 10;
+/// Bodies up to this are read without a look at the queue of their model, in bytes.
+const SMALL: usize = 64 << 10;
 
 /// Runs a model.
 pub(super) async fn infer(arrived: &mut Arrived) -> Result<Reply> {
@@ -31,12 +34,35 @@ pub(super) async fn infer(arrived: &mut Arrived) -> Result<Reply> {
         true => non_finite(&arrived.parts.headers)?,
         false => arrived.rest.door.options.non_finite,
     };
-    let body = until(deadline, body::read(arrived, form.header_length())).await?;
+    let declared = body::declared(&arrived.parts.headers);
+    refuse_overload(&arrived.rest.door.dataplane, declared, &permit).await?;
+    // Held until the answer is made.
+    let mut held = arrived.rest.door.dataplane.memory().nothing();
+    let body = until(
+        deadline,
+        body::read(arrived, form.header_length(), &mut held),
+    )
+    .await?;
     let request = decode(body, form, &arrived.rest.door.options.decode).await?;
     let forms = OutputForms::new(&request);
     let dataplane = &arrived.rest.door.dataplane;
     let response = dataplane.infer(permit, request, deadline).await?;
     encode(response, forms, non_finite).await
+}
+
+/// Refuses a request that would be refused for want of room, before its body is read.
+async fn refuse_overload(
+    dataplane: &Dataplane,
+    declared: Option<usize>,
+    permit: &Permit<actions::Infer>,
+) -> Result<()> {
+    dataplane.refuse_full()?;
+    if declared.is_some_and(|length| length <= SMALL) {
+        // Looking takes longer than reading.
+        return Ok(());
+    }
+    dataplane.memory().refuse_announced(declared.unwrap_or(1))?;
+    dataplane.refuse_queued(permit).await
 }
 
 fn non_finite(headers: &HeaderMap) -> Result<NonFinite> {

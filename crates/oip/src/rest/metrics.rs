@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use bytes::Bytes;
 use http::HeaderValue;
 use oip_core::access::actions;
-use oip_protocol::{ModelStatistics, Result};
+use oip_protocol::{Limit, ModelStatistics, Result};
 
 use super::Arrived;
 use super::respond::Reply;
@@ -86,6 +86,13 @@ const METRICS: [Metric; 5] = [
     },
 ];
 
+/// What callers left unfinished.
+const CUT_SHORT: &str = "oip_bodies_cut_short_total";
+const CANCELLED: &str = "oip_requests_cancelled_total";
+
+/// How often each limit was reached.
+const LIMITS: &str = "oip_limit_reached_total";
+
 /// The histogram of batch sizes, and its buckets.
 const BATCH_SIZE: &str = "oip_batch_size";
 const BUCKETS: [u64; 9] = [1, 2, 4, 8, 16, 32, 64, 128, 256];
@@ -115,6 +122,30 @@ fn write(models: &[ModelStatistics], ready: bool) -> String {
          aligned.\n# TYPE oip_alignment_copies_total counter\noip_alignment_copies_total {}",
         super::alignment_copies()
     );
+    let _ = writeln!(
+        text,
+        "# HELP {CUT_SHORT} Bodies that ended before they were whole.\n# TYPE {CUT_SHORT} \
+         counter\n{CUT_SHORT} {}",
+        super::bodies_cut_short()
+    );
+    let _ = writeln!(
+        text,
+        "# HELP {CANCELLED} Inferences whose callers left.\n# TYPE {CANCELLED} \
+         counter\n{CANCELLED} {}",
+        oip_core::execute::cancelled()
+    );
+    let _ = writeln!(
+        text,
+        "# HELP {LIMITS} How often a limit was reached.\n# TYPE {LIMITS} counter"
+    );
+    for limit in Limit::ALL {
+        let _ = writeln!(
+            text,
+            "{LIMITS}{{limit=\"{}\"}} {}",
+            limit.name(),
+            limit.count()
+        );
+    }
     for metric in METRICS {
         let name = metric.name;
         let _ = writeln!(text, "# HELP {name} {}\n# TYPE {name} counter", metric.help);
@@ -215,6 +246,9 @@ mod tests {
     fn every_metric_is_in_the_documentation() {
         let page = include_str!("../../../../docs/metrics.md");
         assert!(page.contains(&format!("`{BATCH_SIZE}`")));
+        for name in [LIMITS, CUT_SHORT, CANCELLED] {
+            assert!(page.contains(&format!("`{name}`")), "{name}");
+        }
         for metric in METRICS {
             assert!(
                 page.contains(&format!("`{}`", metric.name)),

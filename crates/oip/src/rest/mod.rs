@@ -42,7 +42,7 @@ use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use oip_protocol::{ModelRef, Result};
 
-pub use body::alignment_copies;
+pub use body::{alignment_copies, bodies_cut_short};
 use compress::Coding;
 use respond::Reply;
 use routes::Found;

@@ -76,7 +76,8 @@ pub(super) async fn unload(arrived: &mut Arrived) -> Result<Reply> {
 /// A body that may be absent.
 async fn optional_body<T: DeserializeOwned + Default>(arrived: &mut Arrived) -> Result<T> {
     let form = Form::of(&arrived.parts.headers, arrived.present);
-    let body = body::read(arrived, 0).await?;
+    let mut held = arrived.rest.door.dataplane.memory().nothing();
+    let body = body::read(arrived, 0, &mut held).await?;
     if body.iter().all(u8::is_ascii_whitespace) {
         return Ok(T::default());
     }

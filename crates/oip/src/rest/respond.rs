@@ -69,6 +69,9 @@ impl Reply {
 
     /// A failure by the one table of outcomes, with the headers that belong to its status.
     pub(super) fn error(error: &Error) -> Self {
+        if let Some(limit) = error.limit() {
+            limit.reached();
+        }
         let status = StatusCode::from_u16(error.kind().http_status())
             .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut reply = Self::failure(status, error.message());

@@ -3,30 +3,20 @@
 //! It is hyper's, not tonic's own server: that one enforces `grpc-timeout` by itself and answers
 //! it with the wrong code.
 
-use std::convert::Infallible;
-use std::future::poll_fn;
-use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::task::Poll;
 use std::time::Duration;
 
-use axum::body::Body;
-use http::{HeaderMap, Request, Response};
-use hyper::body::Incoming;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use oip_protocol::Limit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::Kind;
-use super::drain::{Drain, Stage, Stages};
+use super::connection::{Connection, Doors};
+use super::drain::Drain;
+use super::life::Life;
+use super::listen::{Accepted, Kind, Listener};
 use super::reconfigure::Pair;
 use super::transport::Transport;
-use crate::door::{Answering, ClientCertificate, Peer};
-use crate::rest;
 
 /// Limits of connections, before any request is read.
 #[derive(Debug, Clone)]
@@ -40,6 +30,17 @@ pub struct ConnectionLimits {
     pub header_bytes: usize,
     /// Longest that a head may take to arrive; 30 s. Then the connection is closed.
     pub header_timeout: Duration,
+    /// Longest that the other end may take nothing of what is written; 30 s. Then the connection
+    /// is closed.
+    pub write_timeout: Duration,
+    /// Longest that a connection stays without a request; 75 s.
+    pub idle: Duration,
+    /// Age at which a connection is asked to end (`GOAWAY`, `Connection: close`), so that clients
+    /// spread anew; one hour. `None`: never.
+    pub age: Option<Duration>,
+    /// How often a quiet HTTP/2 connection is asked whether its other end is still there; every
+    /// 60 s. `None`: never. Without an answer in 20 s it is closed.
+    pub keep_alive: Option<Duration>,
     /// Most requests at once on one HTTP/2 connection; 256.
     pub streams: u32,
 }
@@ -50,8 +51,22 @@ impl Default for ConnectionLimits {
             connections: 10_000,
             header_bytes: 64 << 10,
             header_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(30),
+            idle: Duration::from_secs(75),
+            age: Some(Duration::from_secs(3600)),
+            keep_alive: Some(Duration::from_secs(60)),
             streams: 256,
         }
+    }
+}
+
+impl ConnectionLimits {
+    /// How often a connection is looked at, at least: what has begun meanwhile is noticed late by
+    /// that much.
+    pub(super) fn patience(&self) -> Duration {
+        const LEAST: Duration = Duration::from_millis(20);
+        let shortest = self.header_timeout.min(self.write_timeout).min(self.idle);
+        (shortest / 4).max(LEAST)
     }
 }
 
@@ -60,6 +75,9 @@ impl Default for ConnectionLimits {
 const STREAM_WINDOW: u32 = 4 << 20;
 const CONNECTION_WINDOW: u32 = 16 << 20;
 const FRAME: u32 = 1 << 20;
+
+/// How long the other end of a quiet HTTP/2 connection may take to answer, at most.
+const KEEP_ALIVE_ANSWER: Duration = Duration::from_secs(20);
 
 /// How long the loop rests after a failed accept (out of file descriptors, say).
 const REST_AFTER_FAULT: Duration = Duration::from_millis(50);
@@ -83,189 +101,128 @@ impl Accepting {
         }
     }
 
-    /// Accepts connections in a task of its own until the drain begins.
-    pub(super) fn spawn(&self, listener: TcpListener, kind: Kind, pair: Pair) {
-        let limits = Arc::clone(&self.limits);
-        let connections = Arc::clone(&self.connections);
-        let (transport, drain) = (self.transport.clone(), self.drain.clone());
-        let builder = Arc::new(builder(&limits));
+    /// Accepts connections in a task of its own until the drain begins, those that have come by
+    /// then included.
+    pub(super) fn spawn(&self, listener: Listener, kind: Kind, pair: Pair) {
+        let entrance = Entrance {
+            kind,
+            pair,
+            builder: Arc::new(builder(&self.limits)),
+            limits: Arc::clone(&self.limits),
+            connections: Arc::clone(&self.connections),
+            transport: self.transport.clone(),
+            drain: self.drain.clone(),
+        };
+        let counted = self.drain.count_listener();
         tokio::spawn(async move {
-            let accept = async {
-                loop {
-                    // A place first: a connection that has none is not taken from the backlog.
-                    let Ok(place) = Arc::clone(&connections).acquire_owned().await else {
-                        return;
-                    };
-                    let (stream, peer) = match listener.accept().await {
-                        Ok(accepted) => accepted,
-                        Err(error) => {
-                            tracing::warn!(%error, "accept failed");
-                            tokio::time::sleep(REST_AFTER_FAULT).await;
-                            continue;
-                        }
-                    };
-                    let doors = Doors {
-                        kind,
-                        pair: pair.clone(),
-                        peer,
-                        certificate: None,
-                        limits: Arc::clone(&limits),
-                        asked: Arc::new(AtomicBool::new(false)),
-                    };
-                    let connection = Connection {
-                        builder: Arc::clone(&builder),
-                        doors,
-                        drain: drain.clone(),
-                    };
-                    let (transport, counted) = (transport.clone(), drain.count());
-                    // A handshake that takes its time holds nobody else up.
-                    tokio::spawn(async move {
-                        // Answers are written whole; waiting to fill a segment only delays them.
-                        if let Err(error) = stream.set_nodelay(true) {
-                            tracing::debug!(%error, "cannot set TCP_NODELAY");
-                        }
-                        transport.serve(stream, connection).await;
-                        drop((place, counted));
-                    });
-                }
-            };
             tokio::select! {
-                () = accept => {}
-                () = drain.begun() => {}
+                () = entrance.accept(&listener) => {}
+                () = entrance.drain.closed() => {}
             }
+            // A client that has a connection thinks that it is served.
+            for accepted in listener.close() {
+                let Ok(place) = Arc::clone(&entrance.connections).try_acquire_owned() else {
+                    break;
+                };
+                entrance.begin(accepted, place);
+            }
+            drop(counted);
+        });
+    }
+}
+
+/// Where connections to one listener come in.
+struct Entrance {
+    kind: Kind,
+    pair: Pair,
+    builder: Arc<auto::Builder<TokioExecutor>>,
+    limits: Arc<ConnectionLimits>,
+    connections: Arc<Semaphore>,
+    transport: Transport,
+    drain: Drain,
+}
+
+impl Entrance {
+    async fn accept(&self, listener: &Listener) {
+        loop {
+            // A place first: a connection that has none is not taken from the backlog.
+            let Some(place) = self.place().await else {
+                return;
+            };
+            match listener.accept().await {
+                Ok(accepted) => self.begin(accepted, place),
+                Err(error) => {
+                    tracing::warn!(%error, "accept failed");
+                    tokio::time::sleep(REST_AFTER_FAULT).await;
+                }
+            }
+        }
+    }
+
+    async fn place(&self) -> Option<OwnedSemaphorePermit> {
+        let connections = Arc::clone(&self.connections);
+        match Arc::clone(&connections).try_acquire_owned() {
+            Ok(place) => Some(place),
+            Err(_) => {
+                Limit::Connections.reached();
+                connections.acquire_owned().await.ok()
+            }
+        }
+    }
+
+    /// Serves a connection in a task of its own: a handshake that takes its time holds nobody
+    /// else up.
+    fn begin(&self, accepted: Accepted, place: OwnedSemaphorePermit) {
+        let doors = Doors {
+            kind: self.kind,
+            pair: self.pair.clone(),
+            peer: accepted.peer(),
+            certificate: None,
+            limits: Arc::clone(&self.limits),
+            life: Arc::new(Life::new(Arc::clone(&self.limits))),
+        };
+        let connection = Connection {
+            builder: Arc::clone(&self.builder),
+            doors,
+            drain: self.drain.clone(),
+        };
+        let (transport, counted) = (self.transport.clone(), self.drain.count());
+        tokio::spawn(async move {
+            match accepted {
+                Accepted::Tcp(stream, peer) => {
+                    // Answers are written whole; waiting to fill a segment only delays them.
+                    if let Err(error) = stream.set_nodelay(true) {
+                        tracing::debug!(%error, "cannot set TCP_NODELAY");
+                    }
+                    transport.serve(stream, peer, connection).await;
+                }
+                Accepted::Unix(stream) => connection.serve(stream).await,
+            }
+            drop((place, counted));
         });
     }
 }
 
 fn builder(limits: &ConnectionLimits) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    // Without pipeline_flush: with it an answer is held back while anything stands unread behind
-    // its request, and is lost when that can never be read (a malformed chunk).
+    // Not `pipeline_flush`: with it hyper copies every answer's body into its own buffer, and an
+    // answer is held back while anything stands unread behind its request, and is lost when that
+    // can never be read (a malformed chunk).
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(limits.header_timeout);
-    // Not `pipeline_flush`: with it hyper copies every answer's body into its own buffer.
+        // `Life` tells the time that a head takes from the time that a connection rests.
+        .header_read_timeout(None);
     let head = u32::try_from(limits.header_bytes).unwrap_or(u32::MAX);
     builder
         .http2()
         .timer(TokioTimer::new())
+        .keep_alive_interval(limits.keep_alive)
+        .keep_alive_timeout(limits.keep_alive.unwrap_or_default().min(KEEP_ALIVE_ANSWER))
         .max_concurrent_streams(limits.streams)
         .max_header_list_size(head)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_frame_size(FRAME);
     builder
-}
-
-/// One connection that was accepted.
-pub(super) struct Connection {
-    builder: Arc<auto::Builder<TokioExecutor>>,
-    pub(super) doors: Doors,
-    pub(super) drain: Drain,
-}
-
-impl Connection {
-    /// Serves it from its first byte of HTTP to its last.
-    pub(super) async fn serve(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
-        serve(&self.builder, stream, self.doors, self.drain).await;
-    }
-}
-
-async fn serve(
-    builder: &auto::Builder<TokioExecutor>,
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    doors: Doors,
-    drain: Drain,
-) {
-    let (asked, patience) = (Arc::clone(&doors.asked), doors.limits.header_timeout);
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), doors));
-    // hyper's own time-out begins when it knows the HTTP version; a caller that sends less than
-    // that must not stay either.
-    let mut silence = pin!(tokio::time::sleep(patience));
-    let mut stages = Stages::new(&drain);
-    let (mut draining, mut patient) = (false, false);
-    let ended = poll_fn(|context| {
-        loop {
-            if let Poll::Ready(ended) = connection.as_mut().poll(context) {
-                return Poll::Ready(Some(ended));
-            }
-            match stages.look(context) {
-                Stage::Over => return Poll::Ready(None),
-                Stage::Begun if !draining => {
-                    draining = true;
-                    connection.as_mut().graceful_shutdown();
-                    continue;
-                }
-                Stage::Begun | Stage::Serving => {}
-            }
-            patient = patient || asked.load(Relaxed);
-            if !patient && silence.as_mut().poll(context).is_ready() {
-                return Poll::Ready(None);
-            }
-            return Poll::Pending;
-        }
-    });
-    if let Some(Err(error)) = ended.await {
-        tracing::debug!(%error, "connection ended");
-    }
-}
-
-/// The doors as one connection sees them.
-pub(super) struct Doors {
-    kind: Kind,
-    pair: Pair,
-    pub(super) peer: SocketAddr,
-    /// What the caller showed in the handshake, verified.
-    pub(super) certificate: Option<ClientCertificate>,
-    pub(super) limits: Arc<ConnectionLimits>,
-    /// Whether the connection has brought a whole head yet.
-    asked: Arc<AtomicBool>,
-}
-
-impl Doors {
-    fn is_grpc(&self, headers: &HeaderMap) -> bool {
-        match self.kind {
-            Kind::Rest => false,
-            Kind::Grpc => true,
-            Kind::Both => headers
-                .get(http::header::CONTENT_TYPE)
-                .is_some_and(|value| value.as_bytes().starts_with(b"application/grpc")),
-        }
-    }
-}
-
-impl hyper::service::Service<Request<Incoming>> for Doors {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Answering;
-
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
-        if !self.asked.load(Relaxed) {
-            self.asked.store(true, Relaxed);
-        }
-        if head_bytes(&request) > self.limits.header_bytes {
-            let refusal = rest::head_too_large(self.limits.header_bytes);
-            return Box::pin(std::future::ready(Ok(refusal)));
-        }
-        let mut request = request.map(Body::new);
-        request.extensions_mut().insert(Peer(self.peer));
-        if let Some(certificate) = &self.certificate {
-            request.extensions_mut().insert(certificate.clone());
-        }
-        match self.is_grpc(request.headers()) {
-            true => self.pair.grpc.answer(request),
-            false => self.pair.rest.answer(request),
-        }
-    }
-}
-
-/// The size of a request's head: its path and the names and values of its headers.
-fn head_bytes(request: &Request<Incoming>) -> usize {
-    let headers = request.headers().iter();
-    let headers: usize = headers
-        .map(|(name, value)| name.as_str().len() + value.len())
-        .sum();
-    let path = request.uri().path_and_query();
-    headers + path.map_or(0, |path| path.as_str().len())
 }

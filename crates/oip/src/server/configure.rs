@@ -60,7 +60,17 @@ impl Server {
             true => server,
             false => server.without_authentication(),
         };
+        let sockets = &settings.sockets;
+        let server = match &sockets.rest {
+            Some(path) => server.rest_socket(path),
+            None => server,
+        };
+        let server = match (&sockets.grpc, settings.listen) {
+            (Some(path), Listen::Two { .. }) => server.grpc_socket(path),
+            _ => server,
+        };
         server
+            .socket_mode(sockets.mode)
             .limits(limits(settings))
             .options(options(settings))
             .connections(connections(settings))
@@ -213,6 +223,10 @@ fn limits(settings: &Settings) -> Limits {
     let mut limits = Limits::default();
     limits.in_flight = settings.in_flight;
     limits.request_timeout = settings.request_timeout;
+    // One body that is not over its limit must fit.
+    limits.body_memory = settings.body_memory.max(settings.body_limit);
+    limits.rate_limit = settings.rate_limit;
+    limits.rate_burst = settings.rate_burst;
     limits
 }
 
@@ -220,10 +234,12 @@ pub(super) fn options(settings: &Settings) -> DoorOptions {
     let mut decode = DecodeLimits::default();
     decode.json_depth = settings.json_depth;
     decode.tensors = settings.tensors_limit;
+    decode.strings = settings.strings_limit;
     decode.parameters = settings.parameters_limit;
     DoorOptions {
         body_limit: settings.body_limit,
         body_timeout: settings.body_timeout,
+        body_time: settings.body_time,
         decode,
         forward_headers: settings.forward_headers.clone(),
         cors_origins: settings.cors_origins.clone(),
@@ -240,6 +256,10 @@ fn connections(settings: &Settings) -> ConnectionLimits {
         connections: settings.connections,
         header_bytes: settings.header_limit,
         header_timeout: settings.header_timeout,
-        ..ConnectionLimits::default()
+        write_timeout: settings.write_timeout,
+        idle: settings.connection_idle,
+        age: settings.connection_age,
+        keep_alive: settings.keep_alive,
+        streams: settings.streams,
     }
 }

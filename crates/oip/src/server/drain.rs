@@ -26,6 +26,8 @@ pub(super) enum Stage {
 #[derive(Debug, Clone)]
 pub(super) struct Drain {
     stage: Arc<AtomicU8>,
+    closed: CancellationToken,
+    listeners: TaskTracker,
     begun: CancellationToken,
     over: CancellationToken,
     connections: TaskTracker,
@@ -35,6 +37,8 @@ impl Drain {
     pub(super) fn new() -> Self {
         Self {
             stage: Arc::default(),
+            closed: CancellationToken::new(),
+            listeners: TaskTracker::new(),
             begun: CancellationToken::new(),
             over: CancellationToken::new(),
             connections: TaskTracker::new(),
@@ -44,6 +48,16 @@ impl Drain {
     /// Counts a connection while what is returned is held.
     pub(super) fn count(&self) -> TaskTrackerToken {
         self.connections.token()
+    }
+
+    /// Counts a listener while what is returned is held.
+    pub(super) fn count_listener(&self) -> TaskTrackerToken {
+        self.listeners.token()
+    }
+
+    /// Is done when nobody is to listen any more.
+    pub(super) async fn closed(&self) {
+        self.closed.cancelled().await;
     }
 
     /// How far it is: told before those who wait are woken. Looking costs next to nothing.
@@ -64,10 +78,11 @@ impl Drain {
         }
     }
 
-    /// Is done when the server takes no new connections and connections should end after what
-    /// they have in flight.
-    pub(super) async fn begun(&self) {
+    /// Is done a while after connections were told to end.
+    #[cfg(feature = "tls")]
+    pub(super) async fn begun_for(&self, a_while: Duration) {
         self.begun.cancelled().await;
+        tokio::time::sleep(a_while).await;
     }
 
     /// Is done when the grace has run out and connections are cut.
@@ -78,6 +93,11 @@ impl Drain {
     /// Stops accepting and waits up to `grace` for the connections; those left are cut. Returns
     /// how many.
     pub(super) async fn finish(&self, grace: Duration) -> usize {
+        self.closed.cancel();
+        self.listeners.close();
+        // First this: a client that is told to end its connection comes with another at once, and
+        // one that comes just when listening ends may be lost in the system.
+        self.listeners.wait().await;
         self.reach(Stage::Begun);
         self.connections.close();
         let left = match tokio::time::timeout(grace, self.connections.wait()).await {

@@ -1,36 +1,46 @@
 //! A server: bind every door, then serve, then drain.
 
 mod accept;
+mod bound;
 mod configure;
+mod connection;
 mod drain;
+mod inherited;
 mod keeping;
+mod life;
+mod listen;
+mod notify;
 mod reconfigure;
 mod signals;
+mod socket_file;
 mod transport;
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use oip_core::content::ContentCodec;
 use oip_core::models::Handled;
-use oip_core::{Access, Dataplane, Limits, ModelHandler, Models};
-use tokio::net::TcpListener;
+use oip_core::{Access, Dataplane, ModelHandler, Models};
 
 pub use accept::ConnectionLimits;
+pub use bound::BoundServer;
 pub use configure::StartError;
 #[cfg(feature = "runtime")]
 pub use configure::onnxruntime;
+pub use listen::Place;
+pub use notify::Notify;
+pub use oip_core::Limits;
 pub use oip_core::dataplane::Phase;
 pub use reconfigure::Reconfigure;
-pub use signals::stop_signal;
+pub use signals::{StopSignals, stop_signal};
 
-use crate::door::access_log::AccessLog;
 use crate::door::{Door, DoorOptions, Origins};
 use crate::rest;
 use keeping::Keeping;
-use reconfigure::Frame;
+use listen::{Doors, Kind, Listener};
 use transport::Transport;
 
 /// Port of the REST door where none is given.
@@ -48,16 +58,28 @@ pub enum ServerError {
          authentication off on purpose with Server::without_authentication()"
     )]
     NoAccess,
-    /// An address cannot be listened on.
-    #[error("cannot listen on {address} for {door}: {source}")]
+    /// A place cannot be listened at.
+    #[error("cannot listen on {place} for {door}: {source}")]
     Bind {
-        /// The address.
-        address: SocketAddr,
+        /// The place.
+        place: Place,
         /// Which door: `REST`, `gRPC` or `REST and gRPC`.
         door: &'static str,
         /// The system's reason.
         source: std::io::Error,
     },
+    /// A socket that was handed over has a name that says nothing.
+    #[error(
+        "a socket that was handed over is called '{0}': rest, grpc and oip (both doors on one) are \
+         known"
+    )]
+    InheritedName(String),
+    /// A Unix socket beside TLS.
+    #[error(
+        "{0} speaks no TLS, and with tls_cert both doors speak nothing else: give the door an \
+         address, or leave TLS to a proxy before it"
+    )]
+    PlainSocket(Place),
     /// The audit cannot be kept.
     #[cfg(feature = "auth")]
     #[error(transparent)]
@@ -101,13 +123,6 @@ pub struct Server {
 
 type AddCodec = Box<dyn FnOnce(Dataplane) -> Dataplane + Send>;
 
-#[derive(Clone, Copy)]
-enum Doors {
-    Two { rest: SocketAddr, grpc: SocketAddr },
-    One(SocketAddr),
-    Rest(SocketAddr),
-}
-
 impl Server {
     /// A server for a handler of yours. It answers for the names given by [`model`](Self::model),
     /// and for every name when none is given.
@@ -134,10 +149,10 @@ impl Server {
             connections: ConnectionLimits::default(),
             transport: Transport::default(),
             codecs: Vec::new(),
-            doors: Doors::Two {
-                rest: (Ipv4Addr::LOCALHOST, REST_PORT).into(),
-                grpc: (Ipv4Addr::LOCALHOST, GRPC_PORT).into(),
-            },
+            doors: Doors::of([
+                ((Ipv4Addr::LOCALHOST, REST_PORT).into(), Kind::Rest),
+                ((Ipv4Addr::LOCALHOST, GRPC_PORT).into(), Kind::Grpc),
+            ]),
             delay: Duration::ZERO,
             grace: Duration::from_secs(30),
         }
@@ -182,32 +197,50 @@ impl Server {
     /// Where the REST door listens; 127.0.0.1:8082. Port 0 lets the system choose.
     #[must_use]
     pub fn rest(mut self, address: impl Into<SocketAddr>) -> Self {
-        let (_, grpc) = self.doors.addresses();
-        let rest = address.into();
-        self.doors = Doors::Two { rest, grpc };
+        self.doors.set_address(address.into(), Kind::Rest);
         self
     }
 
     /// Where the gRPC door listens; 127.0.0.1:8081. Port 0 lets the system choose.
     #[must_use]
     pub fn grpc(mut self, address: impl Into<SocketAddr>) -> Self {
-        let (rest, _) = self.doors.addresses();
-        let grpc = address.into();
-        self.doors = Doors::Two { rest, grpc };
+        self.doors.set_address(address.into(), Kind::Grpc);
         self
     }
 
     /// Serves REST and gRPC on one port.
     #[must_use]
     pub fn one_port(mut self, address: impl Into<SocketAddr>) -> Self {
-        self.doors = Doors::One(address.into());
+        self.doors.set_addresses([(address.into(), Kind::Both)]);
         self
     }
 
     /// Serves REST alone.
     #[must_use]
     pub fn rest_only(mut self, address: impl Into<SocketAddr>) -> Self {
-        self.doors = Doors::Rest(address.into());
+        self.doors.set_addresses([(address.into(), Kind::Rest)]);
+        self
+    }
+
+    /// The REST door listens at a Unix socket and at no address. The file is made at the start,
+    /// for its owner and its group, and goes at the stop; one that nobody listens on is replaced.
+    #[must_use]
+    pub fn rest_socket(mut self, path: impl Into<PathBuf>) -> Self {
+        self.doors.set_socket(path.into(), Kind::Rest);
+        self
+    }
+
+    /// The same for the gRPC door. Where both have the same path, one socket serves both.
+    #[must_use]
+    pub fn grpc_socket(mut self, path: impl Into<PathBuf>) -> Self {
+        self.doors.set_socket(path.into(), Kind::Grpc);
+        self
+    }
+
+    /// The permissions of Unix sockets; 0o660.
+    #[must_use]
+    pub fn socket_mode(mut self, mode: u32) -> Self {
+        self.doors.set_mode(mode);
         self
     }
 
@@ -300,18 +333,16 @@ impl Server {
     /// Binds every door. Nothing is served yet, but clients can connect and wait.
     ///
     /// # Errors
-    /// [`ServerError`]: an address cannot be listened on, or nothing says who may come in.
+    /// [`ServerError`]: a place cannot be listened at, or nothing says who may come in.
     pub async fn bind(mut self) -> Result<BoundServer, ServerError> {
         let (door, keeping) = self.door()?;
-        let mut listeners = Vec::new();
-        for (address, kind) in self.doors.listen() {
-            let listener = TcpListener::bind(address).await;
-            let listener = listener.map_err(|source| ServerError::Bind {
-                address,
-                door: kind.name(),
-                source,
-            })?;
-            listeners.push((listener, kind));
+        let listeners = std::mem::take(&mut self.doors).bind().await?;
+        let plain = listeners.iter().find_map(|(listener, _)| match listener {
+            Listener::Unix(..) => listener.socket(),
+            Listener::Tcp(_) => None,
+        });
+        if let (Some(path), true) = (plain, self.transport.is_tls()) {
+            return Err(ServerError::PlainSocket(Place::Socket(path)));
         }
         Ok(BoundServer {
             door,
@@ -333,134 +364,5 @@ impl Server {
         let bound = self.bind().await?;
         bound.serve(stop_signal()).await;
         Ok(())
-    }
-}
-
-/// Which doors stand behind a listener.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Rest,
-    Grpc,
-    Both,
-}
-
-impl Kind {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Rest => "REST",
-            Self::Grpc => "gRPC",
-            Self::Both => "REST and gRPC",
-        }
-    }
-}
-
-impl Doors {
-    fn addresses(self) -> (SocketAddr, SocketAddr) {
-        match self {
-            Self::Two { rest, grpc } => (rest, grpc),
-            Self::One(address) | Self::Rest(address) => (address, address),
-        }
-    }
-
-    fn listen(self) -> Vec<(SocketAddr, Kind)> {
-        match self {
-            Self::Two { rest, grpc } => vec![(rest, Kind::Rest), (grpc, Kind::Grpc)],
-            Self::One(address) => vec![(address, Kind::Both)],
-            Self::Rest(address) => vec![(address, Kind::Rest)],
-        }
-    }
-}
-
-/// A server whose doors are bound.
-pub struct BoundServer {
-    door: Arc<Door>,
-    keeping: Keeping,
-    listeners: Vec<(TcpListener, Kind)>,
-    reconfigure: Option<Reconfigure>,
-    connections: ConnectionLimits,
-    transport: Transport,
-    delay: Duration,
-    grace: Duration,
-}
-
-impl BoundServer {
-    /// Makes this a server whose settings can change while it serves.
-    pub fn reconfigurable(&mut self) -> Reconfigure {
-        let reconfigure = self
-            .reconfigure
-            .get_or_insert_with(|| Reconfigure::of(&self.door));
-        reconfigure.clone()
-    }
-
-    fn address(&self, wanted: Kind) -> Option<SocketAddr> {
-        self.listeners
-            .iter()
-            .find(|(_, kind)| *kind == wanted || *kind == Kind::Both)
-            .and_then(|(listener, _)| listener.local_addr().ok())
-    }
-
-    /// Where the REST door listens.
-    #[must_use]
-    pub fn rest_address(&self) -> Option<SocketAddr> {
-        self.address(Kind::Rest)
-    }
-
-    /// Where the gRPC door listens.
-    #[must_use]
-    pub fn grpc_address(&self) -> Option<SocketAddr> {
-        self.address(Kind::Grpc)
-    }
-
-    /// The pipeline behind the doors.
-    #[must_use]
-    pub fn dataplane(&self) -> &Arc<Dataplane> {
-        &self.door.dataplane
-    }
-
-    /// Serves until `stop` is done, then drains: readiness turns false, new connections are
-    /// taken for the delay and then refused, what is in flight is answered within the grace.
-    /// Models are loaded meanwhile; the server is ready when they are.
-    ///
-    /// Returns how many connections had to be cut when the grace ran out.
-    pub async fn serve(self, stop: impl Future<Output = ()>) -> usize {
-        let own: Vec<SocketAddr> = [self.rest_address(), self.grpc_address()]
-            .into_iter()
-            .flatten()
-            .collect();
-        let options = &self.door.options;
-        let log = AccessLog::start(options.access_log, &options.trusted_proxies);
-        let frame = Frame {
-            own,
-            scheme: self.transport.scheme(),
-            log: log.clone(),
-        };
-        let mut doors = frame.doors(&self.door);
-        if let Some(reconfigure) = self.reconfigure {
-            doors = reconfigure.around(frame, doors);
-        }
-        self.keeping.start();
-        let drain = drain::Drain::new();
-        self.transport.start(&drain);
-        let accepting = accept::Accepting::new(self.connections, self.transport, drain.clone());
-        for (listener, kind) in self.listeners {
-            accepting.spawn(listener, kind, doors.clone());
-        }
-        let dataplane = Arc::clone(&self.door.dataplane);
-        let starting = tokio::spawn(async move { dataplane.start().await });
-        stop.await;
-        self.door.dataplane.drain();
-        tracing::info!("stopping: not ready any more");
-        tokio::time::sleep(self.delay).await;
-        starting.abort();
-        let cut = drain.finish(self.grace).await;
-        match cut {
-            0 => tracing::info!("stopped: everything in flight was answered"),
-            cut => tracing::warn!(connections = cut, "stopped: the grace ran out"),
-        }
-        self.keeping.close().await;
-        if let Some(log) = log {
-            log.close().await;
-        }
-        cut
     }
 }

@@ -1,16 +1,21 @@
 //! How the bytes of a connection travel: plain, or by TLS. Always plain in a build without TLS.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::net::TcpStream;
 
-use super::accept::Connection;
+use super::connection::Connection;
 use super::drain::Drain;
 #[cfg(feature = "tls")]
 use crate::tls::Tls;
 
 #[cfg(not(feature = "tls"))]
 enum Tls {}
+
+/// How long a handshake may go on when the server stops.
+#[cfg(feature = "tls")]
+const HANDSHAKE_AT_STOP: std::time::Duration = std::time::Duration::from_millis(500);
 
 /// How the bytes of every connection of a server travel.
 #[derive(Clone, Default)]
@@ -25,6 +30,11 @@ impl Transport {
             None => "http",
             Some(_) => "https",
         }
+    }
+
+    /// Whether nothing is spoken but TLS.
+    pub(super) fn is_tls(&self) -> bool {
+        self.tls.is_some()
     }
 }
 
@@ -55,18 +65,20 @@ impl Transport {
     }
 
     /// Brings a connection to its doors, after a handshake where there is one.
-    pub(super) async fn serve(&self, stream: TcpStream, mut connection: Connection) {
+    pub(super) async fn serve(
+        &self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        mut connection: Connection,
+    ) {
         let Some(tls) = &self.tls else {
             return connection.serve(stream).await;
         };
-        let (peer, patience) = (
-            connection.doors.peer,
-            connection.doors.limits.header_timeout,
-        );
+        let patience = connection.doors.limits.header_timeout;
         let opened = tokio::select! {
             opened = tls.open_connection(stream, peer, patience) => opened,
-            // No request can be in flight yet.
-            () = connection.drain.begun() => None,
+            // A client that has just come may finish it.
+            () = connection.drain.begun_for(HANDSHAKE_AT_STOP) => None,
         };
         if let Some(opened) = opened {
             connection.doors.certificate = opened.certificate;
@@ -79,7 +91,7 @@ impl Transport {
 impl Transport {
     pub(super) fn start(&self, _: &Drain) {}
 
-    pub(super) async fn serve(&self, stream: TcpStream, connection: Connection) {
+    pub(super) async fn serve(&self, stream: TcpStream, _: SocketAddr, connection: Connection) {
         match &self.tls {
             None => connection.serve(stream).await,
             Some(never) => match **never {},

@@ -43,3 +43,116 @@ async fn during_the_delay_new_connections_are_served_and_readiness_is_false() {
     assert_eq!((live.status, ready.status), (200, 503));
     assert_eq!(stopping.await.unwrap(), 0);
 }
+
+#[tokio::test]
+async fn a_request_that_was_sent_while_the_server_stopped_is_answered_and_told_to_end() {
+    let server = lab::start().await;
+    let address = server.rest_address();
+    let mut kept = TcpStream::connect(address).await.unwrap();
+    let mut fresh = TcpStream::connect(address).await.unwrap();
+    let live = b"GET /v2/health/live HTTP/1.1\r\nhost: x\r\n\r\n";
+    kept.write_all(live).await.unwrap();
+    let mut answer = [0; 300];
+    let length = kept.read(&mut answer).await.unwrap();
+    assert!(length > 0);
+    let stopping = tokio::spawn(server.stop());
+    tokio::time::sleep(Duration::from_millis(60)).await;
+    for stream in [&mut kept, &mut fresh] {
+        stream.write_all(live).await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        let answer = http::parse(&answer);
+        assert_eq!(answer.status, 200);
+        assert_eq!(answer.header("connection"), Some("close"));
+    }
+    assert_eq!(stopping.await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn connections_that_wait_to_be_accepted_are_served_before_the_stop() {
+    let server = lab::server().shutdown(Duration::ZERO, Duration::from_secs(5));
+    let bound = server
+        .rest(([127, 0, 0, 1], 0))
+        .grpc(([127, 0, 0, 1], 0))
+        .bind()
+        .await
+        .unwrap();
+    let address = bound.rest_address().unwrap();
+    let waiting = tokio::spawn(async move {
+        let live = b"GET /v2/health/live HTTP/1.1\r\nhost: x\r\n\r\n";
+        http::parse(&http::raw(address, live).await).status
+    });
+    // Connected, and nobody has accepted it.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(bound.serve(std::future::ready(())).await, 0);
+    assert_eq!(waiting.await.unwrap(), 200);
+}
+
+#[tokio::test]
+async fn models_are_unloaded_when_everything_was_answered() {
+    use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+    static UNLOADED: AtomicBool = AtomicBool::new(false);
+
+    struct Leaves;
+    impl oip::ModelHandler for Leaves {
+        async fn infer(
+            &self,
+            request: oip::InferRequest,
+            _: &oip::Call,
+        ) -> oip::Result<oip::InferResponse> {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            assert!(!UNLOADED.load(SeqCst), "unloaded under a request");
+            Ok(oip::InferResponse::new(request.inputs))
+        }
+
+        async fn model_load(&self, _: &oip::ModelRef) -> oip::Result<()> {
+            Ok(())
+        }
+
+        async fn model_unload(&self, _: &oip::ModelRef) -> oip::Result<()> {
+            UNLOADED.store(true, SeqCst);
+            Ok(())
+        }
+    }
+
+    let server = oip::Server::new(Leaves).model("m").without_authentication();
+    let server = oip::testing::TestServer::start(server).await.unwrap();
+    let address = server.rest_address();
+    let body = oip_protocol::json::encode_request(&oip::InferRequest::new([lab::x()])).unwrap();
+    let asked = tokio::spawn(async move {
+        http::request(address, "POST", "/v2/models/m/infer", &[], &body).await
+    });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(server.stop().await, 0);
+    assert_eq!(asked.await.unwrap().status, 200);
+    assert!(UNLOADED.load(SeqCst));
+}
+
+#[tokio::test]
+async fn both_doors_are_served_at_unix_sockets() {
+    let folder = tempfile::tempdir().unwrap();
+    let rest = folder.path().join("rest");
+    let server = lab::server().rest_socket(&rest).grpc_socket(&rest);
+    let bound = server.bind().await.unwrap();
+    assert_eq!(bound.rest_address(), None);
+    assert_eq!(bound.grpc_socket(), Some(rest.clone()));
+    let taken = lab::server().rest_socket(&rest).bind().await;
+    let taken = taken.err().unwrap().to_string();
+    assert!(
+        taken.contains("unix:") && taken.contains("another server"),
+        "{taken}"
+    );
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let served = tokio::spawn(bound.serve(async move { stopped.await.unwrap_or_default() }));
+    let mut stream = tokio::net::UnixStream::connect(&rest).await.unwrap();
+    stream
+        .write_all(b"GET /v2/health/live HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        .await
+        .unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    assert_eq!(http::parse(&answer).status, 200);
+    drop(stop);
+    assert_eq!(served.await.unwrap(), 0);
+    assert!(!rest.exists());
+}

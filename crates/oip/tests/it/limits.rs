@@ -4,6 +4,9 @@ use std::time::{Duration, Instant};
 
 use oip::server::ConnectionLimits;
 use oip::testing::TestServer;
+use oip::{DoorOptions, ErrorKind, ModelRef};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::{http, lab};
 
@@ -48,4 +51,297 @@ async fn connections_beyond_the_limit_wait_and_are_served_when_one_ends() {
     // The four are closed when their patience runs out, and then the fifth has its turn.
     let answer = http::request(address, "GET", "/v2/health/live", &[], b"").await;
     assert_eq!(answer.status, 200);
+}
+
+#[tokio::test]
+async fn a_connection_rests_longer_than_a_head_may_take_and_then_it_is_closed() {
+    let mut limits = ConnectionLimits::default();
+    limits.header_timeout = Duration::from_millis(200);
+    limits.idle = Duration::from_millis(900);
+    let server = TestServer::start(lab::server().connections(limits)).await;
+    let server = server.unwrap();
+    let mut stream = TcpStream::connect(server.rest_address()).await.unwrap();
+    let began = Instant::now();
+    for _ in 0..2 {
+        stream.write_all(LIVE).await.unwrap();
+        let mut answer = [0; 300];
+        assert!(stream.read(&mut answer).await.unwrap() > 0);
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    stream.write_all(&LIVE[..20]).await.unwrap();
+    let half = Instant::now();
+    let mut rest = Vec::new();
+    let _ = stream.read_to_end(&mut rest).await;
+    assert!(half.elapsed() < Duration::from_millis(700), "half a head");
+    assert!(began.elapsed() > Duration::from_millis(1100));
+    assert!(counted(&server, "header_timeout").await > 0);
+
+    let mut idle = TcpStream::connect(server.rest_address()).await.unwrap();
+    idle.write_all(LIVE).await.unwrap();
+    let _ = idle.read_to_end(&mut rest).await;
+    assert!(counted(&server, "connection_idle").await > 0);
+}
+
+#[tokio::test]
+async fn an_old_connection_is_told_to_end_with_its_next_answer() {
+    let mut limits = ConnectionLimits::default();
+    limits.age = Some(Duration::from_millis(200));
+    limits.header_timeout = Duration::from_millis(200);
+    let server = TestServer::start(lab::server().connections(limits)).await;
+    let server = server.unwrap();
+    let mut stream = TcpStream::connect(server.rest_address()).await.unwrap();
+    stream.write_all(LIVE).await.unwrap();
+    let mut first = [0; 300];
+    let length = stream.read(&mut first).await.unwrap();
+    let first = String::from_utf8_lossy(&first[..length]).into_owned();
+    assert!(!first.contains("connection: close"), "{first}");
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    stream.write_all(LIVE).await.unwrap();
+    let mut second = Vec::new();
+    stream.read_to_end(&mut second).await.unwrap();
+    let second = http::parse(&second);
+    assert_eq!(
+        (second.status, second.header("connection")),
+        (200, Some("close"))
+    );
+    assert!(counted(&server, "connection_age").await > 0);
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_its_answer_is_cut_off() {
+    let mut limits = ConnectionLimits::default();
+    limits.write_timeout = Duration::from_millis(300);
+    let server = TestServer::start(lab::server().connections(limits)).await;
+    let server = server.unwrap();
+    let (mut reader, mut writer) = TcpStream::connect(server.rest_address())
+        .await
+        .unwrap()
+        .into_split();
+    let floats = 8 << 20;
+    let json = format!(
+        r#"{{"inputs":[{{"name":"x","shape":[{floats}],"datatype":"FP32","parameters":{{"binary_data_size":{}}}}}],"parameters":{{"binary_data_output":true}}}}"#,
+        floats * 4
+    );
+    let head = format!(
+        "POST /v2/models/free/infer HTTP/1.1\r\nhost: a\r\ninference-header-content-length: {}\r\n\
+         content-length: {}\r\n\r\n{json}",
+        json.len(),
+        json.len() + floats * 4
+    );
+    writer.write_all(head.as_bytes()).await.unwrap();
+    writer.write_all(&vec![0; floats * 4]).await.unwrap();
+    let before = counted(&server, "write_timeout").await;
+    let end = Instant::now() + Duration::from_secs(10);
+    while counted(&server, "write_timeout").await == before {
+        assert!(Instant::now() < end, "it is still there");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let mut answer = Vec::new();
+    let _ = reader.read_to_end(&mut answer).await;
+    assert!(answer.len() < floats * 4);
+}
+
+#[tokio::test]
+async fn a_quiet_http2_connection_whose_client_is_gone_is_closed() {
+    let mut limits = ConnectionLimits::default();
+    limits.keep_alive = Some(Duration::from_millis(200));
+    let server = TestServer::start(lab::server().connections(limits)).await;
+    let server = server.unwrap();
+    let mut gone = TcpStream::connect(server.grpc_address()).await.unwrap();
+    // The preface and empty settings; no PING will be answered.
+    let hello = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    gone.write_all(hello).await.unwrap();
+    let mut rest = Vec::new();
+    let closed = gone.read_to_end(&mut rest);
+    let closed = tokio::time::timeout(Duration::from_secs(5), closed).await;
+    assert!(closed.is_ok(), "it is still there");
+    assert!(counted(&server, "keep_alive").await > 0);
+}
+
+/// A server on which every limit of a request is soon reached.
+async fn narrow() -> TestServer {
+    let mut options = DoorOptions::default();
+    options.body_limit = 20_000;
+    options.body_timeout = Duration::from_millis(200);
+    options.body_time = Duration::from_millis(500);
+    options.decode.strings = 3;
+    options.decode.tensors = 2;
+    options.decode.parameters = 2;
+    options.decode.json_depth = 8;
+    let mut limits = oip::server::Limits::default();
+    limits.in_flight = 1;
+    limits.body_memory = 15_000;
+    limits.request_timeout = Some(Duration::from_millis(100));
+    TestServer::start(lab::server().options(options).limits(limits))
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn every_limit_of_a_request_has_its_answer_and_is_counted() {
+    let server = narrow().await;
+    let tensor = r#"{"name":"x","shape":[1],"datatype":"FP32","data":[1]}"#;
+    let strings = r#"{"name":"s","shape":[4],"datatype":"BYTES","data":["","","",""]}"#;
+    let long = "x".repeat(16_000);
+    let inputs = |inputs: &str| format!(r#"{{"inputs":[{inputs}]}}"#);
+    let of = |model: &str| format!("/v2/models/{model}/infer");
+    for (limit, status, path, body) in [
+        (
+            "tensors_limit",
+            400,
+            of("free"),
+            inputs(&[tensor, tensor, tensor].join(",")),
+        ),
+        ("strings_limit", 400, of("free"), inputs(strings)),
+        (
+            "json_depth",
+            400,
+            of("free"),
+            format!(r#"{{"more":{}"#, "[".repeat(9)),
+        ),
+        (
+            "parameters_limit",
+            400,
+            of("free"),
+            r#"{"parameters":{"a":1,"b":2,"c":3}}"#.into(),
+        ),
+        ("body_limit", 413, of("free"), "x".repeat(20_001)),
+        (
+            "body_memory",
+            429,
+            of("free"),
+            inputs(&format!(r#""{long}""#)),
+        ),
+        ("request_timeout", 504, of("slow"), {
+            let x = oip_protocol::json::encode_request(&oip::InferRequest::new([lab::x()]));
+            String::from_utf8(x.unwrap()).unwrap()
+        }),
+    ] {
+        let before = counted(&server, limit).await;
+        let address = server.rest_address();
+        let answer = http::request(address, "POST", &path, &[], body.as_bytes()).await;
+        assert_eq!(answer.status, status, "{limit}: {}", answer.error());
+        assert!(counted(&server, limit).await > before, "{limit}");
+    }
+    assert_eq!(server.dataplane().memory().held(), 0);
+}
+
+#[tokio::test]
+async fn a_body_that_stops_or_trickles_is_timed_out() {
+    let server = narrow().await;
+    let head = b"POST /v2/models/free/infer HTTP/1.1\r\nhost: a\r\ncontent-length: 1000\r\n\r\n";
+    for (limit, pause) in [("body_timeout", 2000), ("body_time", 100)] {
+        let before = counted(&server, limit).await;
+        let stream = TcpStream::connect(server.rest_address()).await.unwrap();
+        let (mut reader, mut writer) = stream.into_split();
+        writer.write_all(head).await.unwrap();
+        let trickle = tokio::spawn(async move {
+            while writer.write_all(b" ").await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(pause)).await;
+            }
+        });
+        let mut answer = vec![0; 500];
+        let length = reader.read(&mut answer).await.unwrap();
+        assert!(answer[..length].starts_with(b"HTTP/1.1 504"), "{limit}");
+        assert!(counted(&server, limit).await > before, "{limit}");
+        trickle.abort();
+    }
+}
+
+#[tokio::test]
+async fn beyond_what_may_be_in_flight_a_request_is_refused_before_its_body_is_read() {
+    let mut limits = oip::server::Limits::default();
+    limits.in_flight = 1;
+    let server = TestServer::start(lab::server().limits(limits))
+        .await
+        .unwrap();
+    let address = server.rest_address();
+    let body = oip_protocol::json::encode_request(&oip::InferRequest::new([lab::x()]).output("y"));
+    let body = body.unwrap();
+    let slow = tokio::spawn(async move {
+        http::request(address, "POST", "/v2/models/slow/infer", &[], &body).await
+    });
+    tokio::time::sleep(Duration::from_millis(150)).await;
+    // Nothing of the body is ever sent.
+    let head = b"POST /v2/models/free/infer HTTP/1.1\r\nhost: a\r\ncontent-length: 1000\r\n\r\n";
+    let mut refused = TcpStream::connect(address).await.unwrap();
+    refused.write_all(head).await.unwrap();
+    let mut answer = vec![0; 500];
+    let read = tokio::time::timeout(Duration::from_millis(200), refused.read(&mut answer)).await;
+    let answer = String::from_utf8_lossy(&answer[..read.unwrap().unwrap()]).into_owned();
+    assert!(answer.starts_with("HTTP/1.1 429"), "{answer}");
+    assert!(answer.contains("retry-after: "), "{answer}");
+    let client = oip::client::Client::connect(format!("http://{}", server.grpc_address()));
+    let request = oip::InferRequest::new([lab::x()]);
+    let client = client.await.unwrap();
+    let refused = client.infer(ModelRef::new("free"), request);
+    // RESOURCE_EXHAUSTED, which is said of what is too large, too.
+    let code = refused.await.unwrap_err().kind().grpc_code();
+    assert_eq!(code, ErrorKind::TooManyRequests.grpc_code());
+    assert!(counted(&server, "in_flight").await > 1);
+    assert_eq!(slow.await.unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn a_caller_beyond_its_rate_is_refused_at_both_doors_and_others_models_are_not() {
+    let mut limits = oip::server::Limits::default();
+    (limits.rate_limit, limits.rate_burst) = (1, 2);
+    let server = TestServer::start(lab::server().limits(limits))
+        .await
+        .unwrap();
+    let request = oip::InferRequest::new([lab::x()]);
+    let body = oip_protocol::json::encode_request(&request).unwrap();
+    let address = server.rest_address();
+    let ask = async |model: &str| {
+        let path = format!("/v2/models/{model}/infer");
+        http::request(address, "POST", &path, &[], &body).await
+    };
+    for status in [200, 200, 429] {
+        let answer = ask("free").await;
+        assert_eq!(answer.status, status);
+        if status == 429 {
+            assert_eq!(answer.header("retry-after"), Some("1"));
+        }
+    }
+    let client = oip::client::Client::connect(format!("http://{}", server.grpc_address()));
+    let client = client.await.unwrap();
+    let refused = client.infer(ModelRef::new("free"), request);
+    // RESOURCE_EXHAUSTED, which is said of what is too large, too.
+    let code = refused.await.unwrap_err().kind().grpc_code();
+    assert_eq!(code, ErrorKind::TooManyRequests.grpc_code());
+    assert_ne!(ask("double").await.status, 429);
+    assert!(counted(&server, "rate_limit").await > 1);
+}
+
+#[tokio::test]
+async fn as_many_streams_as_the_limit_are_served_and_counted() {
+    let mut limits = ConnectionLimits::default();
+    limits.streams = 2;
+    let server = TestServer::start(lab::server().connections(limits)).await;
+    let server = server.unwrap();
+    let client = oip::client::Client::connect(format!("http://{}", server.grpc_address()));
+    let client = client.await.unwrap();
+    let ask = || {
+        let (client, request) = (
+            client.clone(),
+            oip::InferRequest::new([lab::x()]).output("y"),
+        );
+        async move { client.infer(ModelRef::new("slow"), request).await.is_ok() }
+    };
+    // By its first answer the client knows how many it may send.
+    assert!(ask().await);
+    let answered = tokio::join!(ask(), ask(), ask());
+    assert_eq!(answered, (true, true, true));
+    assert!(counted(&server, "streams").await > 0);
+}
+
+const LIVE: &[u8] = b"GET /v2/health/live HTTP/1.1\r\nhost: a\r\n\r\n";
+
+/// How often a limit was reached, by the metrics.
+async fn counted(server: &TestServer, limit: &str) -> u64 {
+    let metrics = http::request(server.rest_address(), "GET", "/metrics", &[], b"").await;
+    let text = String::from_utf8(metrics.body).unwrap();
+    let line = format!("oip_limit_reached_total{{limit=\"{limit}\"}} ");
+    let count = text.lines().find_map(|row| row.strip_prefix(&line));
+    count.expect("counted").parse().unwrap()
 }

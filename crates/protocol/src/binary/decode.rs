@@ -28,6 +28,7 @@ pub fn decode_request(
     let mut buffers = Buffers::new(body, header_length);
     let request = json::request(document, |parts| buffers.tensor(parts))?;
     buffers.end()?;
+    limits.check_strings(&request.inputs)?;
     Ok(request)
 }
 

@@ -14,7 +14,9 @@ use crate::{DecodeError, DecodeLimits, InferRequest, InferResponse, Tensor};
 /// When the body is no well-formed request. Nothing is held against a model here.
 pub fn decode_request(body: &[u8], limits: &DecodeLimits) -> Result<InferRequest, DecodeError> {
     let document = read_request(body, limits)?;
-    request(document, in_the_json)
+    let request = request(document, in_the_json)?;
+    limits.check_strings(&request.inputs)?;
+    Ok(request)
 }
 
 /// Reads an inference response. A float that is `null` is read as NaN, as servers write it.

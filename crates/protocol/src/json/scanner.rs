@@ -73,8 +73,13 @@ impl<'a> Scanner<'a> {
     /// Consumes an opening bracket or brace that has been seen.
     pub(super) fn enter(&mut self) -> Result<Items, DecodeError> {
         if self.depth >= self.max_depth {
-            let message = format!("nested deeper than {} levels", self.max_depth);
-            return Err(self.syntax(self.rest, message));
+            let (offset, line, column) = self.position(self.rest);
+            return Err(DecodeError::TooDeep {
+                offset,
+                line,
+                column,
+                limit: self.max_depth,
+            });
         }
         self.depth += 1;
         self.rest = self.rest.get(1..).unwrap_or_default();
@@ -285,18 +290,26 @@ impl<'a> Scanner<'a> {
     /// A syntax error where `at`, a tail of the body, begins.
     #[cold]
     pub(super) fn syntax(&self, at: &[u8], message: String) -> DecodeError {
+        let (offset, line, column) = self.position(at);
+        DecodeError::Syntax {
+            offset,
+            line,
+            column,
+            message,
+        }
+    }
+
+    /// Offset, line and column of a tail of the body.
+    #[cold]
+    fn position(&self, at: &[u8]) -> (usize, usize, usize) {
         let offset = self.body.len().saturating_sub(at.len());
         let before = self.body.get(..offset).unwrap_or_default();
         let line_start = memchr::memrchr(b'\n', before).map_or(0, |newline| newline + 1);
         let line = before.get(line_start..).unwrap_or_default();
         // Bytes that only continue a character do not count as columns.
         let column = line.iter().filter(|byte| **byte & 0xc0 != 0x80).count();
-        DecodeError::Syntax {
-            offset,
-            line: memchr::memchr_iter(b'\n', before).count() + 1,
-            column: column + 1,
-            message,
-        }
+        let line = memchr::memchr_iter(b'\n', before).count() + 1;
+        (offset, line, column + 1)
     }
 }
 

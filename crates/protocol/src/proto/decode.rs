@@ -34,6 +34,7 @@ pub fn decode_request(
     let described = message.inputs.into_iter().map(Described::from).collect();
     let raw = message.raw_input_contents;
     let (inputs, form) = tensors::decode(Role::Input, described, raw, limits)?;
+    limits.check_strings(&inputs)?;
     let request = InferRequest {
         id: given(message.id),
         parameters: parameters::decode("request", message.parameters, limits)?,

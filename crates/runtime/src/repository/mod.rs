@@ -196,6 +196,14 @@ impl Models for Repository {
         })
     }
 
+    fn stop(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            for slot in self.all() {
+                slot.unload().await;
+            }
+        })
+    }
+
     fn index(&self) -> BoxFuture<'_, Result<Vec<RepositoryEntry>>> {
         let entries = self.all().iter().flat_map(|slot| slot.index()).collect();
         Box::pin(std::future::ready(Ok(entries)))

@@ -44,6 +44,10 @@ impl ResolvedModel for Served {
         Some(&self.metadata)
     }
 
+    fn refuse_full(&self) -> Result<()> {
+        self.schedule.refuse_full()
+    }
+
     fn label(&self, output: &str, class: usize) -> Option<&str> {
         let labels = self.version.settings.labels.get(output)?;
         labels.get(class).map(String::as_str)

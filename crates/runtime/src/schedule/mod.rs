@@ -27,7 +27,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use oip_core::Call;
-use oip_protocol::{Error, InferRequest, Result};
+use oip_protocol::{Error, InferRequest, Limit, Result};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -147,6 +147,15 @@ impl Schedule {
         Ok((id, answered))
     }
 
+    /// Refuses where one more request would find the queue full now.
+    pub(crate) fn refuse_full(&self) -> Result<()> {
+        let state = self.0.state();
+        match state.queue.len() >= state.limits.queue {
+            true => self.0.admit(&state, 0, None, Instant::now()),
+            false => Ok(()),
+        }
+    }
+
     /// The limits that hold now.
     pub(crate) fn limits(&self) -> Limits {
         self.0.state().limits.clone()
@@ -206,7 +215,8 @@ impl Inner {
             return Err(Error::too_many_requests(format!(
                 "the queue of {owner} is full: {waiting} requests wait already"
             ))
-            .retry_after(retry_seconds(wait(usize::MAX))));
+            .retry_after(retry_seconds(wait(usize::MAX)))
+            .at_limit(Limit::ModelQueue));
         }
         if deadline.is_none() && limits.max_time.is_none() {
             return Ok(());
@@ -228,7 +238,8 @@ impl Inner {
             state.pace.run().as_millis(),
             allowed.as_millis()
         ))
-        .retry_after(retry_seconds(wait)))
+        .retry_after(retry_seconds(wait))
+        .at_limit(Limit::ModelQueue))
     }
 
     /// Gives idle instances what is to run.

@@ -39,7 +39,7 @@ pub(super) const KSERVE: &[ConfigOption] = &[
         "kserve_timeout_keep_alive",
         Integer,
         "",
-        "Raises header_timeout to so many seconds where that is not given and is shorter.",
+        "Raises connection_idle to so many seconds where that is not given and is shorter.",
     )
     .also(&[], &[], &["timeout-keep-alive"]),
     new(

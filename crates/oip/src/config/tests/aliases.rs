@@ -149,10 +149,10 @@ fn kserves_time_for_idle_connections_makes_ours_longer_and_never_shorter() {
             sources.with_flag(*flag, *value)
         });
         let (_, settings) = Config::checked(&sources).unwrap();
-        settings.header_timeout.as_secs()
+        settings.connection_idle.as_secs()
     };
     let time = "timeout-keep-alive";
-    assert_eq!(seconds(&[(time, "65")]), 65);
-    assert_eq!(seconds(&[(time, "5")]), 30);
-    assert_eq!(seconds(&[(time, "65"), ("header-timeout", "10s")]), 10);
+    assert_eq!(seconds(&[(time, "100")]), 100);
+    assert_eq!(seconds(&[(time, "5")]), 75);
+    assert_eq!(seconds(&[(time, "100"), ("connection-idle", "10s")]), 10);
 }

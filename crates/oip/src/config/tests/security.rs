@@ -293,20 +293,17 @@ fn a_secret_in_a_file_that_was_expanded_is_warned_about_without_being_shown() {
 
 #[test]
 fn both_doors_listen_on_loopback_unless_told_otherwise() {
-    let listen = |sources: Sources| {
-        Config::resolve(&sources)
-            .unwrap()
-            .settings()
-            .unwrap()
-            .listen
-    };
-    let Listen::Two { rest, grpc } = listen(open()) else {
+    let settings = |sources: Sources| Config::resolve(&sources).unwrap().settings().unwrap();
+    let Listen::Two { rest, grpc } = settings(open()).listen else {
         panic!("two doors")
     };
     assert_eq!(
         (rest.to_string(), grpc.to_string()),
         ("127.0.0.1:8082".into(), "127.0.0.1:8081".into())
     );
-    assert!(!listen(open()).beyond_loopback());
-    assert!(listen(open().with_variable("GRPC_HOST", "0.0.0.0")).beyond_loopback());
+    assert!(!settings(open()).beyond_loopback());
+    let far = open().with_variable("GRPC_HOST", "0.0.0.0");
+    assert!(settings(far.clone()).beyond_loopback());
+    let socket = far.with_variable("OIP_GRPC_SOCKET", "/run/oip.sock");
+    assert!(!settings(socket).beyond_loopback());
 }

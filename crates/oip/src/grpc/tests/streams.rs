@@ -85,5 +85,6 @@ async fn a_watch_tells_readiness_and_its_end_and_does_not_hold_up_a_stop() {
     assert_eq!(next().await.unwrap(), 1);
     dataplane.drain();
     assert_eq!(next().await.unwrap(), 2);
+    dataplane.close();
     assert_eq!(next().await.unwrap_err().code(), Code::Unavailable);
 }

@@ -5,7 +5,7 @@ use flate2::{Decompress, FlushDecompress, Status};
 use http::HeaderMap;
 use http::header::CONTENT_ENCODING;
 use oip_protocol::error::excerpt;
-use oip_protocol::{Error, Result};
+use oip_protocol::{Error, Limit, Result};
 
 use super::gather::too_large;
 
@@ -117,7 +117,7 @@ fn inflate<'a>(
         // One byte more than allowed shows that there is too much, and no more is taken.
         let allowed = limit.saturating_add(1).saturating_sub(out.len());
         if allowed == 0 {
-            return Err(too_large(limit));
+            return Err(too_large(limit).at_limit(Limit::Decompressed));
         }
         out.reserve(ROOM.min(allowed));
         let (read, written) = (stream.total_in(), out.len());
@@ -127,7 +127,7 @@ fn inflate<'a>(
         let taken = usize::try_from(stream.total_in() - read).unwrap_or(usize::MAX);
         left = left.get(taken..).unwrap_or_default();
         if out.len() > limit {
-            return Err(too_large(limit));
+            return Err(too_large(limit).at_limit(Limit::Decompressed));
         }
         match status {
             Status::StreamEnd => return Ok(left),

@@ -10,7 +10,9 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http::header::CONTENT_LENGTH;
 use http_body_util::BodyExt;
-use oip_protocol::{Error, Result};
+use oip_core::execute::Held;
+use oip_protocol::{Error, Limit, Result};
+use tokio::time::Instant;
 
 /// Where the first tensor's buffer lands when the body is copied together, in bytes.
 const BOUNDARY: usize = 64;
@@ -21,6 +23,13 @@ const ELEMENT: usize = 8;
 const SMALL: usize = 1024;
 
 static ALIGNMENT_COPIES: AtomicU64 = AtomicU64::new(0);
+static CUT_SHORT: AtomicU64 = AtomicU64::new(0);
+
+/// How many bodies, since the process began, ended before they were whole.
+#[must_use]
+pub fn bodies_cut_short() -> u64 {
+    CUT_SHORT.load(Relaxed)
+}
 
 /// How many bodies, since the process began, came in one piece and were copied nevertheless, only
 /// because their tensors did not lie aligned.
@@ -29,34 +38,58 @@ pub fn alignment_copies() -> u64 {
     ALIGNMENT_COPIES.load(Relaxed)
 }
 
+/// The length that a body says of itself; `None` where it says none.
+pub(in crate::rest) fn declared(headers: &HeaderMap) -> Option<usize> {
+    let declared = headers.get(CONTENT_LENGTH)?.to_str().ok()?;
+    let length = declared.trim().parse::<u64>().ok()?;
+    Some(usize::try_from(length).unwrap_or(usize::MAX))
+}
+
 /// Refuses a body that says of itself that it is over the limit, before any of it is read.
 ///
 /// # Errors
 /// `TooLarge`.
 pub(super) fn refuse_declared(headers: &HeaderMap, limit: usize) -> Result<()> {
-    let declared = headers
-        .get(CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok());
-    match declared.and_then(|value| value.trim().parse::<u64>().ok()) {
-        Some(length) if usize::try_from(length).is_ok_and(|length| length <= limit) => Ok(()),
-        Some(_) => Err(too_large(limit)),
-        None => Ok(()),
+    match declared(headers) {
+        Some(length) if length > limit => Err(too_large(limit)),
+        _ => Ok(()),
     }
+}
+
+/// How long a body may take.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// Longest that nothing comes.
+    pub(super) pause: Duration,
+    /// Longest in all.
+    pub(super) total: Duration,
 }
 
 /// The error of a body over the limit.
 pub(super) fn too_large(limit: usize) -> Error {
-    Error::too_large(format!("the body is over the limit of {limit} bytes"))
+    let refusal = Error::too_large(format!("the body is over the limit of {limit} bytes"));
+    refusal.at_limit(Limit::BodyLimit)
 }
 
 /// Reads a body until its end or until it is over the limit.
 ///
 /// # Errors
-/// `TooLarge`; `Malformed` when it is cut short; `TimedOut` when nothing comes for `patience`.
-pub(super) async fn gather(body: &mut Body, limit: usize, patience: Duration) -> Result<Gathered> {
+/// `TooLarge`; `Malformed` when it is cut short; `TimedOut` when nothing comes for too long, or
+/// all of it takes too long; `TooManyRequests` when it does not fit into the memory for bodies.
+pub(super) async fn gather(
+    body: &mut Body,
+    limit: usize,
+    patience: Patience,
+    held: &mut Held,
+) -> Result<Gathered> {
     let mut gathered = Gathered::default();
-    while let Some(frame) = patiently(body.frame(), patience).await? {
+    let mut clock = Clock {
+        patience,
+        end: None,
+    };
+    while let Some(frame) = clock.patiently(body.frame()).await? {
         let frame = frame.map_err(|error| {
+            CUT_SHORT.fetch_add(1, Relaxed);
             Error::malformed("the body is cut short or not well formed").caused_by(error)
         })?;
         let Ok(piece) = frame.into_data() else {
@@ -65,20 +98,35 @@ pub(super) async fn gather(body: &mut Body, limit: usize, patience: Duration) ->
         if piece.len() > limit.saturating_sub(gathered.length) {
             return Err(too_large(limit));
         }
+        held.grow(piece.len())?;
         gathered.push(piece);
     }
     Ok(gathered)
 }
 
-/// Waits no longer than `patience`. What is there already is taken without looking at a clock.
-async fn patiently<T>(next: impl Future<Output = T>, patience: Duration) -> Result<T> {
-    let mut next = pin!(next);
-    let first = std::future::poll_fn(|context| Poll::Ready(next.as_mut().poll(context)));
-    if let Poll::Ready(there) = first.await {
-        return Ok(there);
+/// The time that a body takes, from the first wait for it.
+struct Clock {
+    patience: Patience,
+    end: Option<Instant>,
+}
+
+impl Clock {
+    /// Waits no longer than allowed. What is there already is taken without looking at a clock.
+    async fn patiently<T>(&mut self, next: impl Future<Output = T>) -> Result<T> {
+        let mut next = pin!(next);
+        let first = std::future::poll_fn(|context| Poll::Ready(next.as_mut().poll(context)));
+        if let Poll::Ready(there) = first.await {
+            return Ok(there);
+        }
+        let now = Instant::now();
+        let Patience { pause, total } = self.patience;
+        let end = *self.end.get_or_insert(now + total);
+        let waited = tokio::time::timeout_at(end.min(now + pause), next).await;
+        waited.map_err(|_| match Instant::now() >= end {
+            true => Error::timed_out("the body took too long to arrive").at_limit(Limit::BodyTime),
+            false => Error::timed_out("the body stopped arriving").at_limit(Limit::BodyTimeout),
+        })
     }
-    let waited = tokio::time::timeout(patience, next).await;
-    waited.map_err(|_| Error::timed_out("the body stopped arriving"))
 }
 
 /// A whole body in the pieces it came in.
@@ -159,13 +207,43 @@ fn copied_together(pieces: &[Bytes], length: usize, place: usize) -> Bytes {
 mod tests {
     use super::*;
 
-    const PATIENCE: Duration = Duration::from_secs(1);
+    const PATIENCE: Patience = Patience {
+        pause: Duration::from_secs(1),
+        total: Duration::from_secs(10),
+    };
+
+    fn nothing() -> Held {
+        oip_core::execute::Memory::new(1000).nothing()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_trickles_is_timed_out_when_its_time_is_over() {
+        let trickle = futures_util::stream::unfold((), |()| async {
+            tokio::time::sleep(Duration::from_millis(900)).await;
+            Some((Ok::<_, std::io::Error>(Bytes::from_static(b"x")), ()))
+        });
+        let mut body = Body::from_stream(trickle);
+        let begun = Instant::now();
+        let refused = gather(&mut body, 500, PATIENCE, &mut nothing()).await;
+        assert_eq!(refused.err().unwrap().limit(), Some(Limit::BodyTime));
+        assert!(begun.elapsed() <= Duration::from_secs(11));
+    }
+
+    #[tokio::test]
+    async fn a_body_that_does_not_fit_into_the_memory_is_refused() {
+        let mut body = Body::from(vec![0; 1001]);
+        let refused = gather(&mut body, 5000, PATIENCE, &mut nothing()).await;
+        assert_eq!(refused.err().unwrap().limit(), Some(Limit::BodyMemory));
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_body_that_stops_arriving_is_timed_out() {
         let silence = futures_util::stream::pending::<Result<Bytes, std::io::Error>>();
         let mut body = Body::from_stream(silence);
-        let error = gather(&mut body, 5, PATIENCE).await.err().unwrap();
+        let error = gather(&mut body, 5, PATIENCE, &mut nothing())
+            .await
+            .err()
+            .unwrap();
         assert_eq!(error.kind(), oip_protocol::ErrorKind::TimedOut);
     }
 
@@ -232,8 +310,17 @@ mod tests {
     #[tokio::test]
     async fn what_comes_beyond_the_limit_is_refused() {
         let body = || Body::from("12345");
-        assert_eq!(gather(&mut body(), 5, PATIENCE).await.unwrap().length(), 5);
-        let error = gather(&mut body(), 4, PATIENCE).await.err().unwrap();
+        assert_eq!(
+            gather(&mut body(), 5, PATIENCE, &mut nothing())
+                .await
+                .unwrap()
+                .length(),
+            5
+        );
+        let error = gather(&mut body(), 4, PATIENCE, &mut nothing())
+            .await
+            .err()
+            .unwrap();
         assert_eq!(error.message(), "the body is over the limit of 4 bytes");
     }
 

@@ -6,13 +6,16 @@ mod media;
 
 use axum::body::Body;
 use bytes::Bytes;
+use oip_core::execute::Held;
 use oip_protocol::Result;
 
 use super::Arrived;
 use crate::blocking;
 use crate::door::Present;
 use decompress::Codings;
-pub use gather::alignment_copies;
+use gather::Patience;
+pub(super) use gather::declared;
+pub use gather::{alignment_copies, bodies_cut_short};
 pub(super) use media::{Form, HEADER_LENGTH};
 
 /// Compressed bodies above this are decompressed off the async threads, in bytes. They may grow
@@ -27,19 +30,25 @@ const LARGE_COMPRESSED: usize = 4 << 10;
 /// # Errors
 /// `TooLarge` beyond the limit, as it comes or decompressed; `UnsupportedMedia` for a coding that
 /// is not read; `Malformed` for a body that is cut short or is not of its coding.
-pub(super) async fn read(arrived: &mut Arrived, header_length: usize) -> Result<Bytes> {
-    let limit = arrived.rest.door.options.body_limit;
+///
+/// What it takes of the memory for bodies is `held`.
+pub(super) async fn read(
+    arrived: &mut Arrived,
+    header_length: usize,
+    held: &mut Held,
+) -> Result<Bytes> {
+    let options = &arrived.rest.door.options;
+    let limit = options.body_limit;
+    let patience = Patience {
+        pause: options.body_timeout,
+        total: options.body_time,
+    };
     let codings = match arrived.present.has(Present::ENCODING) {
         true => Codings::of(&arrived.parts.headers)?,
         false => Codings::default(),
     };
     gather::refuse_declared(&arrived.parts.headers, limit)?;
-    let gathered = gather::gather(
-        &mut arrived.body,
-        limit,
-        arrived.rest.door.options.body_timeout,
-    )
-    .await?;
+    let gathered = gather::gather(&mut arrived.body, limit, patience, held).await?;
     // Read to its end: there is nothing left to linger for.
     arrived.body = Body::empty();
     if codings.is_empty() {
@@ -50,5 +59,7 @@ pub(super) async fn read(arrived: &mut Arrived, header_length: usize) -> Result<
     } else {
         codings.decode(gathered.aligned(0), limit)
     };
-    Ok(gather::realigned(decompressed?, header_length))
+    let decompressed = decompressed?;
+    held.grow(decompressed.len())?;
+    Ok(gather::realigned(decompressed, header_length))
 }

@@ -1,0 +1,142 @@
+//! A server whose doors are bound: it serves, and then it drains.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use oip_core::Dataplane;
+
+use super::keeping::Keeping;
+use super::listen::{Kind, Listener};
+use super::reconfigure::{Frame, Reconfigure};
+use super::transport::Transport;
+use super::{ConnectionLimits, accept, drain};
+use crate::door::Door;
+use crate::door::access_log::AccessLog;
+
+/// Longest that models may take to be unloaded at the end.
+const UNLOAD: Duration = Duration::from_secs(3);
+
+/// A server whose doors are bound.
+pub struct BoundServer {
+    pub(super) door: Arc<Door>,
+    pub(super) keeping: Keeping,
+    pub(super) listeners: Vec<(Listener, Kind)>,
+    pub(super) reconfigure: Option<Reconfigure>,
+    pub(super) connections: ConnectionLimits,
+    pub(super) transport: Transport,
+    pub(super) delay: Duration,
+    pub(super) grace: Duration,
+}
+
+impl BoundServer {
+    /// Makes this a server whose settings can change while it serves.
+    pub fn reconfigurable(&mut self) -> Reconfigure {
+        let reconfigure = self
+            .reconfigure
+            .get_or_insert_with(|| Reconfigure::of(&self.door));
+        reconfigure.clone()
+    }
+
+    fn address(&self, wanted: Kind) -> Option<SocketAddr> {
+        self.listeners
+            .iter()
+            .find(|(_, kind)| *kind == wanted || *kind == Kind::Both)
+            .and_then(|(listener, _)| listener.address())
+    }
+
+    fn socket(&self, wanted: Kind) -> Option<PathBuf> {
+        let mut there = self.listeners.iter();
+        let there = there.find(|(_, kind)| *kind == wanted || *kind == Kind::Both);
+        there.and_then(|(listener, _)| listener.socket())
+    }
+
+    /// The Unix socket of the REST door, where it has one.
+    #[must_use]
+    pub fn rest_socket(&self) -> Option<PathBuf> {
+        self.socket(Kind::Rest)
+    }
+
+    /// The Unix socket of the gRPC door, where it has one.
+    #[must_use]
+    pub fn grpc_socket(&self) -> Option<PathBuf> {
+        self.socket(Kind::Grpc)
+    }
+
+    /// Where the REST door listens.
+    #[must_use]
+    pub fn rest_address(&self) -> Option<SocketAddr> {
+        self.address(Kind::Rest)
+    }
+
+    /// Where the gRPC door listens.
+    #[must_use]
+    pub fn grpc_address(&self) -> Option<SocketAddr> {
+        self.address(Kind::Grpc)
+    }
+
+    /// The pipeline behind the doors.
+    #[must_use]
+    pub fn dataplane(&self) -> &Arc<Dataplane> {
+        &self.door.dataplane
+    }
+
+    /// Serves until `stop` is done, then drains: readiness turns false, new connections are
+    /// taken for the delay and then refused, what is in flight is answered within the grace,
+    /// what the audit and the logs hold is written, and the models are unloaded.
+    /// Models are loaded meanwhile; the server is ready when they are.
+    ///
+    /// Returns how many connections had to be cut when the grace ran out.
+    pub async fn serve(self, stop: impl Future<Output = ()>) -> usize {
+        let own: Vec<SocketAddr> = [self.rest_address(), self.grpc_address()]
+            .into_iter()
+            .flatten()
+            .collect();
+        let options = &self.door.options;
+        let log = AccessLog::start(options.access_log, &options.trusted_proxies);
+        let frame = Frame {
+            own,
+            scheme: self.transport.scheme(),
+            log: log.clone(),
+        };
+        let mut doors = frame.doors(&self.door);
+        if let Some(reconfigure) = self.reconfigure {
+            doors = reconfigure.around(frame, doors);
+        }
+        self.keeping.start();
+        let drain = drain::Drain::new();
+        self.transport.start(&drain);
+        let accepting = accept::Accepting::new(self.connections, self.transport, drain.clone());
+        for (listener, kind) in self.listeners {
+            accepting.spawn(listener, kind, doors.clone());
+        }
+        let dataplane = Arc::clone(&self.door.dataplane);
+        let starting = tokio::spawn({
+            let dataplane = Arc::clone(&dataplane);
+            async move { dataplane.start().await }
+        });
+        stop.await;
+        dataplane.drain();
+        tracing::info!("stopping: not ready any more");
+        tokio::time::sleep(self.delay).await;
+        starting.abort();
+        dataplane.close();
+        let cut = drain.finish(self.grace).await;
+        match cut {
+            0 => tracing::info!("stopped: everything in flight was answered"),
+            cut => tracing::warn!(connections = cut, "stopped: the grace ran out"),
+        }
+        self.keeping.close().await;
+        if let Some(log) = log {
+            log.close().await;
+        }
+        if tokio::time::timeout(UNLOAD, dataplane.stop())
+            .await
+            .is_err()
+        {
+            tracing::warn!("models were still being unloaded at the end");
+        }
+        cut
+    }
+}

@@ -1,0 +1,274 @@
+//! One connection, from its first byte of HTTP to its last.
+
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use http::header::CONNECTION;
+use http::{HeaderMap, HeaderValue, Request, Response, Version};
+use http_body::{Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use oip_protocol::Limit;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
+
+use super::ConnectionLimits;
+use super::drain::{Drain, Stage, Stages};
+use super::life::{InFlight, Life, Verdict};
+use super::listen::Kind;
+use super::reconfigure::Pair;
+use crate::door::{Answering, ClientCertificate, Peer};
+use crate::rest;
+
+/// How long a connection that rests is kept when the server stops. A request that was sent when
+/// its client could not know of the stop yet is answered.
+const LINGER: Duration = Duration::from_millis(250);
+
+/// One connection that was accepted.
+pub(super) struct Connection {
+    pub(super) builder: Arc<auto::Builder<TokioExecutor>>,
+    pub(super) doors: Doors,
+    pub(super) drain: Drain,
+}
+
+/// The doors as one connection sees them.
+pub(super) struct Doors {
+    pub(super) kind: Kind,
+    pub(super) pair: Pair,
+    /// `None` where the other end has no address: at a Unix socket.
+    pub(super) peer: Option<SocketAddr>,
+    /// What the caller showed in the handshake, verified.
+    pub(super) certificate: Option<ClientCertificate>,
+    pub(super) limits: Arc<ConnectionLimits>,
+    pub(super) life: Arc<Life>,
+}
+
+impl Connection {
+    /// Serves it to its end.
+    pub(super) async fn serve(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+        let (doors, drain) = (self.doors, self.drain);
+        let life = Arc::clone(&doors.life);
+        let stream = TokioIo::new(Noticed {
+            stream,
+            life: Arc::clone(&life),
+        });
+        let service = service_fn(move |request| doors.answer(request));
+        let mut connection = pin!(self.builder.serve_connection(stream, service));
+        let mut look = pin!(tokio::time::sleep(Duration::ZERO));
+        let mut linger = pin!(tokio::time::sleep(Duration::ZERO));
+        let mut stages = Stages::new(&drain);
+        let (mut draining, mut lingers) = (false, false);
+        let ended = poll_fn(|context| {
+            loop {
+                if let Poll::Ready(ended) = connection.as_mut().poll(context) {
+                    return Poll::Ready(Some(ended));
+                }
+                match stages.look(context) {
+                    Stage::Over => return Poll::Ready(None),
+                    Stage::Begun if !draining => {
+                        draining = true;
+                        life.close();
+                        // HTTP/2 tells its client, who sends again what was not looked at.
+                        let wait = if life.is_multiplexed() {
+                            Duration::ZERO
+                        } else {
+                            LINGER
+                        };
+                        lingers = true;
+                        linger.as_mut().reset(Instant::now() + wait);
+                    }
+                    Stage::Begun | Stage::Serving => {}
+                }
+                if lingers && linger.as_mut().poll(context).is_ready() {
+                    lingers = false;
+                    connection.as_mut().graceful_shutdown();
+                    continue;
+                }
+                if look.as_mut().poll(context).is_pending() {
+                    return Poll::Pending;
+                }
+                match life.look() {
+                    Verdict::Stay(until) => look.as_mut().reset(until),
+                    Verdict::End(limit) => {
+                        limit.reached();
+                        life.close();
+                        // At its age, HTTP/1 ends with the next answer, so that no request is lost.
+                        if limit != Limit::ConnectionAge || life.is_multiplexed() {
+                            connection.as_mut().graceful_shutdown();
+                        }
+                        look.as_mut().reset(Instant::now() + LINGER);
+                    }
+                    Verdict::Cut(limit) => {
+                        limit.reached();
+                        return Poll::Ready(None);
+                    }
+                }
+            }
+        });
+        if let Some(Err(error)) = ended.await {
+            report(error.as_ref());
+        }
+    }
+}
+
+/// Why a connection ended before its time.
+fn report(error: &(dyn std::error::Error + Send + Sync + 'static)) {
+    let silent = error.downcast_ref::<hyper::Error>();
+    if silent.is_some_and(hyper::Error::is_timeout) {
+        Limit::KeepAlive.reached();
+    }
+    tracing::debug!(%error, "connection ended");
+}
+
+impl Doors {
+    fn is_grpc(&self, headers: &HeaderMap) -> bool {
+        match self.kind {
+            Kind::Rest => false,
+            Kind::Grpc => true,
+            Kind::Both => headers
+                .get(http::header::CONTENT_TYPE)
+                .is_some_and(|value| value.as_bytes().starts_with(b"application/grpc")),
+        }
+    }
+
+    /// Answers a request whose head has come.
+    fn answer(
+        &self,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Result<Response<Answer>, Infallible>> + Send + use<> {
+        let version = request.version();
+        let in_flight = self.life.begin(version);
+        let answer: Answering = if head_bytes(&request) > self.limits.header_bytes {
+            Limit::HeaderLimit.reached();
+            let refusal = rest::head_too_large(self.limits.header_bytes);
+            Box::pin(std::future::ready(Ok(refusal)))
+        } else {
+            let mut request = request.map(Body::new);
+            if let Some(peer) = self.peer {
+                request.extensions_mut().insert(Peer(peer));
+            }
+            if let Some(certificate) = &self.certificate {
+                request.extensions_mut().insert(certificate.clone());
+            }
+            match self.is_grpc(request.headers()) {
+                true => self.pair.grpc.answer(request),
+                false => self.pair.rest.answer(request),
+            }
+        };
+        async move {
+            let Ok(mut response) = answer.await;
+            if version != Version::HTTP_2 && in_flight.life().is_closing() {
+                let close = HeaderValue::from_static("close");
+                response.headers_mut().insert(CONNECTION, close);
+            }
+            Ok(response.map(|body| Answer {
+                body,
+                _in_flight: in_flight,
+            }))
+        }
+    }
+}
+
+/// The size of a request's head: its path and the names and values of its headers.
+fn head_bytes(request: &Request<Incoming>) -> usize {
+    let headers = request.headers().iter();
+    let headers: usize = headers
+        .map(|(name, value)| name.as_str().len() + value.len())
+        .sum();
+    let path = request.uri().path_and_query();
+    headers + path.map_or(0, |path| path.as_str().len())
+}
+
+/// The body of an answer, in flight until its end.
+pub(super) struct Answer {
+    body: Body,
+    _in_flight: InFlight,
+}
+
+impl http_body::Body for Answer {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// The bytes of a connection, whose coming and going is noticed.
+struct Noticed<S> {
+    stream: S,
+    life: Arc<Life>,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Noticed<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if read.is_ready() {
+            self.life.received();
+        }
+        read
+    }
+}
+
+impl<S: AsyncWrite + Unpin> Noticed<S> {
+    fn noticed<T>(&self, written: Poll<T>) -> Poll<T> {
+        self.life.written(written.is_pending());
+        written
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Noticed<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.noticed(written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.noticed(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}

@@ -1,0 +1,248 @@
+//! What is known of one connection, and until when it may stay.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use http::Version;
+use oip_protocol::Limit;
+use tokio::time::Instant;
+
+use super::ConnectionLimits;
+
+/// One connection. Times are milliseconds since it was accepted, from 1; 0 is never.
+pub(super) struct Life {
+    born: Instant,
+    limits: Arc<ConnectionLimits>,
+    /// Whether a whole head has come.
+    asked: AtomicBool,
+    /// Whether it carries several requests at once (HTTP/2).
+    multiplexed: AtomicBool,
+    /// Whether it should end after what it has in flight.
+    closing: AtomicBool,
+    /// Requests whose answers have not ended.
+    in_flight: AtomicUsize,
+    /// When the last of them ended.
+    ended: AtomicU64,
+    /// Since when the head of the next request is arriving.
+    head: AtomicU64,
+    /// Since when the other end takes nothing of what is written.
+    blocked: AtomicU64,
+}
+
+/// What becomes of a connection.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It stays, and is looked at again then.
+    Stay(Instant),
+    /// It is to end after what is in flight.
+    End(Limit),
+    /// It is cut.
+    Cut(Limit),
+}
+
+impl Life {
+    pub(super) fn new(limits: Arc<ConnectionLimits>) -> Self {
+        Self {
+            born: Instant::now(),
+            limits,
+            asked: AtomicBool::new(false),
+            multiplexed: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
+            in_flight: AtomicUsize::new(0),
+            ended: AtomicU64::new(0),
+            head: AtomicU64::new(0),
+            blocked: AtomicU64::new(0),
+        }
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.born.elapsed().as_millis()).map_or(u64::MAX, |now| now.saturating_add(1))
+    }
+
+    fn at(&self, time: u64, after: Duration) -> Instant {
+        let far = Duration::from_secs(86_400 * 365);
+        let after = after.min(far);
+        self.born + Duration::from_millis(time.saturating_sub(1)) + after
+    }
+
+    /// A whole head has come. What is returned is held until its answer has ended.
+    pub(super) fn begin(self: &Arc<Self>, version: Version) -> InFlight {
+        if !self.asked.load(Relaxed) {
+            self.asked.store(true, Relaxed);
+            self.multiplexed.store(version == Version::HTTP_2, Relaxed);
+        }
+        self.head.store(0, Relaxed);
+        let before = self.in_flight.fetch_add(1, Relaxed);
+        let most = usize::try_from(self.limits.streams).unwrap_or(usize::MAX);
+        if before + 1 == most && self.is_multiplexed() {
+            // The next one waits at the other end.
+            Limit::Streams.reached();
+        }
+        InFlight(Arc::clone(self))
+    }
+
+    pub(super) fn is_multiplexed(&self) -> bool {
+        self.multiplexed.load(Relaxed)
+    }
+
+    /// From now on every answer says that it is the last one (HTTP/1).
+    pub(super) fn close(&self) {
+        self.closing.store(true, Relaxed);
+    }
+
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing.load(Relaxed)
+    }
+
+    /// Bytes have come.
+    pub(super) fn received(&self) {
+        if self.in_flight.load(Relaxed) == 0
+            && self.head.load(Relaxed) == 0
+            && !self.is_multiplexed()
+        {
+            self.head.store(self.now(), Relaxed);
+        }
+    }
+
+    /// The other end takes what is written, or does not.
+    pub(super) fn written(&self, blocked: bool) {
+        match (blocked, self.blocked.load(Relaxed)) {
+            (true, 0) => self.blocked.store(self.now(), Relaxed),
+            (false, since) if since != 0 => self.blocked.store(0, Relaxed),
+            _ => {}
+        }
+    }
+
+    /// Whether the connection may stay now.
+    pub(super) fn look(&self) -> Verdict {
+        let now = Instant::now();
+        let limits = &self.limits;
+        let mut next = now + limits.patience();
+        let mut passed = |at: Instant| {
+            next = next.min(at);
+            at <= now
+        };
+        let (head, blocked) = (self.head.load(Relaxed), self.blocked.load(Relaxed));
+        if blocked != 0 && passed(self.at(blocked, limits.write_timeout)) {
+            return Verdict::Cut(Limit::WriteTimeout);
+        }
+        if !self.asked.load(Relaxed) {
+            if passed(self.at(0, limits.header_timeout)) {
+                return Verdict::Cut(Limit::HeaderTimeout);
+            }
+            return Verdict::Stay(next);
+        }
+        if head != 0 && passed(self.at(head, limits.header_timeout)) {
+            return Verdict::Cut(Limit::HeaderTimeout);
+        }
+        let idle = self.in_flight.load(Relaxed) == 0 && head == 0;
+        if idle && passed(self.at(self.ended.load(Relaxed), limits.idle)) {
+            return Verdict::End(Limit::ConnectionIdle);
+        }
+        if let (Some(age), false) = (limits.age, self.is_closing())
+            && passed(self.at(0, age))
+        {
+            return Verdict::End(Limit::ConnectionAge);
+        }
+        Verdict::Stay(next)
+    }
+}
+
+/// A request whose answer has not ended.
+pub(super) struct InFlight(Arc<Life>);
+
+impl InFlight {
+    pub(super) fn life(&self) -> &Life {
+        &self.0
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        if self.0.in_flight.fetch_sub(1, Relaxed) == 1 {
+            self.0.ended.store(self.0.now(), Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn life() -> Arc<Life> {
+        let limits = ConnectionLimits {
+            header_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(20),
+            idle: Duration::from_secs(75),
+            age: Some(Duration::from_secs(600)),
+            ..ConnectionLimits::default()
+        };
+        Arc::new(Life::new(Arc::new(limits)))
+    }
+
+    async fn pass(seconds: u64) {
+        tokio::time::advance(Duration::from_secs(seconds)).await;
+    }
+
+    fn stays(life: &Life) -> bool {
+        matches!(life.look(), Verdict::Stay(_))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_without_a_head_is_cut_and_one_that_rests_is_ended_later() {
+        let silent = life();
+        let served = life();
+        drop(served.begin(Version::HTTP_11));
+        pass(29).await;
+        assert!(stays(&silent));
+        pass(1).await;
+        assert_eq!(silent.look(), Verdict::Cut(Limit::HeaderTimeout));
+        assert!(stays(&served));
+        pass(45).await;
+        assert_eq!(served.look(), Verdict::End(Limit::ConnectionIdle));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_head_of_a_later_request_may_take_as_long_as_that_of_the_first() {
+        let life = life();
+        drop(life.begin(Version::HTTP_11));
+        pass(60).await;
+        life.received();
+        pass(29).await;
+        assert!(stays(&life), "it does not rest any more");
+        pass(1).await;
+        assert_eq!(life.look(), Verdict::Cut(Limit::HeaderTimeout));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_in_flight_keeps_its_connection_beyond_rest_and_age_ends_it_gently() {
+        let life = life();
+        let held = life.begin(Version::HTTP_2);
+        life.received();
+        pass(300).await;
+        assert!(stays(&life));
+        pass(300).await;
+        assert_eq!(life.look(), Verdict::End(Limit::ConnectionAge));
+        life.close();
+        assert!(stays(&life), "what is in flight goes on");
+        drop(held);
+        pass(75).await;
+        assert_eq!(life.look(), Verdict::End(Limit::ConnectionIdle));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_nothing_of_its_answer_is_cut() {
+        let life = life();
+        let _held = life.begin(Version::HTTP_11);
+        life.written(true);
+        pass(19).await;
+        life.written(true);
+        life.written(false);
+        life.written(true);
+        pass(19).await;
+        assert!(stays(&life));
+        pass(1).await;
+        assert_eq!(life.look(), Verdict::Cut(Limit::WriteTimeout));
+    }
+}
