@@ -144,6 +144,6 @@ def test_names_of_the_environment_and_of_the_original_are_read(repository):
 def test_the_start_prints_models_versions_engines_addresses_and_a_curl_line(start, repository):
     onnx_models.put(repository, "m", onnx_models.add(1), version=4)
     server = start(repository)
-    text = server.log()
+    text = server.wait_for_log("curl")
     for needle in ("m", "4", str(server.rest_port), str(server.grpc_port), "curl", "/v2/models/m/infer"):
         assert needle in text, text

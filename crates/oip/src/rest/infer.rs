@@ -35,7 +35,8 @@ pub(super) async fn infer(arrived: &mut Arrived) -> Result<Reply> {
         false => arrived.rest.door.options.non_finite,
     };
     let declared = body::declared(&arrived.parts.headers);
-    refuse_overload(&arrived.rest.door.dataplane, declared, &permit).await?;
+    let most = arrived.rest.door.options.body_limit;
+    refuse_overload(&arrived.rest.door.dataplane, declared, most, &permit).await?;
     // Held until the answer is made.
     let mut held = arrived.rest.door.dataplane.memory().nothing();
     let body = until(
@@ -54,11 +55,12 @@ pub(super) async fn infer(arrived: &mut Arrived) -> Result<Reply> {
 async fn refuse_overload(
     dataplane: &Dataplane,
     declared: Option<usize>,
+    most: usize,
     permit: &Permit<actions::Infer>,
 ) -> Result<()> {
     dataplane.refuse_full()?;
-    if declared.is_some_and(|length| length <= SMALL) {
-        // Looking takes longer than reading.
+    if declared.is_some_and(|length| length <= SMALL || length > most) {
+        // Looking takes longer than reading; one over its limit is told so, whatever room there is.
         return Ok(());
     }
     dataplane.memory().refuse_announced(declared.unwrap_or(1))?;
