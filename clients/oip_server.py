@@ -15,7 +15,7 @@ START_LIMIT_S = 60
 STOP_LIMIT_S = 10
 
 # Settings of the machine that runs the tests must not reach the server under test.
-FOREIGN_PREFIXES = ("OIP_", "FASTAPI_", "GRPC_", "AUTH_", "KSERVE_", "KRAUSENING_")
+FOREIGN_PREFIXES = ("OIP_", "OTEL_", "FASTAPI_", "GRPC_", "AUTH_", "KSERVE_", "KRAUSENING_")
 
 
 def find_binary():

@@ -9,6 +9,7 @@ mod exit;
 mod itself;
 mod policy;
 mod programs;
+mod replay;
 mod serve;
 
 use std::ffi::OsString;
@@ -41,6 +42,7 @@ pub fn run_with(arguments: impl IntoIterator<Item = OsString>, programs: &dyn Pr
         Some(("apikey", matches)) => apikey::run(matches),
         Some(("policy", matches)) => policy::run(matches),
         Some(("audit", matches)) => audit::run(matches),
+        Some(("replay", matches)) => replay::run(matches),
         Some(("bench", matches)) => bench::run(matches),
         Some((bench::CHILD, matches)) => bench::run_child(matches),
         _ => Exit::Usage,
@@ -69,6 +71,7 @@ fn command() -> Command {
         .subcommand(apikey::command())
         .subcommand(policy::command())
         .subcommand(audit::command())
+        .subcommand(replay::command())
         .subcommand(bench::command())
         .subcommand(bench::child_command())
 }

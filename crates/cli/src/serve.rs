@@ -82,6 +82,7 @@ pub(crate) fn run(matches: &ArgMatches, programs: &dyn Programs) -> Exit {
         Ok(made) => made,
         Err(error) => return fail(Exit::Usage, error),
     };
+    let server = server.logging(log.clone());
     let mut threads = tokio::runtime::Builder::new_multi_thread();
     if let Some(count) = settings.worker_threads {
         threads.worker_threads(count);
@@ -181,6 +182,9 @@ fn announce_doors(bound: &BoundServer, settings: &Settings) {
             let _ = std::io::stdout().write_all(doors.as_text().as_bytes());
         }
         LogFormat::Json => doors.log(),
+    }
+    if let Some(metrics) = bound.metrics_address() {
+        tracing::info!(%metrics, "metrics are served at an address of their own");
     }
     announce::warn_of_open_doors(settings);
 }

@@ -11,7 +11,7 @@
 //! | [`content`] | content-type codecs around the handler |
 //! | [`execute`] | a slot, a deadline, a fence against panics |
 //! | [`select`] | the outputs that were asked for, classification |
-//! | [`statistics`] | counts and durations, once, whatever happened |
+//! | [`statistics`], [`telemetry`] | counts and durations, once, whatever happened |
 //!
 //! What is absent on purpose: sockets, files, the environment, HTTP types.
 #![deny(
@@ -40,6 +40,7 @@ pub mod limits;
 pub mod models;
 pub mod select;
 pub mod statistics;
+pub mod telemetry;
 pub mod validate;
 
 pub use access::{Access, Action, Arrival, Caller, Permit, Subject};

@@ -2,12 +2,13 @@
 //! of the pipeline, whatever happened.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use oip_protocol::{BatchStatistics, ModelRef, ModelStatistics};
 
 use crate::call::{Part, Timings};
+use crate::telemetry::ModelFigures;
 
 /// The statistics of every model that was asked.
 #[derive(Debug)]
@@ -27,16 +28,16 @@ struct Known {
 #[derive(Debug)]
 struct Version {
     version: Option<String>,
-    statistics: Mutex<ModelStatistics>,
+    figures: Arc<Mutex<ModelFigures>>,
 }
 
 impl Known {
-    fn get(&self, name: &str, version: Option<&str>) -> Option<&Mutex<ModelStatistics>> {
+    fn get(&self, name: &str, version: Option<&str>) -> Option<Arc<Mutex<ModelFigures>>> {
         let versions = self.by_name.get(name)?;
         let found = versions
             .iter()
             .find(|known| known.version.as_deref() == version);
-        found.map(|found| &found.statistics)
+        found.map(|found| Arc::clone(&found.figures))
     }
 }
 
@@ -60,39 +61,63 @@ impl Statistics {
         }
     }
 
-    /// Writes down an inference of a model (with the version that answered).
-    pub(crate) fn record(&self, name: &str, version: Option<&str>, ended: &Ended<'_>) {
+    /// Where the figures of a model (with the version that answers) are; `None` beyond the bound.
+    pub(crate) fn of(&self, name: &str, version: Option<&str>) -> Option<Arc<Mutex<ModelFigures>>> {
         let models = self.models.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(statistics) = models.get(name, version) {
-            return add_to(statistics, ended);
+        if let Some(known) = models.get(name, version) {
+            return Some(known);
         }
         drop(models);
         let mut models = self.models.write().unwrap_or_else(PoisonError::into_inner);
-        if models.get(name, version).is_none() {
-            // A handler that answers for any name must not let callers fill the memory with names.
-            if models.count >= self.most {
-                return;
-            }
-            models.count += 1;
-            let versions = models.by_name.entry(name.to_owned()).or_default();
-            versions.push(Version {
-                version: version.map(str::to_owned),
-                statistics: Mutex::new(ModelStatistics {
-                    name: name.to_owned(),
-                    version: version.unwrap_or_default().to_owned(),
-                    ..ModelStatistics::default()
-                }),
-            });
+        if let Some(known) = models.get(name, version) {
+            return Some(known);
         }
-        if let Some(statistics) = models.get(name, version) {
-            add_to(statistics, ended);
+        // A handler that answers for any name must not let callers fill the memory with names.
+        if models.count >= self.most {
+            return None;
         }
+        models.count += 1;
+        let mut figures = ModelFigures::default();
+        name.clone_into(&mut figures.statistics.name);
+        version
+            .unwrap_or_default()
+            .clone_into(&mut figures.statistics.version);
+        let figures = Arc::new(Mutex::new(figures));
+        let versions = models.by_name.entry(name.to_owned()).or_default();
+        versions.push(Version {
+            version: version.map(str::to_owned),
+            figures: Arc::clone(&figures),
+        });
+        Some(figures)
+    }
+
+    /// Where the figures of a request are that named this model and failed before its version
+    /// was found: beside those of its versions, where it has any. A name that nobody has answered
+    /// for is not kept because callers say it.
+    pub(crate) fn of_known(&self, model: &ModelRef) -> Option<Arc<Mutex<ModelFigures>>> {
+        let models = self.models.read().unwrap_or_else(PoisonError::into_inner);
+        let asked = models.get(&model.name, model.version.as_deref());
+        if asked.is_some() || !models.by_name.contains_key(&model.name) {
+            return asked;
+        }
+        drop(models);
+        self.of(&model.name, None)
     }
 
     /// The statistics of a model (of one version, or of all), or of every model; by name and
     /// version.
     #[must_use]
     pub fn read(&self, model: Option<&ModelRef>) -> Vec<ModelStatistics> {
+        let figures = self.figures(model).into_iter();
+        let statistics = figures.map(|figures| figures.statistics);
+        // Versions that nobody has answered as yet are no business of the extension.
+        let asked = |model: &ModelStatistics| model.success.count + model.fail.count > 0;
+        statistics.filter(asked).collect()
+    }
+
+    /// The same with everything else that is counted.
+    #[must_use]
+    pub fn figures(&self, model: Option<&ModelRef>) -> Vec<ModelFigures> {
         let models = self.models.read().unwrap_or_else(PoisonError::into_inner);
         let wanted = |name: &str, version: Option<&str>| {
             model.is_none_or(|model| {
@@ -107,21 +132,21 @@ impl Statistics {
         let mut found: Vec<_> = versions
             .filter(|(name, known)| wanted(name, known.version.as_deref()))
             .map(|(_, known)| {
-                let held = known.statistics.lock();
+                let held = known.figures.lock();
                 held.unwrap_or_else(PoisonError::into_inner).clone()
             })
             .collect();
-        found.sort_by(|a, b| (&a.name, &a.version).cmp(&(&b.name, &b.version)));
+        found.sort_by(|a, b| key(a).cmp(&key(b)));
         found
     }
 }
 
-fn add_to(statistics: &Mutex<ModelStatistics>, ended: &Ended<'_>) {
-    let mut statistics = statistics.lock().unwrap_or_else(PoisonError::into_inner);
-    add(&mut statistics, ended);
+fn key(figures: &ModelFigures) -> (&str, &str) {
+    (&figures.statistics.name, &figures.statistics.version)
 }
 
-fn add(statistics: &mut ModelStatistics, ended: &Ended<'_>) {
+/// Writes down an inference that has ended.
+pub(crate) fn add(statistics: &mut ModelStatistics, ended: &Ended<'_>) {
     let took = u64::try_from(ended.took.as_nanos()).unwrap_or(u64::MAX);
     let Some(batch) = ended.batch else {
         statistics.fail.add(took);
@@ -190,6 +215,12 @@ fn unix_milliseconds() -> u64 {
 mod tests {
     use super::*;
 
+    fn put(statistics: &Statistics, version: Option<&str>, name: &str, ended: &Ended<'_>) {
+        if let Some(figures) = statistics.of(name, version) {
+            add(&mut figures.lock().unwrap().statistics, ended);
+        }
+    }
+
     fn record(statistics: &Statistics, name: &str, batch: Option<u64>) {
         let timings = Timings::default();
         timings.add(Part::ComputeInfer, Duration::from_nanos(5));
@@ -199,7 +230,7 @@ mod tests {
             timings: &timings,
             batch,
         };
-        statistics.record(name, Some("1"), &ended);
+        put(statistics, Some("1"), name, &ended);
     }
 
     #[test]
@@ -227,7 +258,7 @@ mod tests {
                 timings: &timings,
                 batch: Some(rows),
             };
-            statistics.record("m", None, &ended);
+            put(&statistics, None, "m", &ended);
         }
         let [model] = statistics.read(None).try_into().unwrap();
         assert_eq!((model.inference_count, model.execution_count), (8, 1));
@@ -247,7 +278,7 @@ mod tests {
                 timings: &timings,
                 batch: Some(2),
             };
-            statistics.record("m", None, &ended);
+            put(&statistics, None, "m", &ended);
         }
         let [model] = statistics.read(None).try_into().unwrap();
         assert_eq!((model.inference_count, model.execution_count), (2, 1));

@@ -10,8 +10,10 @@ pub mod door;
 pub mod gates;
 pub mod grpc;
 pub mod logging;
+pub mod replay;
 pub mod rest;
 pub mod server;
+pub mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;
 #[cfg(feature = "tls")]

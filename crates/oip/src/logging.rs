@@ -1,29 +1,18 @@
 //! What the server writes while it runs: lines to standard error, as text or JSON.
 
+mod control;
 mod forward;
 
 use std::io::IsTerminal as _;
 
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
-use tracing_subscriber::{EnvFilter, Registry, fmt, reload};
+use tracing_subscriber::{EnvFilter, fmt, reload};
 
+pub use control::{LogControl, LogSettings};
 pub use forward::{Line, forward};
 
 use crate::config::{LogFormat, LogLevel};
-
-/// Changes what is logged while the server runs.
-#[derive(Clone)]
-pub struct LogControl(reload::Handle<EnvFilter, Registry>);
-
-impl LogControl {
-    /// Logs from now on what this level says, and how long each inference took if that is asked
-    /// for.
-    pub fn set(&self, level: LogLevel, latencies: bool) {
-        // It fails only when the subscriber is gone, and then nothing is logged anyway.
-        let _ = self.0.reload(filter(level, latencies));
-    }
-}
 
 /// Starts logging for the whole process. Colours are used only on a terminal.
 ///
@@ -35,23 +24,26 @@ pub fn init(
     format: LogFormat,
 ) -> Result<LogControl, TryInitError> {
     let (filter, handle) = reload::Layer::new(filter(level, latencies));
+    let levels = control::Levels::default();
     let colours = std::io::stderr().is_terminal();
     // Where standard error cannot be written, saying so there would end the thread.
     let lines = fmt::layer()
         .with_writer(std::io::stderr)
         .log_internal_errors(false);
-    let registry = tracing_subscriber::registry().with(filter);
+    let registry = tracing_subscriber::registry()
+        .with(filter)
+        .with(levels.clone());
     match format {
         LogFormat::Text => registry.with(lines.with_ansi(colours)).try_init()?,
         LogFormat::Json => registry.with(lines.json().flatten_event(true)).try_init()?,
     }
-    Ok(LogControl(handle))
+    Ok(LogControl::new(handle, levels, level, latencies))
 }
 
 /// Below `info` only our own crates speak: those of the libraries would drown them. Audit lines
 /// that go to the log are no matter of level, nor are latencies that are asked for.
 fn filter(level: LogLevel, latencies: bool) -> EnvFilter {
-    let audit = "oip::audit=info";
+    let audit = "oip::audit=info,oip::trace=info";
     let latency = match latencies {
         true => "oip::latency=info",
         false => "oip::latency=off",

@@ -22,8 +22,6 @@ enum About {
     Model,
     Server,
     Either,
-    /// The server serves nothing of this kind.
-    Nothing,
 }
 
 /// The situation that the arguments describe, or why no server ever asks about it.
@@ -77,22 +75,24 @@ fn model(
 ) -> Result<Option<ModelRef>, String> {
     let said = action.name();
     match (about(action), &name) {
-        (About::Nothing, _) => Err(format!("no server asks about '{said}': it has none")),
         (About::Model, None) => Err(format!("'{said}' concerns a model: name one")),
         (About::Server, Some(name)) => Err(format!(
             "'{said}' concerns the server and no model: leave '{name}' out"
         )),
-        (_, Some(_)) if version.is_some() && matches!(action, Action::Load | Action::Unload) => {
-            Err(format!(
-                "'{said}' concerns all versions of a model: leave --version out"
-            ))
-        }
+        (_, Some(_)) if version.is_some() && names_no_version(action) => Err(format!(
+            "'{said}' concerns all versions of a model: leave --version out"
+        )),
         _ => Ok(name.map(|name| {
             let mut model = ModelRef::new(name);
             model.version = version;
             model
         })),
     }
+}
+
+/// Whether an action concerns all versions of a model.
+fn names_no_version(action: Action) -> bool {
+    matches!(action, Action::Load | Action::Unload | Action::Trace)
 }
 
 fn about(action: Action) -> About {
@@ -105,9 +105,9 @@ fn about(action: Action) -> About {
         | Action::Index
         | Action::Metrics
         | Action::Openapi
+        | Action::Logging
         | Action::Reflection => About::Server,
-        Action::Ready | Action::Statistics => About::Either,
-        Action::Logging | Action::Trace => About::Nothing,
+        Action::Ready | Action::Statistics | Action::Trace => About::Either,
     }
 }
 
@@ -120,6 +120,8 @@ fn path(action: Action, model: Option<&ModelRef>) -> String {
             Action::Index => "/v2/repository/index",
             Action::Statistics => "/v2/models/stats",
             Action::Metrics => "/metrics",
+            Action::Logging => "/v2/logging",
+            Action::Trace => "/v2/trace/setting",
             Action::Openapi => "/openapi.json",
             Action::Reflection => "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
             _ => "/v2",
@@ -138,6 +140,7 @@ fn path(action: Action, model: Option<&ModelRef>) -> String {
         }
         Action::Metadata => one,
         Action::Statistics => format!("{one}/stats"),
+        Action::Trace => format!("/v2/models/{name}/trace/setting"),
         _ => format!("{one}/{}", action.name()),
     }
 }
@@ -170,6 +173,9 @@ mod tests {
             (&["index"], "/v2/repository/index"),
             (&["server_metadata"], "/v2"),
             (&["metrics"], "/metrics"),
+            (&["logging"], "/v2/logging"),
+            (&["trace"], "/v2/trace/setting"),
+            (&["trace", "iris"], "/v2/models/iris/trace/setting"),
             (&["infer", "iris", "--path", "/x"], "/x"),
         ] {
             assert_eq!(asked(arguments).unwrap().path, expected, "{arguments:?}");
@@ -186,8 +192,8 @@ mod tests {
             (&["server_metadata", "iris"], "leave 'iris' out"),
             (&["live", "iris"], "leave 'iris' out"),
             (&["index", "iris"], "leave 'iris' out"),
-            (&["logging"], "no server asks"),
-            (&["trace", "iris"], "no server asks"),
+            (&["logging", "iris"], "leave 'iris' out"),
+            (&["trace", "iris", "--version", "1"], "--version"),
             (&["live", "--as", "Anonymous"], "no credential"),
             (&["live", "--as", "anonymous"], "no credential"),
             (&["live", "--as", ""], "no credential"),

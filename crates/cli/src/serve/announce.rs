@@ -76,8 +76,14 @@ pub(super) fn reachable(address: SocketAddr) -> SocketAddr {
     }
 }
 
-/// Says loudly when everyone may do everything, or can read along.
+/// Says loudly when tensors are kept, and when everyone may do everything, or can read along.
 pub(super) fn warn_of_open_doors(settings: &Settings) {
+    if let Some(payloads) = &settings.payload_log {
+        tracing::warn!(
+            to = payloads.to,
+            "EVERY TENSOR THAT IS SENT AND ANSWERED IS KEPT (payload_log)"
+        );
+    }
     let beyond = settings.beyond_loopback();
     if beyond && settings.tls.is_none() {
         tracing::warn!(

@@ -72,7 +72,12 @@ fn apply(changes: &Changes, started: &Config, running: &Running) {
         tracing::warn!("{warning}");
     }
     let settings = &changes.settings;
-    running.log.set(settings.log_level, settings.latency_log);
+    let logs = ["log_level", "latency_log"];
+    let mut changed = changes.changed.iter();
+    // Else what a caller has changed stays.
+    if changed.any(|entry| logs.contains(&entry.option.key)) {
+        running.log.set(settings.log_level, settings.latency_log);
+    }
     running.doors.apply(settings);
     for entry in &changes.changed {
         let (key, value, origin) = (entry.option.key, entry.shown(), entry.origin.to_string());

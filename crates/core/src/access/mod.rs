@@ -10,6 +10,7 @@ mod decision;
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use oip_protocol::{Error, ErrorKind, ModelRef, Result};
 
@@ -17,6 +18,8 @@ pub use action::{Action, actions};
 pub use decision::{
     Authenticator, Credentials, Decision, PolicyDecisionPoint, Question, Subject, TurnedAway,
 };
+
+use crate::telemetry::{DecisionFigures, Decisions};
 
 /// What a door knows of a request from its head alone.
 #[derive(Debug, Clone, Default)]
@@ -132,6 +135,7 @@ impl<A> Permit<A> {
 pub struct Access {
     authenticator: Option<Arc<dyn Authenticator>>,
     policy: Option<Arc<dyn PolicyDecisionPoint>>,
+    decisions: Arc<Decisions>,
 }
 
 impl Access {
@@ -143,6 +147,7 @@ impl Access {
         Self {
             authenticator: Some(authenticator),
             policy: Some(policy),
+            decisions: Arc::default(),
         }
     }
 
@@ -153,6 +158,7 @@ impl Access {
         Self {
             authenticator: None,
             policy: None,
+            decisions: Arc::default(),
         }
     }
 
@@ -160,6 +166,13 @@ impl Access {
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.policy.is_none()
+    }
+
+    /// How often the policy was asked and what came of it; `None` where there is none.
+    #[must_use]
+    pub fn decisions(&self) -> Option<DecisionFigures> {
+        let policy = self.policy.as_ref()?;
+        Some(self.decisions.read(policy.name()))
     }
 
     /// Who is asking, from the head of the request alone.
@@ -231,7 +244,10 @@ impl Access {
                 action: A::ACTION,
                 model: model.as_ref(),
             };
-            match policy.decide(&question).await {
+            let asked = Instant::now();
+            let decision = policy.decide(&question).await;
+            self.decisions.add(&decision, asked);
+            match decision {
                 Decision::Permit { .. } => {}
                 Decision::Deny { reason } => return Err(refusal(caller, A::ACTION, &reason)),
                 Decision::Fault { cause, .. } => {

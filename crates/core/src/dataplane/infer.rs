@@ -1,6 +1,7 @@
 //! The way of one inference through the rooms.
 
 use std::pin::pin;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use oip_protocol::{Error, ErrorKind, InferRequest, InferResponse, ModelRef, Result};
@@ -8,7 +9,8 @@ use oip_protocol::{Error, ErrorKind, InferRequest, InferResponse, ModelRef, Resu
 use super::Dataplane;
 use crate::access::actions;
 use crate::call::Part;
-use crate::statistics::Ended;
+use crate::statistics::{self, Ended};
+use crate::telemetry::{ModelFigures, Room, Seen, Way};
 use crate::validate::{check_request, check_response};
 use crate::{Call, Permit, ResolvedModel, execute, select};
 
@@ -26,9 +28,35 @@ impl Dataplane {
         request: InferRequest,
         deadline: Option<tokio::time::Instant>,
     ) -> Result<InferResponse> {
-        let _slot = self.slots.take().await?;
+        let mut seen = Seen::new(Way::InProcess);
+        let result = self.infer_seen(permit, request, deadline, &mut seen).await;
+        self.ended(&seen, None, result.as_ref().err().map(Error::kind));
+        result
+    }
+
+    /// The same for a door, which says in the end what became of it:
+    /// [`ended`](Self::ended) or [`cancelled`](Self::cancelled).
+    ///
+    /// # Errors
+    /// As [`infer`](Self::infer).
+    pub async fn infer_seen(
+        &self,
+        permit: Permit<actions::Infer>,
+        request: InferRequest,
+        deadline: Option<tokio::time::Instant>,
+        seen: &mut Seen,
+    ) -> Result<InferResponse> {
+        let slot = self.slots.take().await;
         let limit = self.request_timeout();
-        let deadline = execute::deadline(deadline, &request.parameters, limit)?;
+        let deadline = execute::deadline(deadline, &request.parameters, limit);
+        let (_slot, deadline) = match (slot, deadline) {
+            (Ok(slot), Ok(deadline)) => (slot, deadline),
+            (Err(error), _) | (_, Err(error)) => {
+                let model = permit.model();
+                seen.found(model.and_then(|model| self.statistics.of_known(model)));
+                return Err(error);
+            }
+        };
         let (caller, model) = permit.into_parts();
         let call = Call::new(model.ok_or_else(no_model)?, caller, deadline);
         // Whoever still works for this call when it ends, by an answer or by the caller leaving,
@@ -36,19 +64,37 @@ impl Dataplane {
         let _ending = Ending(&call);
         let begun = Instant::now();
         let mut resolved = None;
-        let mut unfinished = execute::Unfinished(true);
         let result = {
             // Pinned here: handed on by value it would be moved with all of its size.
             let run = pin!(async {
                 let model = execute::fenced(self.models.resolve(call.model())).await?;
                 let model = resolved.insert(model);
-                self.run(&**model, request, &call).await
+                seen.found(self.statistics.of(&call.model().name, model.version()));
+                self.run(&**model, request, &call, seen).await
             });
             execute::until(deadline, run).await
         };
-        unfinished.0 = false;
-        self.account(resolved.as_deref(), &call, begun, &result);
+        self.account(resolved.as_deref(), &call, begun, &result, seen);
         result
+    }
+
+    /// Counts an inference that was answered, or failed in this way. `model` is what it asked for,
+    /// where it failed before [`infer_seen`](Self::infer_seen).
+    pub fn ended(&self, seen: &Seen, model: Option<&ModelRef>, failure: Option<ErrorKind>) {
+        if let Some(record) = seen.record() {
+            return lock(record).ended(seen, failure);
+        }
+        if let Some(record) = model.and_then(|model| self.statistics.of_known(model)) {
+            lock(&record).ended(seen, failure);
+        }
+    }
+
+    /// Counts an inference whose caller left before there was an answer.
+    pub fn cancelled(&self, seen: &Seen) {
+        match seen.record() {
+            Some(record) => lock(record).cancelled(seen),
+            None => self.telemetry.cancel(seen.way()),
+        }
     }
 
     /// One line a room.
@@ -57,12 +103,19 @@ impl Dataplane {
         model: &dyn ResolvedModel,
         request: InferRequest,
         call: &Call,
+        seen: &mut Seen,
     ) -> Result<InferResponse> {
-        let request = check_request(model.metadata(), request)?;
+        let entered = seen.enter();
+        let checked = check_request(model.metadata(), request);
+        seen.leave(Room::Validate, entered);
+        let request = checked?;
         let wanted = self.codecs.asked(&request)?;
         let asked = without_tensors(&request);
         let request = self.codecs.decode_request(request)?;
-        let mut response = execute::fenced(model.infer(request, call)).await?;
+        let entered = seen.enter();
+        let answered = execute::fenced(model.infer(request, call)).await;
+        seen.worked(entered, call.timings());
+        let mut response = answered?;
         check_response(model.metadata(), &asked, &response)?;
         select::select(model, &asked.outputs, &mut response)?;
         let mut response = self.codecs.encode_response(response, &wanted)?;
@@ -77,6 +130,7 @@ impl Dataplane {
         call: &Call,
         begun: Instant,
         result: &Result<InferResponse>,
+        seen: &mut Seen,
     ) {
         // A name that led to no model has no statistics: callers must not make them grow.
         let Some(model) = model else {
@@ -84,6 +138,7 @@ impl Dataplane {
                 let asked = call.model();
                 log(&asked.name, asked.version.as_deref(), error);
             }
+            seen.found(self.statistics.of_known(call.model()));
             return;
         };
         let (name, version) = (call.model().name.as_str(), model.version());
@@ -92,20 +147,23 @@ impl Dataplane {
             .ok()
             .map(|response| batch_size(model, response));
         let took = begun.elapsed();
-        self.statistics.record(
-            name,
-            version,
-            &Ended {
+        if let Some(record) = seen.record() {
+            let ended = Ended {
                 took,
                 timings: call.timings(),
                 batch,
-            },
-        );
+            };
+            statistics::add(&mut lock(record).statistics, &ended);
+        }
         if let Err(error) = result {
             log(name, version, error);
         }
         log_latency(name, version, call, took, result.is_ok());
     }
+}
+
+fn lock(record: &Mutex<ModelFigures>) -> MutexGuard<'_, ModelFigures> {
+    record.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Ends a call when it is dropped, by whatever way.

@@ -20,6 +20,8 @@ mod infer;
 mod model;
 mod server;
 
+pub use model::Figures;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -31,6 +33,7 @@ use crate::content::{ContentCodec, ContentCodecs};
 use crate::execute::{Memory, Rates, Slots, fenced};
 use crate::models::Handled;
 use crate::statistics::Statistics;
+use crate::telemetry::Telemetry;
 use crate::{Access, Arrival, Caller, Limits, ModelHandler, Models, Permit};
 
 /// The pipeline of one server: its models, its gates, its limits and its statistics.
@@ -47,6 +50,7 @@ pub struct Dataplane {
     rates: Option<Rates>,
     codecs: ContentCodecs,
     statistics: Statistics,
+    telemetry: Telemetry,
     phase: AtomicU8,
     extensions: Vec<String>,
 }
@@ -74,6 +78,7 @@ impl Dataplane {
             rates: (limits.rate_limit > 0)
                 .then(|| Rates::new(limits.rate_limit, limits.rate_burst)),
             statistics: Statistics::new(limits.statistics),
+            telemetry: Telemetry::default(),
             models,
             access,
             request_timeout: AtomicU64::new(nanoseconds(limits.request_timeout)),
@@ -119,6 +124,12 @@ impl Dataplane {
     #[must_use]
     pub fn access(&self) -> &Access {
         &self.access
+    }
+
+    /// What is counted of this server as a whole.
+    #[must_use]
+    pub fn telemetry(&self) -> &Telemetry {
+        &self.telemetry
     }
 
     /// Loads what should be there from the start; the server is ready after it.

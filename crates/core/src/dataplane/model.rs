@@ -9,6 +9,22 @@ use super::{Dataplane, Phase};
 use crate::Permit;
 use crate::access::actions;
 use crate::execute::fenced;
+use crate::telemetry::{DecisionFigures, ModelFigures, ModelLoads, Queued};
+
+/// What is counted of models and of decisions on access, at one moment.
+#[derive(Debug, Clone)]
+pub struct Figures {
+    /// Of every model version that is ready or was asked, by name and version.
+    pub models: Vec<ModelFigures>,
+    /// The state of each model version.
+    pub states: Vec<RepositoryEntry>,
+    /// What runs and waits, by model; only of models that have a queue of their own.
+    pub queues: Vec<Queued>,
+    /// How often models were loaded.
+    pub loads: Vec<ModelLoads>,
+    /// What was decided; `None` where nobody decides, as authentication is off.
+    pub decisions: Option<DecisionFigures>,
+}
 
 impl Dataplane {
     /// What a model declares.
@@ -76,12 +92,36 @@ impl Dataplane {
         Ok(loaded)
     }
 
-    /// What the metrics are made of: the statistics of every model that is ready or was asked.
+    /// What the metrics are made of.
     ///
     /// # Errors
     /// None yet.
-    pub async fn metrics(&self, _permit: Permit<actions::Metrics>) -> Result<Vec<ModelStatistics>> {
-        Ok(self.with_loaded(self.statistics.read(None)).await)
+    pub async fn metrics(&self, _permit: Permit<actions::Metrics>) -> Result<Figures> {
+        let states = self.models.index().await.unwrap_or_default();
+        let mut models = self.statistics.figures(None);
+        for entry in &states {
+            let known = models.iter().any(|row| {
+                row.statistics.name == entry.name && row.statistics.version == entry.version
+            });
+            // A model that was never asked has figures too: all zero.
+            if entry.state == ModelState::Ready && !known {
+                let mut zeros = ModelFigures::default();
+                zeros.statistics.name.clone_from(&entry.name);
+                zeros.statistics.version.clone_from(&entry.version);
+                models.push(zeros);
+            }
+        }
+        models.sort_by(|a, b| {
+            let (a, b) = (&a.statistics, &b.statistics);
+            (&a.name, &a.version).cmp(&(&b.name, &b.version))
+        });
+        Ok(Figures {
+            models,
+            states,
+            queues: self.models.queued(),
+            loads: self.models.loads(),
+            decisions: self.access.decisions(),
+        })
     }
 
     /// Adds a row of zeros for each model that is ready and was never asked.
@@ -115,6 +155,19 @@ impl Dataplane {
         let mut entries = fenced(self.models.index()).await?;
         entries.retain(|entry| !ready || entry.state == ModelState::Ready);
         Ok(entries)
+    }
+
+    /// The name of the model whose trace settings a caller may read and change; `None` for those
+    /// of all models.
+    ///
+    /// # Errors
+    /// `NotFound` for a model that is not here.
+    pub async fn traced_model(&self, permit: Permit<actions::Trace>) -> Result<Option<String>> {
+        let Some(model) = permit.model() else {
+            return Ok(None);
+        };
+        fenced(self.models.ready(model)).await?;
+        Ok(Some(model.name.clone()))
     }
 
     /// Loads a model, or loads it again.

@@ -6,8 +6,6 @@ mod memory;
 mod rate;
 mod slot;
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-
 use oip_protocol::{Error, Limit, Result};
 use tokio::time::Instant;
 
@@ -35,26 +33,6 @@ pub async fn until<T>(
     match tokio::time::timeout_at(deadline, future).await {
         Ok(result) => result,
         Err(_) => Err(expired()),
-    }
-}
-
-static CANCELLED: AtomicU64 = AtomicU64::new(0);
-
-/// How many inferences, since the process began, were left by their callers.
-#[must_use]
-pub fn cancelled() -> u64 {
-    CANCELLED.load(Relaxed)
-}
-
-/// Counts an inference as cancelled unless it is disarmed by its end.
-#[derive(Debug)]
-pub(crate) struct Unfinished(pub(crate) bool);
-
-impl Drop for Unfinished {
-    fn drop(&mut self) {
-        if self.0 {
-            CANCELLED.fetch_add(1, Relaxed);
-        }
     }
 }
 

@@ -13,6 +13,7 @@ use oip_protocol::{
 use super::{Models, ResolvedModel};
 use crate::call::Part;
 use crate::execute::fenced;
+use crate::telemetry::{Loads, ModelLoads};
 use crate::{BoxFuture, Call, ModelHandler};
 
 /// A handler and the names it answers for; without names it answers for every one.
@@ -21,6 +22,7 @@ pub struct Handled<H> {
     /// The state of each name that was given, and why it is so.
     names: RwLock<BTreeMap<String, (ModelState, String)>>,
     named: bool,
+    loads: Loads,
     declared: RwLock<Declared<H>>,
 }
 
@@ -49,6 +51,7 @@ impl<H: ModelHandler> Handled<H> {
         Self {
             handler: Arc::new(handler),
             named: !names.is_empty(),
+            loads: Loads::default(),
             names: RwLock::new(names),
             declared: RwLock::new(Declared {
                 models: HashMap::new(),
@@ -117,7 +120,13 @@ impl<H: ModelHandler> Handled<H> {
     }
 
     async fn load_named(&self, name: &str, at_start: bool) -> Result<()> {
-        match self.handler.model_load(&ModelRef::new(name)).await {
+        let begun = Instant::now();
+        let loaded = self.handler.model_load(&ModelRef::new(name)).await;
+        // A handler that loads nothing has no loads to count.
+        if !matches!(&loaded, Err(error) if error.kind() == ErrorKind::NotImplemented) {
+            self.loads.add(name, begun.elapsed(), loaded.is_ok());
+        }
+        match loaded {
             // A handler that loads nothing is ready as it is.
             Err(error) if at_start && error.kind() == ErrorKind::NotImplemented => Ok(()),
             other => other,
@@ -294,6 +303,10 @@ impl<H: ModelHandler> Models for Handled<H> {
         };
         let entries = names.iter().map(entry).collect();
         Box::pin(async move { Ok(entries) })
+    }
+
+    fn loads(&self) -> Vec<ModelLoads> {
+        self.loads.read()
     }
 }
 

@@ -12,6 +12,7 @@ use oip_protocol::{
 
 pub use handled::Handled;
 
+use crate::telemetry::{ModelLoads, Queued};
 use crate::{BoxFuture, Call};
 
 /// The models behind a [`Dataplane`](crate::Dataplane).
@@ -83,6 +84,16 @@ pub trait Models: Send + Sync + 'static {
                 "this server's models have no configuration",
             ))
         })
+    }
+
+    /// What runs and waits, of models that have a queue of their own; none by default.
+    fn queued(&self) -> Vec<Queued> {
+        Vec::new()
+    }
+
+    /// How often models were loaded and how long it took; none by default.
+    fn loads(&self) -> Vec<ModelLoads> {
+        Vec::new()
     }
 
     /// Whether the model repository extension works here.

@@ -39,7 +39,9 @@ pub use access::{AccessSettings, PdpKind};
 pub use error::ConfigError;
 pub use options::{ConfigOption, Group, OPTIONS, Standing, option};
 pub use secret::Secret;
-pub use settings::{AccessLogFormat, Listen, LogFormat, LogLevel, ModelControl, Settings, Sockets};
+pub use settings::{
+    AccessLogFormat, Listen, LogFormat, LogLevel, ModelControl, ServerTiming, Settings, Sockets,
+};
 pub use source::{Manager, Origin, Sources, Surroundings};
 pub use tls::{ClientAuth, TlsSettings};
 pub use value::{Kind, Value};

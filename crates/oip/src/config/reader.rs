@@ -57,6 +57,11 @@ impl Reader<'_> {
         }
     }
 
+    pub(super) fn ratio(&self, key: &str) -> f64 {
+        let text = self.text(key);
+        text.and_then(|text| text.parse().ok()).unwrap_or(1.0)
+    }
+
     pub(super) fn path(&self, key: &str) -> Option<PathBuf> {
         self.text(key).map(PathBuf::from)
     }

@@ -65,6 +65,7 @@ fn values(kind: Kind) -> String {
         Kind::Text => "text".to_owned(),
         Kind::Path => "path".to_owned(),
         Kind::HttpUrl => "URL".to_owned(),
+        Kind::Ratio => "number from 0 to 1".to_owned(),
         Kind::List => "list".to_owned(),
         Kind::Choice(words) => words
             .iter()

@@ -13,6 +13,7 @@ use super::reader::Reader;
 use super::source::Surroundings;
 use super::tls::TlsSettings;
 use crate::door::Network;
+use crate::telemetry::{PayloadOptions, TraceOptions};
 
 /// Where the doors listen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,6 +130,18 @@ words! {
 }
 
 words! {
+    /// When callers are told how long the rooms of an inference took.
+    ServerTiming {
+        /// Never.
+        Off = "off",
+        /// When they ask for it.
+        Request = "request",
+        /// Always.
+        Always = "always",
+    }
+}
+
+words! {
     /// The form of the access log.
     AccessLogFormat {
         /// There is none.
@@ -200,6 +213,12 @@ pub struct Settings {
     pub log_format: LogFormat,
     pub access_log: AccessLogFormat,
     pub latency_log: bool,
+    pub server_timing: ServerTiming,
+    pub traces: TraceOptions,
+    /// `None`: nothing is kept.
+    pub payload_log: Option<PayloadOptions>,
+    /// `None`: `/metrics` is served by the REST door.
+    pub metrics: Option<SocketAddr>,
     /// `None`: the doors speak plain HTTP.
     pub tls: Option<TlsSettings>,
     pub auth_enabled: bool,
@@ -261,6 +280,13 @@ impl Settings {
             log_format: read.word("log_format", LogFormat::of),
             access_log: access_log(&read),
             latency_log: read.bool("latency_log"),
+            server_timing: read.word("server_timing", ServerTiming::of),
+            metrics: metrics(&read),
+            traces: faults.or(traces(&read), TraceOptions::default()),
+            payload_log: read.text("payload_log").map(|to| PayloadOptions {
+                to,
+                sample: read.ratio("payload_log_sample"),
+            }),
             tls: faults.or(TlsSettings::new(&read), None),
             auth_enabled: read.bool("auth_enabled"),
             access,
@@ -419,6 +445,45 @@ fn connection_idle(read: &Reader<'_>) -> Duration {
         true => time,
         false => time.max(Duration::from_secs(u64::try_from(seconds).unwrap_or(0))),
     }
+}
+
+/// `metrics_port` opens an address of its own.
+fn metrics(read: &Reader<'_>) -> Option<SocketAddr> {
+    let given = read.entry("metrics_port").is_given();
+    given.then(|| SocketAddr::new(read.address("metrics_host"), read.port("metrics_port")))
+}
+
+fn traces(read: &Reader<'_>) -> Result<TraceOptions, ConfigError> {
+    let mut traces = TraceOptions::default();
+    traces.endpoint = read.text("otlp_endpoint");
+    traces.ratio = read.ratio("trace_sample_ratio");
+    if let Some(name) = read.text("service_name") {
+        traces.service = name;
+    }
+    if let Some(headers) = read.secret("otlp_headers") {
+        traces.headers = otlp_headers(headers.expose()).ok_or_else(|| ConfigError::Value {
+            key: "otlp_headers",
+            // It may hold a token.
+            shown: "***".to_owned(),
+            origin: read.entry("otlp_headers").origin.clone(),
+            allowed: "headers as name=value, separated by commas".to_owned(),
+        })?;
+    }
+    Ok(traces)
+}
+
+fn otlp_headers(text: &str) -> Option<Vec<(http::HeaderName, String)>> {
+    let headers = text
+        .split(',')
+        .map(str::trim)
+        .filter(|pair| !pair.is_empty());
+    let headers = headers.map(|pair| {
+        let (name, value) = pair.split_once('=')?;
+        let name = http::HeaderName::from_bytes(name.trim().as_bytes()).ok()?;
+        http::HeaderValue::from_str(value.trim()).ok()?;
+        Some((name, value.trim().to_owned()))
+    });
+    headers.collect()
 }
 
 /// A format in Python's words asks for an access log; its form is ours.

@@ -5,7 +5,9 @@
 
 use super::options::ConfigOption;
 use super::options::Group::{Addresses, Compatibility, Logging, Models, Requests, Stopping};
-use super::value::Kind::{Bool, Choice, Count, Duration, Host, List, Path, Port, Text};
+use super::value::Kind::{
+    Bool, Choice, Count, Duration, Host, HttpUrl, List, Path, Port, Ratio, Text,
+};
 
 mod kserve;
 mod limits;
@@ -112,6 +114,20 @@ const GENERAL: &[ConfigOption] = &[
         &["KSERVE_ENABLE_GRPC"],
         &["kserve_enable_grpc"],
         &["enable_grpc"],
+    ),
+    new(
+        Addresses,
+        "metrics_port",
+        Port,
+        "",
+        "A port for /metrics alone; the REST door has none then. 0 lets the system choose.",
+    ),
+    new(
+        Addresses,
+        "metrics_host",
+        Host,
+        "127.0.0.1",
+        "Address of that port.",
     ),
     new(
         Addresses,
@@ -307,6 +323,65 @@ const GENERAL: &[ConfigOption] = &[
         &["enable_latency_logging"],
     )
     .hot(),
+    new(
+        Logging,
+        "server_timing",
+        Choice(&["off", "request", "always"]),
+        "request",
+        "When an inference is answered with how long each part of it took (Server-Timing): never, \
+         when the request has the header X-OIP-Server-Timing, or always.",
+    )
+    .hot(),
+    new(
+        Logging,
+        "otlp_endpoint",
+        HttpUrl,
+        "",
+        "Collector that traces of inferences are sent to, by OTLP (http/protobuf), such as \
+         http://localhost:4318. Without one nothing is traced, until a caller asks for it.",
+    )
+    .also(&["OTEL_EXPORTER_OTLP_ENDPOINT"], &[], &[]),
+    new(
+        Logging,
+        "otlp_headers",
+        Text,
+        "",
+        "Headers of what is sent there, as name=value separated by commas. Needs https, but on \
+         this machine.",
+    )
+    .also(&["OTEL_EXPORTER_OTLP_HEADERS"], &[], &[])
+    .secret(),
+    new(
+        Logging,
+        "service_name",
+        Text,
+        "oip",
+        "The name of this service in traces.",
+    )
+    .also(&["OTEL_SERVICE_NAME"], &[], &[]),
+    new(
+        Logging,
+        "trace_sample_ratio",
+        Ratio,
+        "1",
+        "Share of inferences that are traced, of those that bring no traceparent; one that does \
+         is traced as its caller says.",
+    ),
+    new(
+        Logging,
+        "payload_log",
+        Text,
+        "",
+        "Keeps every inference with its tensors, as CloudEvents: a file, a line each, or an \
+         address (https, but on this machine).",
+    ),
+    new(
+        Logging,
+        "payload_log_sample",
+        Ratio,
+        "1",
+        "Share of inferences that are kept.",
+    ),
     new(
         Compatibility,
         "grpc_workers",

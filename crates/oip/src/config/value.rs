@@ -35,6 +35,8 @@ pub enum Kind {
     Path,
     /// An address that begins with `http://` or `https://`.
     HttpUrl,
+    /// A share, from 0 to 1.
+    Ratio,
     /// Texts separated by commas.
     List,
     /// One of these words.
@@ -55,7 +57,7 @@ pub enum Value {
     Duration(Duration),
     /// Of [`Kind::Host`].
     Address(IpAddr),
-    /// Of [`Kind::Text`], [`Kind::Path`], [`Kind::HttpUrl`] and [`Kind::Choice`].
+    /// Of [`Kind::Text`], [`Kind::Path`], [`Kind::HttpUrl`], [`Kind::Ratio`] and [`Kind::Choice`].
     Text(String),
     /// Of [`Kind::List`].
     List(Vec<String>),
@@ -97,6 +99,11 @@ impl Kind {
                 let plain = !text.contains(|c: char| c.is_whitespace() || c.is_control());
                 (names_a_host && plain).then(|| Value::Text(text.to_owned()))
             }
+            Self::Ratio => {
+                let ratio: f64 = text.parse().ok()?;
+                let sensible = (0.0..=1.0).contains(&ratio);
+                sensible.then(|| Value::Text(text.to_owned()))
+            }
             Self::List => Some(Value::List(list(text))),
             Self::Choice(words) => words
                 .iter()
@@ -125,6 +132,7 @@ impl Kind {
             Self::Text => "a text that is not empty".to_owned(),
             Self::Path => "a path".to_owned(),
             Self::HttpUrl => "an address that begins with http:// or https://".to_owned(),
+            Self::Ratio => "a number from 0 to 1, such as 0.01".to_owned(),
             Self::List => "texts separated by commas".to_owned(),
             Self::Choice(words) => format!("one of {}", words.join(", ")),
         }
@@ -143,6 +151,7 @@ impl Kind {
             Self::Text => "TEXT",
             Self::Path => "PATH",
             Self::HttpUrl => "URL",
+            Self::Ratio => "RATIO",
             Self::List => "LIST",
             Self::Choice(_) => "WORD",
         }

@@ -18,7 +18,8 @@ use oip_core::Dataplane;
 use oip_protocol::DecodeLimits;
 use oip_protocol::json::NonFinite;
 
-use crate::config::AccessLogFormat;
+use crate::config::{AccessLogFormat, ServerTiming};
+use crate::telemetry::Telemetry;
 
 pub(crate) use access_log::note_caller;
 pub use arrival::arrival;
@@ -70,6 +71,20 @@ pub struct Door {
     pub dataplane: Arc<Dataplane>,
     /// The settings of both doors.
     pub options: DoorOptions,
+    /// What is seen of its requests; one for all doors of a server, whatever its settings become.
+    pub telemetry: Arc<Telemetry>,
+}
+
+impl Door {
+    /// Doors that nothing was seen at yet.
+    #[must_use]
+    pub fn new(dataplane: Arc<Dataplane>, options: DoorOptions) -> Self {
+        Self {
+            dataplane,
+            options,
+            telemetry: Arc::default(),
+        }
+    }
 }
 
 /// Settings of the doors, with the defaults of the contract.
@@ -99,6 +114,10 @@ pub struct DoorOptions {
     pub trusted_proxies: Vec<Network>,
     /// The form of the access log, a line for each request on standard error; off.
     pub access_log: AccessLogFormat,
+    /// When callers are told how long the rooms of an inference took: when they ask for it.
+    pub server_timing: ServerTiming,
+    /// Whether `/metrics` is served by an address of its own, and so not by the REST door; false.
+    pub metrics_elsewhere: bool,
 }
 
 impl Default for DoorOptions {
@@ -115,6 +134,8 @@ impl Default for DoorOptions {
             probes_by_policy: false,
             trusted_proxies: Vec::new(),
             access_log: AccessLogFormat::Off,
+            server_timing: ServerTiming::Request,
+            metrics_elsewhere: false,
         }
     }
 }

@@ -28,6 +28,8 @@ impl Present {
     pub const HEADER_LENGTH: Self = Self(1 << 7);
     /// `X-OIP-Non-Finite`.
     pub const NON_FINITE: Self = Self(1 << 8);
+    /// `X-OIP-Server-Timing`.
+    pub const SERVER_TIMING: Self = Self(1 << 9);
 
     /// Goes over the headers of a request.
     #[must_use]
@@ -50,6 +52,7 @@ impl Present {
             "content-encoding" | "grpc-encoding" => Self::ENCODING,
             "inference-header-content-length" => Self::HEADER_LENGTH,
             "x-oip-non-finite" => Self::NON_FINITE,
+            "x-oip-server-timing" => Self::SERVER_TIMING,
             _ => Self(0),
         }
     }
@@ -79,6 +82,7 @@ mod tests {
             ("grpc-encoding", Present::ENCODING),
             ("Inference-Header-Content-Length", Present::HEADER_LENGTH),
             ("X-OIP-Non-Finite", Present::NON_FINITE),
+            ("X-OIP-Server-Timing", Present::SERVER_TIMING),
         ];
         for (name, expected) in rows {
             let mut headers = HeaderMap::new();

@@ -8,6 +8,7 @@ use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, Method as HttpMethod, Request, Response, Uri};
 use oip_core::access::actions;
+use oip_core::telemetry::{Room, Way};
 use oip_core::{Action, Caller, execute};
 use oip_protocol::{Error, Result};
 use tokio::time::Instant;
@@ -22,6 +23,7 @@ use super::service::InferenceService;
 use super::unary::{self, Arrived};
 use super::{codec, health, reflection, respond};
 use crate::door::{self, Answering, Door, Origins, Present, Serves};
+use crate::telemetry::{Carried, Watched};
 
 /// When the caller no longer waits, left for the calls behind.
 #[derive(Debug, Clone, Copy)]
@@ -67,8 +69,7 @@ impl Serves for Gate {
         Box::pin(async move {
             let (mut parts, body) = request.into_parts();
             let id = door::identify(&mut parts, &inner.door);
-            let answer = inner.answer(Request::from_parts(parts, body)).await;
-            let mut response = answer.unwrap_or_else(|error| respond::refusal(&error));
+            let mut response = inner.answer(Request::from_parts(parts, body)).await;
             if let Some(id) = id {
                 response.headers_mut().insert(door::REQUEST_ID, id);
             }
@@ -77,57 +78,98 @@ impl Serves for Gate {
     }
 }
 
+/// What is known of a call while it is answered.
+struct Passing {
+    present: Present,
+    /// What it asks for, once that is known.
+    action: Option<Action>,
+    /// Where it is an inference.
+    watched: Option<Watched>,
+}
+
 impl Inner {
+    /// The answer to a call, counted.
+    async fn answer(&self, mut request: Request<Body>) -> Response<Body> {
+        let present = Present::of(request.headers());
+        let is_inference = request.uri().path().ends_with("/ModelInfer");
+        let begin = || Watched::begin(&self.door, Way::Grpc, present, request.headers_mut());
+        let mut passing = Passing {
+            present,
+            action: None,
+            watched: is_inference.then(begin),
+        };
+        let result = self.within_time(request, &mut passing).await;
+        let (mut response, failure) = match result {
+            Ok(response) => (response, None),
+            Err(error) => (respond::refusal(&error), Some(error)),
+        };
+        let code = respond::code(&response);
+        self.door.telemetry.calls.grpc(passing.action, code);
+        if let Some(watched) = passing.watched {
+            respond::end(watched, failure.as_ref(), &mut response);
+        }
+        response
+    }
+
     /// The whole call within its deadline, the reading of its message included.
-    async fn answer(&self, request: Request<Body>) -> Result<Response<Body>> {
+    async fn within_time(
+        &self,
+        request: Request<Body>,
+        passing: &mut Passing,
+    ) -> Result<Response<Body>> {
         if *request.method() != HttpMethod::POST || !is_grpc(request.headers()) {
             door::refuse_foreign_origin(request.headers(), &self.origins)?;
             return Ok(respond::not_grpc(request.method()));
         }
-        let present = Present::of(request.headers());
+        let present = passing.present;
         let deadline = match present.has(Present::TIMEOUT) {
             true => door::deadline(request.headers())?,
             false => None,
         };
-        let call = pin!(self.call(request, present, deadline));
+        let call = pin!(self.call(request, passing, deadline));
         execute::until(deadline, call).await
     }
 
     async fn call(
         &self,
         request: Request<Body>,
-        present: Present,
+        passing: &mut Passing,
         deadline: Option<Instant>,
     ) -> Result<Response<Body>> {
         let (mut parts, body) = request.into_parts();
-        let (method, caller) = self.admit(&mut parts, present).await?;
+        let (method, caller) = self.admit(&mut parts, passing).await?;
         if let Method::Call(Action::Infer) = method {
             self.door.dataplane.refuse_full()?;
             self.door.dataplane.memory().refuse_announced(1)?;
         }
         let rests = methods::is_stream(parts.uri.path());
         let body = Messages::new(body, &self.door, rests);
-        let packed = present.has(Present::ENCODING) && is_packed(&parts.headers);
+        let packed = passing.present.has(Present::ENCODING) && is_packed(&parts.headers);
         Ok(match caller {
             // In a box, as whatever holds a future is moved with all of its size.
             Some(caller) if parts.uri.path() == unary::PATH && !packed => {
-                Box::pin(self.infer(parts, body, caller, deadline)).await
+                Box::pin(self.infer(parts, body, caller, deadline, passing)).await
             }
             caller => {
                 leave(&mut parts, caller, deadline);
-                let request = Request::from_parts(parts, body);
-                self.dispatch(method, request).await
+                self.dispatch(method, parts, body, passing).await
             }
         })
     }
 
     /// Lets a call in, or refuses it. Probes may have no caller.
-    async fn admit(&self, parts: &mut Parts, present: Present) -> Result<(Method, Option<Caller>)> {
+    async fn admit(
+        &self,
+        parts: &mut Parts,
+        passing: &mut Passing,
+    ) -> Result<(Method, Option<Caller>)> {
+        let present = passing.present;
         if present.has(Present::ORIGIN) {
             door::refuse_foreign_origin(&parts.headers, &self.origins)?;
         }
         rename(parts)?;
         let method = methods::find(parts.uri.path());
+        passing.action = method.as_ref().ok().and_then(Method::action);
         let open = !self.door.options.probes_by_policy;
         if let (true, Ok(Method::Probe(_) | Method::Health)) = (open, &method) {
             // Decided here alone, so that a probe never fails with somebody else.
@@ -135,12 +177,20 @@ impl Inner {
         }
         let dataplane = &self.door.dataplane;
         let mut arrival = door::arrival(parts, present, &self.door.options);
-        arrival.action = method.as_ref().ok().and_then(Method::action);
-        let caller = dataplane.authenticate(arrival).await?;
+        arrival.action = passing.action;
+        let entered = passing.watched.as_ref().and_then(Watched::enter);
+        let caller = dataplane.authenticate(arrival).await;
+        if let Some(watched) = &mut passing.watched {
+            watched.leave(Room::Authenticate, entered);
+        }
+        let caller = caller?;
         door::note_caller(&parts.extensions, &caller);
         let method = method?;
         match method {
             Method::Absent(extension) => return Err(methods::absent(extension)),
+            Method::Call(Action::Logging) if !self.door.telemetry.has_log() => {
+                return Err(methods::absent("logging"));
+            }
             Method::Call(action) => dataplane.refuse_unread(&caller, action).await?,
             Method::Probe(Action::Live) => {
                 dataplane.authorize::<actions::Live>(&caller).await?;
@@ -162,22 +212,37 @@ impl Inner {
         mut body: Messages,
         caller: Caller,
         deadline: Option<Instant>,
+        passing: &mut Passing,
     ) -> Response<Body> {
         let message = match unary::read(&mut body).await {
             Ok(Arrived::Message(message)) => message,
             Ok(Arrived::Other(bytes)) => {
                 let body = Messages::new(Body::from(bytes), &self.door, false);
                 leave(&mut parts, Some(caller), deadline);
-                let request = Request::from_parts(parts, body);
-                return self.dispatch(Method::Call(Action::Infer), request).await;
+                let method = Method::Call(Action::Infer);
+                return self.dispatch(method, parts, body, passing).await;
             }
             Err(status) => return respond::by_the_table(status).into_http(),
         };
-        unary::infer(&self.service, &caller, deadline, message).await
+        let present = passing.present;
+        let begin = || Watched::begin(&self.door, Way::Grpc, present, &mut parts.headers);
+        let watched = passing.watched.get_or_insert_with(begin);
+        unary::infer(&self.service, &caller, deadline, message, watched).await
     }
 
-    async fn dispatch(&self, method: Method, request: Request<Messages>) -> Response<Body> {
+    async fn dispatch(
+        &self,
+        method: Method,
+        mut parts: Parts,
+        body: Messages,
+        passing: &mut Passing,
+    ) -> Response<Body> {
         let door = Arc::clone(&self.door);
+        let carried = passing.watched.take().map(Carried::new);
+        if let Some(carried) = &carried {
+            parts.extensions.insert(carried.clone());
+        }
+        let request = Request::from_parts(parts, body);
         let response = match method {
             Method::Health | Method::Reflection => self.others.clone().call(request).await,
             _ => {
@@ -189,6 +254,8 @@ impl Inner {
                 codec::DOOR.scope(door, call).await
             }
         };
+        // Not taken where the message was none.
+        passing.watched = carried.and_then(|carried| carried.take());
         match response {
             Ok(response) => respond::translated(response),
             Err(never) => match never {},

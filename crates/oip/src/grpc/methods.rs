@@ -115,8 +115,8 @@ fn inference(method: &str) -> Option<Method> {
         "CudaSharedMemoryStatus" | "CudaSharedMemoryRegister" | "CudaSharedMemoryUnregister" => {
             Method::Absent("cuda_shared_memory")
         }
-        "TraceSetting" => Method::Absent("trace"),
-        "LogSettings" => Method::Absent("logging"),
+        "TraceSetting" => Method::Call(Action::Trace),
+        "LogSettings" => Method::Call(Action::Logging),
         _ => return None,
     })
 }

@@ -6,6 +6,7 @@
 //! | `message` | reads messages, never more than the limit and nothing set aside on a caller's word |
 //! | `codec` | looks over a message, then decodes it |
 //! | `service` | every call: authorize, ask the pipeline, encode |
+//! | `settings` | log and trace settings |
 //! | `unary` | a plain inference, past the stubs |
 //! | `stream` | inferences over one stream |
 //! | `health` | `grpc.health.v1` |
@@ -24,6 +25,7 @@ mod methods;
 mod reflection;
 mod respond;
 mod service;
+mod settings;
 mod stream;
 mod unary;
 

@@ -3,9 +3,11 @@
 use axum::body::Body;
 use http::header::{ALLOW, CONTENT_TYPE};
 use http::{HeaderValue, Method, Response, StatusCode};
-use oip_protocol::{Error, Limit};
+use oip_protocol::{Error, ErrorKind, Limit};
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
+
+use crate::telemetry::Watched;
 
 /// An error as a status, by the one table of outcomes.
 pub(super) fn status(error: &Error) -> Status {
@@ -27,6 +29,44 @@ pub(super) fn status(error: &Error) -> Status {
 /// An error as a whole response.
 pub(super) fn refusal(error: &Error) -> Response<Body> {
     status(error).into_http()
+}
+
+/// The code of a response, as far as its head says it: a failure of a stream stands at its end.
+pub(super) fn code<T>(response: &Response<T>) -> i32 {
+    if response.status() != StatusCode::OK {
+        // What was no gRPC request was answered in the form of the other door.
+        return Code::Unimplemented as i32;
+    }
+    let status = response.headers().get(Status::GRPC_STATUS);
+    let code = status.and_then(|code| code.to_str().ok()?.parse().ok());
+    code.unwrap_or(0)
+}
+
+/// The kind of failure that a code stands for; of several that share it, one.
+fn kind(code: i32) -> Option<ErrorKind> {
+    if code == 0 {
+        return None;
+    }
+    let mut kinds = ErrorKind::ALL.into_iter();
+    let kind = kinds.find(|kind| kind.grpc_code() == code);
+    Some(kind.unwrap_or(ErrorKind::HandlerFailed))
+}
+
+/// Ends what was watched by a response, which may say itself that the call has failed.
+pub(super) fn end(watched: Watched, failure: Option<&Error>, response: &mut Response<Body>) {
+    let status = match (failure, kind(code(response))) {
+        (None, Some(kind)) => {
+            let status = Status::from_header_map(response.headers());
+            let message = status.map(|status| status.message().to_owned());
+            Some((kind, message.unwrap_or_default()))
+        }
+        _ => None,
+    };
+    let own = status
+        .as_ref()
+        .map(|(kind, message)| (*kind, message.as_str()));
+    let failure = failure.map(|error| (error.kind(), error.message())).or(own);
+    watched.end(None, failure, response.headers_mut());
 }
 
 /// The table's codes where tonic chose others: a message over the limit, and one that does not

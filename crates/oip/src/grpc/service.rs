@@ -2,13 +2,17 @@
 
 use std::sync::Arc;
 
+use http::HeaderMap;
+use oip_core::access::actions;
+use oip_core::telemetry::Room;
 use oip_core::validate::{check_load_parameter, check_unload_parameter};
-use oip_core::{Caller, Dataplane};
+use oip_core::{Caller, Dataplane, Permit};
 use oip_protocol::proto::generated as pb;
 use oip_protocol::proto::{self, decode_model_ref};
 use oip_protocol::{ErrorKind, Result};
 use tokio::time::Instant;
 use tonic::codec::CompressionEncoding;
+use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
 
 use super::authenticate::Deadline;
@@ -16,8 +20,9 @@ use super::generated::grpc_inference_service_server::{
     GrpcInferenceService, GrpcInferenceServiceServer,
 };
 use super::stream::{Answers, answers};
-use super::{methods, respond};
+use super::{methods, respond, settings};
 use crate::door::Door;
+use crate::telemetry::{Carried, Watched};
 
 /// The inference service of one server.
 #[derive(Clone)]
@@ -44,13 +49,40 @@ impl InferenceService {
         caller: &Caller,
         message: pb::ModelInferRequest,
         deadline: Option<Instant>,
+        watched: &mut Watched,
     ) -> Result<pb::ModelInferResponse> {
         let (name, version) = (message.model_name.clone(), message.model_version.clone());
         let model = decode_model_ref(name, version)?;
-        let permit = self.dataplane().authorize_model(caller, model).await?;
+        watched.may_tell(Some(&model));
+        let kept = (!self.dataplane().is_open()).then(|| model.clone());
+        let entered = watched.enter();
+        let permit = self.dataplane().authorize_model(caller, model).await;
+        watched.leave(Room::Decide, entered);
+        let permit: Permit<actions::Infer> = match permit {
+            Ok(permit) => permit,
+            Err(error) => {
+                kept.iter().for_each(|model| watched.asks(model));
+                return Err(error);
+            }
+        };
+        let entered = watched.enter();
         let decoded = proto::decode_request(message, &self.door.options.decode);
-        let (_, request, form) = decoded?;
-        let response = self.dataplane().infer(permit, request, deadline).await?;
+        watched.leave(Room::Decode, entered);
+        let (_, request, form) = match decoded {
+            Ok(decoded) => decoded,
+            Err(error) => {
+                permit
+                    .model()
+                    .into_iter()
+                    .for_each(|model| watched.asks(model));
+                return Err(error.into());
+            }
+        };
+        let response = self
+            .dataplane()
+            .infer_seen(permit, request, deadline, &mut watched.seen)
+            .await?;
+        watched.answered(&response.model_name, response.model_version.as_deref());
         Ok(proto::encode_response(response, form))
     }
 
@@ -172,6 +204,22 @@ fn answer<T>(result: Result<T>) -> Answer<T> {
     }
 }
 
+/// What of a stream's metadata its inferences are to know.
+fn context_headers(metadata: &MetadataMap) -> HeaderMap {
+    let names = ["traceparent", "tracestate", "x-request-id"];
+    let kept = metadata.clone().into_headers().into_iter();
+    let mut last = None;
+    let kept = kept.filter_map(|(name, value)| {
+        last = name.or(last.take());
+        let name = last.clone()?;
+        names.contains(&name.as_str()).then_some((name, value))
+    });
+    kept.fold(HeaderMap::new(), |mut headers, (name, value)| {
+        headers.append(name, value);
+        headers
+    })
+}
+
 fn absent<T>(extension: &str) -> Answer<T> {
     Err(respond::status(&methods::absent(extension)))
 }
@@ -229,8 +277,27 @@ impl GrpcInferenceService for InferenceService {
         &self,
         request: Request<pb::ModelInferRequest>,
     ) -> Answer<pb::ModelInferResponse> {
+        let carried = request.extensions().get::<Carried>().cloned();
         let (caller, message, deadline) = arrived(request)?;
-        answer(self.infer(&caller, message, deadline).await)
+        let begin = || Watched::without_head(&self.door);
+        let carried = carried.and_then(|carried| carried.take());
+        let mut watched = carried.unwrap_or_else(begin);
+        watched.receive(&message);
+        let result = self.infer(&caller, message, deadline, &mut watched).await;
+        watched.send(&result);
+        let failure = result.as_ref().err().cloned();
+        let mut answer = answer(result);
+        let metadata = match &mut answer {
+            Ok(response) => response.metadata_mut(),
+            Err(status) => status.metadata_mut(),
+        };
+        let mut headers = std::mem::take(metadata).into_headers();
+        let failure = failure
+            .as_ref()
+            .map(|error| (error.kind(), error.message()));
+        watched.end(None, failure, &mut headers);
+        *metadata = MetadataMap::from_headers(headers);
+        answer
     }
 
     type ModelStreamInferStream = Answers;
@@ -239,8 +306,10 @@ impl GrpcInferenceService for InferenceService {
         &self,
         request: Request<tonic::Streaming<pb::ModelInferRequest>>,
     ) -> Answer<Answers> {
+        let headers = context_headers(request.metadata());
         let (caller, requests, deadline) = arrived(request)?;
-        answer(Ok(answers(self.clone(), caller, requests, deadline)))
+        let answers = answers(self.clone(), caller, requests, deadline, headers);
+        answer(Ok(answers))
     }
 
     async fn model_config(
@@ -327,15 +396,17 @@ impl GrpcInferenceService for InferenceService {
 
     async fn trace_setting(
         &self,
-        _: Request<pb::TraceSettingRequest>,
+        request: Request<pb::TraceSettingRequest>,
     ) -> Answer<pb::TraceSettingResponse> {
-        absent("trace")
+        let (caller, message, _) = arrived(request)?;
+        answer(settings::trace(&self.door, &caller, message).await)
     }
 
     async fn log_settings(
         &self,
-        _: Request<pb::LogSettingsRequest>,
+        request: Request<pb::LogSettingsRequest>,
     ) -> Answer<pb::LogSettingsResponse> {
-        absent("logging")
+        let (caller, message, _) = arrived(request)?;
+        answer(settings::log(&self.door, &caller, message).await)
     }
 }

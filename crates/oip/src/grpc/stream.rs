@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream;
+use http::HeaderMap;
 use oip_core::dataplane::Phase;
 use oip_core::{Caller, Dataplane, execute};
 use oip_protocol::Error;
@@ -17,6 +18,7 @@ use tonic::{Status, Streaming};
 
 use super::service::InferenceService;
 use super::{codec, respond};
+use crate::telemetry::Watched;
 
 /// How often a stream that waits for its caller looks whether the server stops.
 const EVERY: Duration = Duration::from_millis(500);
@@ -35,12 +37,14 @@ pub(super) fn answers(
     caller: Caller,
     requests: Streaming<ModelInferRequest>,
     deadline: Option<Instant>,
+    headers: HeaderMap,
 ) -> Answers {
     let talk = Talk {
         service,
         caller,
         requests,
         deadline,
+        headers,
     };
     Box::pin(stream::unfold(Some(talk), async |talk| {
         let mut talk = talk?;
@@ -57,6 +61,8 @@ struct Talk {
     caller: Caller,
     requests: Streaming<ModelInferRequest>,
     deadline: Option<Instant>,
+    /// Where the stream stands in a trace.
+    headers: HeaderMap,
 }
 
 impl Talk {
@@ -69,7 +75,17 @@ impl Talk {
             return Ok(None);
         };
         let (id, model_name) = (request.id.clone(), request.model_name.clone());
-        let result = self.service.infer(&self.caller, request, deadline).await;
+        let door = &self.service.door;
+        let mut watched = Watched::of_stream(door, &self.headers);
+        watched.receive(&request);
+        let result = self
+            .service
+            .infer(&self.caller, request, deadline, &mut watched)
+            .await;
+        watched.send(&result);
+        let failure = result.as_ref().err();
+        let failure = failure.map(|error| (error.kind(), error.message()));
+        watched.end(None, failure, &mut HeaderMap::new());
         if let Some(limit) = result.as_ref().err().and_then(Error::limit) {
             limit.reached();
         }

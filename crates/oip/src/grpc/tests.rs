@@ -111,10 +111,7 @@ impl PolicyDecisionPoint for Strict {
 async fn door_of(access: Access, options: DoorOptions) -> Served {
     let dataplane = Dataplane::of_handler(Echo, access);
     dataplane.start().await;
-    let door = Door {
-        dataplane: Arc::new(dataplane),
-        options,
-    };
+    let door = Door::new(Arc::new(dataplane), options);
     super::door(Arc::new(door), Arc::new(Origins::default()))
 }
 
@@ -209,7 +206,6 @@ async fn what_is_not_there_is_unimplemented_with_a_sentence() {
     for (path, sentence) in [
         (format!("/{SERVICE}/Guess"), "has no method 'Guess'"),
         ("/some.Service/Call".into(), "no service 'some.Service'"),
-        (format!("/{SERVICE}/TraceSetting"), "'trace'"),
         (format!("/{SERVICE}/LogSettings"), "'logging'"),
         (
             format!("/{SERVICE}/SystemSharedMemoryStatus"),

@@ -16,6 +16,7 @@ use http::{HeaderMap, HeaderValue, Response};
 use http_body::{Body as _, Frame};
 use http_body_util::BodyExt;
 use oip_core::Caller;
+use oip_core::telemetry::Room;
 use oip_protocol::proto::generated::{ModelInferRequest, ModelInferResponse};
 use oip_protocol::proto::guard;
 use prost::Message;
@@ -27,6 +28,7 @@ use super::message::{Messages, PREFIX};
 use super::respond;
 use super::service::InferenceService;
 use crate::blocking;
+use crate::telemetry::Watched;
 
 /// The path of the call.
 pub(super) const PATH: &str = "/inference.GRPCInferenceService/ModelInfer";
@@ -103,7 +105,10 @@ pub(super) async fn infer(
     caller: &Caller,
     deadline: Option<Instant>,
     message: Bytes,
+    watched: &mut Watched,
 ) -> Response<Body> {
+    watched.received_message(&message);
+    let entered = watched.enter();
     let decoded = if message.len() > LARGE {
         let service = service.clone();
         let decoded = blocking::run(move || decode(&service, message)).await;
@@ -111,12 +116,13 @@ pub(super) async fn infer(
     } else {
         decode(service, message)
     };
+    watched.leave(Room::Decode, entered);
     let decoded = match decoded {
         Ok(decoded) => decoded,
         Err(status) => return status.into_http(),
     };
-    match service.infer(caller, decoded, deadline).await {
-        Ok(response) => answer(response).unwrap_or_else(Status::into_http),
+    match service.infer(caller, decoded, deadline, watched).await {
+        Ok(response) => answer(response, watched).unwrap_or_else(Status::into_http),
         Err(error) => respond::refusal(&error),
     }
 }
@@ -127,7 +133,10 @@ fn decode(service: &InferenceService, message: Bytes) -> Result<ModelInferReques
     ModelInferRequest::decode(message).map_err(|error| Status::invalid_argument(error.to_string()))
 }
 
-fn answer(mut response: ModelInferResponse) -> Result<Response<Body>, Status> {
+fn answer(
+    mut response: ModelInferResponse,
+    watched: &mut Watched,
+) -> Result<Response<Body>, Status> {
     let raw: usize = response.raw_output_contents.iter().map(Bytes::len).sum();
     let shared = match raw >= SHARED {
         true => std::mem::take(&mut response.raw_output_contents),
@@ -156,6 +165,8 @@ fn answer(mut response: ModelInferResponse) -> Result<Response<Body>, Status> {
     if !text.is_empty() {
         pieces.push(text.freeze());
     }
+    watched.encoded(own + keys);
+    watched.keep_message(|| pieces_of_message(&pieces));
     let mut response = Response::new(Body::new(Answer {
         pieces: pieces.into_iter(),
         ended: false,
@@ -163,6 +174,15 @@ fn answer(mut response: ModelInferResponse) -> Result<Response<Body>, Status> {
     let grpc = HeaderValue::from_static("application/grpc");
     response.headers_mut().insert(CONTENT_TYPE, grpc);
     Ok(response)
+}
+
+/// The pieces without the prefix of the first.
+fn pieces_of_message(pieces: &[Bytes]) -> Vec<Bytes> {
+    let mut pieces = pieces.to_vec();
+    if let Some(first) = pieces.first_mut() {
+        *first = first.slice(PREFIX..);
+    }
+    pieces
 }
 
 /// A message in pieces, and the status behind it.

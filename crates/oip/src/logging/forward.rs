@@ -8,6 +8,7 @@ use tracing_subscriber::layer::{Context, SubscriberExt as _};
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 use tracing_subscriber::{Layer, reload};
 
+use super::control::Levels;
 use super::{LogControl, filter};
 use crate::config::LogLevel;
 
@@ -33,14 +34,21 @@ pub fn forward(
     to: impl Fn(Line) + Send + Sync + 'static,
 ) -> Result<LogControl, TryInitError> {
     let (filter, handle) = reload::Layer::new(filter(level, latencies));
+    let levels = Levels::default();
     tracing_subscriber::registry()
         .with(filter)
-        .with(Forward(to))
+        .with(levels.clone())
+        .with(layer(to))
         .try_init()?;
-    Ok(LogControl(handle))
+    Ok(LogControl::new(handle, levels, level, latencies))
 }
 
-struct Forward<F>(F);
+/// Hands each line to this function.
+pub(super) fn layer<F: Fn(Line) + Send + Sync + 'static>(to: F) -> Forward<F> {
+    Forward(to)
+}
+
+pub(super) struct Forward<F>(F);
 
 impl<S: Subscriber, F: Fn(Line) + Send + Sync + 'static> Layer<S> for Forward<F> {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {

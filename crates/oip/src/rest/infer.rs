@@ -1,8 +1,11 @@
 //! Inference.
 
+use std::sync::Arc;
+
 use http::{HeaderMap, HeaderName, HeaderValue};
 use oip_core::access::actions;
-use oip_core::execute::until;
+use oip_core::execute::{Held, until};
+use oip_core::telemetry::{Room, Way};
 use oip_core::{Dataplane, Permit};
 use oip_protocol::binary::{self, OutputForms};
 use oip_protocol::json::{self, NonFinite};
@@ -13,6 +16,7 @@ use super::body::{self, Form, HEADER_LENGTH};
 use super::respond::{JSON, Reply};
 use crate::blocking;
 use crate::door::Present;
+use crate::telemetry::Watched;
 
 /// The header by which a request says what becomes of floats that JSON has no number for.
 static NON_FINITE: HeaderName = HeaderName::from_static("x-oip-non-finite");
@@ -25,10 +29,66 @@ const SMALL: usize = 64 << 10;
 
 /// Runs a model.
 pub(super) async fn infer(arrived: &mut Arrived) -> Result<Reply> {
+    let door = Arc::clone(&arrived.rest.door);
+    let (present, headers) = (arrived.present, &mut arrived.parts.headers);
+    let mut watched = Watched::begin(&door, Way::Rest, present, headers);
+    watched.may_tell(arrived.model.as_ref());
+    let result = run(arrived, &mut watched).await;
+    let model = arrived.model.as_ref();
+    Ok(match result {
+        Ok(mut reply) => {
+            watched.end(model, None, &mut reply.headers);
+            reply
+        }
+        Err(error) => {
+            let mut reply = Reply::error(&error);
+            let failure = (error.kind(), error.message());
+            watched.end(model, Some(failure), &mut reply.headers);
+            reply
+        }
+    })
+}
+
+async fn run(arrived: &mut Arrived, watched: &mut Watched) -> Result<Reply> {
     let deadline = arrived.deadline();
     let waits = deadline.as_ref().copied().unwrap_or(None);
-    let permit = until(waits, arrived.permit::<actions::Infer>()).await?;
-    let deadline = deadline?;
+    let permit = until(waits, arrived.permit_seen(Some(&mut watched.seen))).await?;
+    // Held until the answer is made.
+    let mut held = arrived.rest.door.dataplane.memory().nothing();
+    let read = read(arrived, &permit, &deadline, &mut held, watched).await;
+    let (request, non_finite) = match read {
+        Ok(read) => read,
+        Err(error) => {
+            // The permit has taken it.
+            arrived.model = permit.model().cloned();
+            return Err(error);
+        }
+    };
+    let forms = OutputForms::new(&request);
+    let dataplane = &arrived.rest.door.dataplane;
+    let response = dataplane
+        .infer_seen(permit, request, deadline?, &mut watched.seen)
+        .await?;
+    watched.answered(&response.model_name, response.model_version.as_deref());
+    let reply = encode(response, forms, non_finite).await?;
+    watched.encoded(reply.length());
+    if watched.keeps() {
+        let length = reply.headers.get(&HEADER_LENGTH);
+        let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
+        watched.keep_answer(length, &reply.content);
+    }
+    Ok(reply)
+}
+
+/// The request that the body holds, and what becomes of floats that JSON has no number for.
+async fn read(
+    arrived: &mut Arrived,
+    permit: &Permit<actions::Infer>,
+    deadline: &Result<Option<tokio::time::Instant>>,
+    held: &mut Held,
+    watched: &mut Watched,
+) -> Result<(InferRequest, NonFinite)> {
+    let deadline = deadline.clone()?;
     let form = Form::of(&arrived.parts.headers, arrived.present)?;
     let non_finite = match arrived.present.has(Present::NON_FINITE) {
         true => non_finite(&arrived.parts.headers)?,
@@ -36,19 +96,13 @@ pub(super) async fn infer(arrived: &mut Arrived) -> Result<Reply> {
     };
     let declared = body::declared(&arrived.parts.headers);
     let most = arrived.rest.door.options.body_limit;
-    refuse_overload(&arrived.rest.door.dataplane, declared, most, &permit).await?;
-    // Held until the answer is made.
-    let mut held = arrived.rest.door.dataplane.memory().nothing();
-    let body = until(
-        deadline,
-        body::read(arrived, form.header_length(), &mut held),
-    )
-    .await?;
-    let request = decode(body, form, &arrived.rest.door.options.decode).await?;
-    let forms = OutputForms::new(&request);
-    let dataplane = &arrived.rest.door.dataplane;
-    let response = dataplane.infer(permit, request, deadline).await?;
-    encode(response, forms, non_finite).await
+    refuse_overload(&arrived.rest.door.dataplane, declared, most, permit).await?;
+    let entered = watched.enter();
+    let body = until(deadline, body::read(arrived, form.header_length(), held)).await?;
+    watched.received(&body, form.binary_length());
+    let request = decode(body, form, &arrived.rest.door.options.decode).await;
+    watched.leave(Room::Decode, entered);
+    Ok((request?, non_finite))
 }
 
 /// Refuses a request that would be refused for want of room, before its body is read.

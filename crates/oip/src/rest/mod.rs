@@ -6,7 +6,7 @@
 //! | [`cors`] | what web pages may call this server |
 //! | [`authenticate`] | from the head of a request to a permit, before its body is read |
 //! | [`body`] | a body within its limit, decompressed, in one aligned piece |
-//! | [`infer`], [`metadata`], [`health`], [`repository`], [`statistics`], [`config`] | the calls |
+//! | [`infer`], [`metadata`], [`health`], [`repository`], [`statistics`], [`config`], [`settings`] | the calls |
 //! | [`respond`], [`compress`] | answers and failures as HTTP |
 //! | [`openapi`], [`docs_ui`] | the description of all this, for machines and for people |
 //!
@@ -29,6 +29,7 @@ mod openapi;
 mod repository;
 mod respond;
 mod routes;
+mod settings;
 mod statistics;
 #[cfg(test)]
 mod tests;
@@ -40,6 +41,7 @@ use axum::body::Body;
 use axum::routing::any;
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
+use oip_core::Action;
 use oip_protocol::{ModelRef, Result};
 
 pub use body::{alignment_copies, bodies_cut_short};
@@ -53,7 +55,20 @@ use crate::door::{Answering, Door, Origins, Present, Served, Serves};
 ///
 /// `origins` are the origins of web pages that may call it.
 pub(crate) fn door(door: Arc<Door>, origins: Arc<Origins>) -> Served {
-    Served::new(RestDoor(Arc::new(Rest { door, origins })))
+    Served::new(RestDoor(Arc::new(Rest {
+        door,
+        origins,
+        metrics_alone: false,
+    })))
+}
+
+/// `/metrics` alone, for an address of its own.
+pub(crate) fn metrics_door(door: Arc<Door>) -> Served {
+    Served::new(RestDoor(Arc::new(Rest {
+        door,
+        origins: Arc::default(),
+        metrics_alone: true,
+    })))
 }
 
 struct RestDoor(Arc<Rest>);
@@ -67,7 +82,11 @@ impl Serves for RestDoor {
 
 /// The routes alone, to be merged into an application that has its own besides.
 pub fn routes(door: Arc<Door>, origins: Arc<Origins>) -> Router {
-    let rest = Arc::new(Rest { door, origins });
+    let rest = Arc::new(Rest {
+        door,
+        origins,
+        metrics_alone: false,
+    });
     let method = any(move |request: Request<Body>| answer(Arc::clone(&rest), request));
     let paths = [
         "/v2",
@@ -92,6 +111,19 @@ pub(crate) fn head_too_large(limit: usize) -> Response<Body> {
 struct Rest {
     door: Arc<Door>,
     origins: Arc<Origins>,
+    /// Whether nothing but `/metrics` is here.
+    metrics_alone: bool,
+}
+
+impl Rest {
+    /// Whether calls of this kind are answered here.
+    fn serves(&self, action: Option<Action>) -> bool {
+        let is_metrics = action == Some(Action::Metrics);
+        match self.metrics_alone {
+            true => is_metrics,
+            false => !(is_metrics && self.door.options.metrics_elsewhere),
+        }
+    }
 }
 
 /// A request whose head has arrived and whose route is known.
@@ -102,6 +134,8 @@ struct Arrived {
     body: Body,
     /// The model that the path names.
     model: Option<ModelRef>,
+    /// What it asks for, once its route is known.
+    action: Option<Action>,
 }
 
 /// One request, whatever becomes of it.
@@ -124,6 +158,7 @@ async fn answer(rest: Arc<Rest>, request: Request<Body>) -> Response<Body> {
         present,
         body,
         model: None,
+        action: None,
     };
     let mut reply = match handle(&mut arrived).await {
         Ok(reply) => reply,
@@ -135,6 +170,8 @@ async fn answer(rest: Arc<Rest>, request: Request<Body>) -> Response<Body> {
     if let Some(id) = id {
         reply.headers.insert(crate::door::REQUEST_ID, id);
     }
+    let calls = &arrived.rest.door.telemetry.calls;
+    calls.rest(arrived.action, reply.status.as_u16());
     linger::drain(arrived);
     if let Some(coding) = coding {
         reply = compress::compress(reply, coding).await;
@@ -171,11 +208,13 @@ async fn handle(arrived: &mut Arrived) -> Result<Reply> {
     }
     let found = routes::find(&arrived.parts.method, arrived.parts.uri.path());
     match found {
-        Ok(Found::Inference(model)) => {
+        Ok(Found::Inference(model)) if arrived.rest.serves(None) => {
+            arrived.action = Some(Action::Infer);
             arrived.model = Some(model);
             return infer::infer(arrived).await;
         }
-        Ok(Found::Route { route, model }) => {
+        Ok(Found::Route { route, model }) if arrived.rest.serves(route.action) => {
+            arrived.action = route.counted();
             arrived.model = model;
             return (route.call)(arrived).await;
         }

@@ -13,7 +13,8 @@ use percent_encoding::percent_decode_str;
 use super::openapi::operations::{self, Operation};
 use super::respond::Reply;
 use super::{
-    Arrived, config, docs_ui, health, infer, metadata, metrics, openapi, repository, statistics,
+    Arrived, config, docs_ui, health, infer, metadata, metrics, openapi, repository, settings,
+    statistics,
 };
 
 /// What answers a route.
@@ -29,6 +30,17 @@ pub(super) struct Route {
     pub(super) call: Call,
     /// Its description; `None` for what belongs to the page of another.
     pub(super) operation: Option<&'static Operation>,
+}
+
+impl Route {
+    /// What its calls are counted as.
+    pub(super) fn counted(&self) -> Option<Action> {
+        match self.path {
+            "/v2/health/live" => Some(Action::Live),
+            "/v2/health/ready" => Some(Action::Ready),
+            _ => self.action,
+        }
+    }
 }
 
 /// The table. A line is: method, path, action, the function that answers, its description.
@@ -82,6 +94,18 @@ pub(super) static ROUTES: &[Route] = routes! {
         Some(Action::Load), repository::load, Some(&operations::LOAD);
     POST "/v2/repository/models/{model_name}/unload"
         Some(Action::Unload), repository::unload, Some(&operations::UNLOAD);
+    GET "/v2/logging"
+        Some(Action::Logging), settings::logging, Some(&operations::LOG_SETTINGS);
+    POST "/v2/logging"
+        Some(Action::Logging), settings::logging, Some(&operations::SET_LOG_SETTINGS);
+    GET "/v2/trace/setting"
+        Some(Action::Trace), settings::trace, Some(&operations::TRACE_SETTINGS);
+    POST "/v2/trace/setting"
+        Some(Action::Trace), settings::trace, Some(&operations::SET_TRACE_SETTINGS);
+    GET "/v2/models/{model_name}/trace/setting"
+        Some(Action::Trace), settings::trace, Some(&operations::TRACE_SETTINGS);
+    POST "/v2/models/{model_name}/trace/setting"
+        Some(Action::Trace), settings::trace, Some(&operations::SET_TRACE_SETTINGS);
     GET "/metrics"
         Some(Action::Metrics), metrics::metrics, Some(&operations::METRICS);
     GET "/openapi.json"

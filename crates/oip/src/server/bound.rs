@@ -14,6 +14,7 @@ use super::transport::Transport;
 use super::{ConnectionLimits, accept, drain};
 use crate::door::Door;
 use crate::door::access_log::AccessLog;
+use crate::rest;
 
 /// Longest that models may take to be unloaded at the end.
 const UNLOAD: Duration = Duration::from_secs(3);
@@ -42,13 +43,13 @@ impl BoundServer {
     fn address(&self, wanted: Kind) -> Option<SocketAddr> {
         self.listeners
             .iter()
-            .find(|(_, kind)| *kind == wanted || *kind == Kind::Both)
+            .find(|(_, kind)| kind.meets(wanted))
             .and_then(|(listener, _)| listener.address())
     }
 
     fn socket(&self, wanted: Kind) -> Option<PathBuf> {
         let mut there = self.listeners.iter();
-        let there = there.find(|(_, kind)| *kind == wanted || *kind == Kind::Both);
+        let there = there.find(|(_, kind)| kind.meets(wanted));
         there.and_then(|(listener, _)| listener.socket())
     }
 
@@ -76,6 +77,12 @@ impl BoundServer {
         self.address(Kind::Grpc)
     }
 
+    /// Where `/metrics` is served, when that is not the REST door.
+    #[must_use]
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.address(Kind::Metrics)
+    }
+
     /// The pipeline behind the doors.
     #[must_use]
     pub fn dataplane(&self) -> &Arc<Dataplane> {
@@ -100,16 +107,23 @@ impl BoundServer {
             scheme: self.transport.scheme(),
             log: log.clone(),
         };
+        let metrics = rest::metrics_door(Arc::clone(&self.door));
         let mut doors = frame.doors(&self.door);
         if let Some(reconfigure) = self.reconfigure {
             doors = reconfigure.around(frame, doors);
         }
         self.keeping.start();
+        let runtime = tokio::runtime::Handle::current();
+        self.door.telemetry.start(&runtime);
         let drain = drain::Drain::new();
         self.transport.start(&drain);
         let accepting = accept::Accepting::new(self.connections, self.transport, drain.clone());
         for (listener, kind) in self.listeners {
-            accepting.spawn(listener, kind, doors.clone());
+            let mut doors = doors.clone();
+            if kind == Kind::Metrics {
+                doors.rest = metrics.clone();
+            }
+            accepting.spawn(listener, kind, doors);
         }
         let dataplane = Arc::clone(&self.door.dataplane);
         let starting = tokio::spawn({
@@ -127,6 +141,7 @@ impl BoundServer {
             0 => tracing::info!("stopped: everything in flight was answered"),
             cut => tracing::warn!(connections = cut, "stopped: the grace ran out"),
         }
+        Arc::clone(&self.door.telemetry).close().await;
         self.keeping.close().await;
         if let Some(log) = log {
             log.close().await;

@@ -10,6 +10,7 @@ use oip_protocol::DecodeLimits;
 use super::{ConnectionLimits, Server};
 use crate::config::{Listen, Settings};
 use crate::door::DoorOptions;
+use crate::telemetry::{PostError, Telemetry};
 
 /// Why a configured server cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +35,9 @@ pub enum StartError {
     #[cfg(not(feature = "tls"))]
     #[error("tls_cert is set and this build speaks no TLS (feature 'tls')")]
     NoTls,
+    /// Traces or payloads cannot be sent or written where they should be.
+    #[error("otlp_endpoint or payload_log: {0}")]
+    Telemetry(#[from] PostError),
     /// Authentication is on, and this build has none.
     #[cfg(not(feature = "auth"))]
     #[error(
@@ -74,6 +78,7 @@ impl Server {
             .limits(limits(settings))
             .options(options(settings))
             .connections(connections(settings))
+            .metrics(settings.metrics)
             .shutdown(settings.shutdown_delay, settings.shutdown_grace)
     }
 
@@ -118,7 +123,9 @@ impl Server {
     /// # Errors
     /// [`StartError`]: certificates, keys or policies are wrong.
     pub fn guarded(self, settings: &Settings) -> Result<Self, StartError> {
-        let server = self.secured(settings)?;
+        let payloads = settings.payload_log.as_ref();
+        let telemetry = Telemetry::new(&settings.traces, payloads)?;
+        let server = self.telemetry(telemetry).secured(settings)?;
         match settings.auth_enabled {
             true => server.with_gates(settings),
             false => Ok(server),
@@ -248,6 +255,9 @@ pub(super) fn options(settings: &Settings) -> DoorOptions {
         probes_by_policy: settings.probes_by_policy,
         trusted_proxies: settings.trusted_proxies.clone(),
         access_log: settings.access_log,
+        server_timing: settings.server_timing,
+        // As the server's own `metrics` says.
+        metrics_elsewhere: false,
     }
 }
 

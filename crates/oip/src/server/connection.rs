@@ -132,7 +132,7 @@ fn report(error: &(dyn std::error::Error + Send + Sync + 'static)) {
 impl Doors {
     fn is_grpc(&self, headers: &HeaderMap) -> bool {
         match self.kind {
-            Kind::Rest => false,
+            Kind::Rest | Kind::Metrics => false,
             Kind::Grpc => true,
             Kind::Both => headers
                 .get(http::header::CONTENT_TYPE)

@@ -16,6 +16,8 @@ pub(super) enum Kind {
     Rest,
     Grpc,
     Both,
+    /// `/metrics` alone.
+    Metrics,
 }
 
 impl Kind {
@@ -24,12 +26,15 @@ impl Kind {
             Self::Rest => "REST",
             Self::Grpc => "gRPC",
             Self::Both => "REST and gRPC",
+            Self::Metrics => "metrics",
         }
     }
 
     /// Whether one of the doors behind `self` is behind `other` too.
-    fn meets(self, other: Self) -> bool {
-        self == other || self == Self::Both || other == Self::Both
+    pub(super) fn meets(self, other: Self) -> bool {
+        let both = self == Self::Both || other == Self::Both;
+        let metrics = self == Self::Metrics || other == Self::Metrics;
+        self == other || (both && !metrics)
     }
 }
 
@@ -89,6 +94,11 @@ impl Doors {
     /// The addresses are these alone.
     pub(super) fn set_addresses(&mut self, addresses: impl Into<Vec<(SocketAddr, Kind)>>) {
         self.addresses = addresses.into();
+    }
+
+    /// `/metrics` has an address of its own.
+    pub(super) fn add_metrics(&mut self, address: SocketAddr) {
+        self.addresses.push((address, Kind::Metrics));
     }
 
     /// A door is at a Unix socket, and at no address.

@@ -38,7 +38,9 @@ pub use reconfigure::Reconfigure;
 pub use signals::{StopSignals, stop_signal};
 
 use crate::door::{Door, DoorOptions, Origins};
+use crate::logging::LogControl;
 use crate::rest;
+use crate::telemetry::Telemetry;
 use keeping::Keeping;
 use listen::{Doors, Kind, Listener};
 use transport::Transport;
@@ -117,6 +119,9 @@ pub struct Server {
     transport: Transport,
     codecs: Vec<AddCodec>,
     doors: Doors,
+    metrics: Option<SocketAddr>,
+    telemetry: Telemetry,
+    log: Option<LogControl>,
     delay: Duration,
     grace: Duration,
 }
@@ -153,6 +158,9 @@ impl Server {
                 ((Ipv4Addr::LOCALHOST, REST_PORT).into(), Kind::Rest),
                 ((Ipv4Addr::LOCALHOST, GRPC_PORT).into(), Kind::Grpc),
             ]),
+            metrics: None,
+            telemetry: Telemetry::default(),
+            log: None,
             delay: Duration::ZERO,
             grace: Duration::from_secs(30),
         }
@@ -244,6 +252,27 @@ impl Server {
         self
     }
 
+    /// Serves `/metrics` here and not at the REST door; `None`, the default, for that door.
+    #[must_use]
+    pub fn metrics(mut self, address: Option<SocketAddr>) -> Self {
+        self.metrics = address;
+        self
+    }
+
+    /// Where traces and payloads go; by default traces that callers ask for go to the log.
+    #[must_use]
+    pub fn telemetry(mut self, telemetry: Telemetry) -> Self {
+        self.telemetry = telemetry;
+        self
+    }
+
+    /// Lets callers who may do so change what is logged (the extension `logging`).
+    #[must_use]
+    pub fn logging(mut self, log: LogControl) -> Self {
+        self.log = Some(log);
+        self
+    }
+
     /// The limits of the pipeline.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
@@ -294,9 +323,17 @@ impl Server {
         let dataplane = codecs
             .into_iter()
             .fold(dataplane, |dataplane, add| add(dataplane));
+        let telemetry = std::mem::take(&mut self.telemetry).with_log(self.log.take());
+        let dataplane = dataplane.with_extension("trace");
+        let dataplane = match telemetry.has_log() {
+            true => dataplane.with_extension("logging"),
+            false => dataplane,
+        };
+        let mut options = self.options.clone();
+        options.metrics_elsewhere = self.metrics.is_some();
         let door = Arc::new(Door {
-            dataplane: Arc::new(dataplane),
-            options: self.options.clone(),
+            telemetry: Arc::new(telemetry),
+            ..Door::new(Arc::new(dataplane), options)
         });
         Ok((door, keeping))
     }
@@ -325,6 +362,9 @@ impl Server {
     pub fn into_router(mut self) -> Result<(Router, Arc<Dataplane>), ServerError> {
         let (door, keeping) = self.door()?;
         keeping.start();
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            door.telemetry.start(&runtime);
+        }
         let dataplane = Arc::clone(&door.dataplane);
         let origins = Arc::new(Origins::same_host(&self.options.cors_origins));
         Ok((rest::routes(door, origins), dataplane))
@@ -336,7 +376,11 @@ impl Server {
     /// [`ServerError`]: a place cannot be listened at, or nothing says who may come in.
     pub async fn bind(mut self) -> Result<BoundServer, ServerError> {
         let (door, keeping) = self.door()?;
-        let listeners = std::mem::take(&mut self.doors).bind().await?;
+        let mut doors = std::mem::take(&mut self.doors);
+        if let Some(address) = self.metrics {
+            doors.add_metrics(address);
+        }
+        let listeners = doors.bind().await?;
         let plain = listeners.iter().find_map(|(listener, _)| match listener {
             Listener::Unix(..) => listener.socket(),
             Listener::Tcp(_) => None,

@@ -70,6 +70,7 @@ impl Reconfigure {
         let options = DoorOptions {
             // Decided once, at the start.
             access_log: self.door.options.access_log,
+            metrics_elsewhere: self.door.options.metrics_elsewhere,
             probes_by_policy: self.door.options.probes_by_policy,
             ..configure::options(settings)
         };
@@ -84,7 +85,11 @@ impl Reconfigure {
                 .as_ref()
                 .map(|log| log.trusting(&options.trusted_proxies)),
         };
-        let doors = frame.doors(&Arc::new(Door { dataplane, options }));
+        let doors = frame.doors(&Arc::new(Door {
+            dataplane,
+            options,
+            telemetry: Arc::clone(&self.door.telemetry),
+        }));
         self.running.store(Some(Arc::new((frame, doors))));
     }
 

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use oip_protocol::error::excerpt;
 use oip_protocol::{Error, ModelMetadata, ModelRef, Result};
@@ -78,9 +79,12 @@ impl Repository {
             model: excerpt(name),
             kept,
         };
+        let begun = Instant::now();
         let made = tokio::task::spawn_blocking(move || maker.attempt(found));
         let (found, attempt) = made.await.map_err(Error::handler_failed)?;
-        self.settle(&slot, &was, &found, attempt)
+        let settled = self.settle(&slot, &was, &found, attempt);
+        self.loads.add(name, begun.elapsed(), settled.is_ok());
+        settled
     }
 
     /// Swaps in what a load has made, unless something serves and the load failed.

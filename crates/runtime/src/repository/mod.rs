@@ -14,6 +14,7 @@ mod state;
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 
+use oip_core::telemetry::{Loads, ModelLoads, Queued};
 use oip_core::{BoxFuture, Models, ResolvedModel};
 use oip_protocol::{
     Error, ModelConfig, ModelMetadata, ModelRef, ModelState, RepositoryEntry, Result,
@@ -34,6 +35,7 @@ pub struct Repository {
     /// Every model that was ever found here and has not vanished. Names come from the folder's
     /// listing only, so callers cannot make it grow.
     slots: RwLock<BTreeMap<String, Arc<ModelSlot>>>,
+    loads: Loads,
     /// This very repository, for the task that watches the folder.
     this: Weak<Self>,
 }
@@ -74,6 +76,7 @@ impl Repository {
                 directory,
                 engines,
                 slots: RwLock::default(),
+                loads: Loads::default(),
                 this: Weak::clone(this),
             };
             for model in found {
@@ -215,6 +218,15 @@ impl Models for Repository {
             Ok(config::of(&served, &self.options))
         });
         Box::pin(std::future::ready(config))
+    }
+
+    fn queued(&self) -> Vec<Queued> {
+        let of_slot = |slot: &Arc<ModelSlot>| slot.schedule().queued(slot.name());
+        self.all().iter().map(of_slot).collect()
+    }
+
+    fn loads(&self) -> Vec<ModelLoads> {
+        self.loads.read()
     }
 
     fn has_configs(&self) -> bool {

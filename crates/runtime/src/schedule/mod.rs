@@ -27,6 +27,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use oip_core::Call;
+use oip_core::telemetry::Queued;
 use oip_protocol::{Error, InferRequest, Limit, Result};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -159,6 +160,18 @@ impl Schedule {
     /// The limits that hold now.
     pub(crate) fn limits(&self) -> Limits {
         self.0.state().limits.clone()
+    }
+
+    /// What runs and waits now.
+    pub(crate) fn queued(&self, name: &str) -> Queued {
+        let state = self.0.state();
+        Queued {
+            name: name.to_owned(),
+            waiting: state.queue.len(),
+            running: state.running,
+            most_waiting: state.limits.queue,
+            instances: state.limits.instances,
+        }
     }
 
     /// How many requests wait now.

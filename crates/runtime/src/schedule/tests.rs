@@ -147,7 +147,9 @@ impl Lab {
                 .dataplane
                 .authorize::<actions::Metrics>(&caller)
                 .await?;
-            self.dataplane.metrics(permit).await
+            let figures = self.dataplane.metrics(permit).await?;
+            let models = figures.models.into_iter();
+            Ok::<_, oip_protocol::Error>(models.map(|model| model.statistics).collect())
         };
         futures_now(runtime).unwrap()
     }

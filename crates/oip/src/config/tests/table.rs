@@ -90,6 +90,7 @@ fn wrong(kind: Kind) -> Option<&'static str> {
         Kind::Integer => Some("many"),
         Kind::Size { .. } => Some("big"),
         Kind::Duration => Some("soon"),
+        Kind::Ratio => Some("1.5"),
         Kind::Host => Some("not a host"),
         Kind::HttpUrl => Some("ftp://x"),
         Kind::Choice(_) => Some("no-such-word"),

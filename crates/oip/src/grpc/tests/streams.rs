@@ -67,10 +67,7 @@ async fn a_watch_tells_readiness_and_its_end_and_does_not_hold_up_a_stop() {
     use tonic_health::pb::HealthCheckRequest;
     use tonic_health::pb::health_client::HealthClient;
     let dataplane = Arc::new(Dataplane::of_handler(Echo, Access::open()));
-    let door = Door {
-        dataplane: Arc::clone(&dataplane),
-        options: DoorOptions::default(),
-    };
+    let door = Door::new(Arc::clone(&dataplane), DoorOptions::default());
     let door = super::super::door(Arc::new(door), Arc::new(Origins::default()));
     let mut client = HealthClient::new(door);
     let request = |service: &str| HealthCheckRequest {

@@ -65,6 +65,14 @@ impl Form {
         }
     }
 
+    /// How many bytes of JSON stand before the tensors' buffers, in the binary form.
+    pub(crate) fn binary_length(self) -> Option<usize> {
+        match self {
+            Self::Json => None,
+            Self::Binary(length) => Some(length),
+        }
+    }
+
     /// How many bytes of JSON stand before the tensors' buffers; 0 where there are none.
     pub(crate) fn header_length(self) -> usize {
         match self {

@@ -79,3 +79,26 @@ pub(super) fn configuration() -> Value {
         "instance_group": [{"count": 1, "kind": "KIND_CPU"}],
     })
 }
+
+/// Log settings.
+pub(super) fn log_settings() -> Value {
+    json!({
+        "log_file": "",
+        "log_info": true,
+        "log_warnings": true,
+        "log_errors": true,
+        "log_verbose_level": 0,
+        "log_format": "default"
+    })
+}
+
+/// Trace settings.
+pub(super) fn trace_settings() -> Value {
+    json!({
+        "trace_file": "",
+        "trace_level": ["OFF"],
+        "trace_rate": "1",
+        "trace_count": "-1",
+        "log_frequency": "0"
+    })
+}

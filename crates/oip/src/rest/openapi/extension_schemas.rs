@@ -9,8 +9,50 @@ pub(super) fn schemas() -> Map<String, Value> {
     let mut schemas = Map::new();
     schemas.extend(repository().into_iter().map(named));
     schemas.extend(statistics().into_iter().map(named));
+    schemas.extend(settings().into_iter().map(named));
     schemas.extend(configuration().into_iter().map(named));
     schemas
+}
+
+fn settings() -> [(&'static str, Value); 2] {
+    let level = json!({"type": "string", "enum": ["OFF", "TIMESTAMPS"]});
+    [
+        (
+            "LogSettings",
+            object(&[
+                ("log_file?", text("Always empty: the log is standard error")),
+                ("log_info?", flag("What happens")),
+                ("log_warnings?", flag("What an operator should look at")),
+                ("log_warning?", flag("The same, by another name")),
+                ("log_errors?", flag("What went wrong on this side")),
+                ("log_error?", flag("The same, by another name")),
+                ("log_verbose_level?", count("1: why; 2: everything")),
+                (
+                    "log_format?",
+                    text("default or ISO8601; times are ISO 8601 in both"),
+                ),
+            ]),
+        ),
+        (
+            "TraceSettings",
+            object(&[
+                (
+                    "trace_file?",
+                    text("Always empty: traces go to a collector or to the log"),
+                ),
+                ("trace_level?", list_of(level)),
+                ("trace_rate?", text("One of how many inferences is traced")),
+                (
+                    "trace_count?",
+                    text("How many more are traced; -1 for no end"),
+                ),
+                (
+                    "log_frequency?",
+                    text("How many are gathered before they are sent"),
+                ),
+            ]),
+        ),
+    ]
 }
 
 fn repository() -> [(&'static str, Value); 5] {

@@ -87,6 +87,7 @@ fn described(route: &Route, operation: &Operation) -> Value {
     let id = match versioned {
         true => format!("{}OfVersion", operation.id),
         false if route.path == "/v2/models/stats" => format!("{}OfAllModels", operation.id),
+        false if route.path == "/v2/trace/setting" => format!("{}OfAllModels", operation.id),
         false => operation.id.to_owned(),
     };
     let mut described = json!({

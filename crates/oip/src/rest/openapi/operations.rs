@@ -88,6 +88,16 @@ pub(in crate::rest) const INFER: Operation = Operation {
             schema: || json!({"type": "integer", "minimum": 0}),
         },
         Header {
+            name: "X-OIP-Server-Timing",
+            description: "Asks for the header Server-Timing: how long each part took",
+            schema: || json!({"type": "boolean"}),
+        },
+        Header {
+            name: "traceparent",
+            description: "Where the request stands in a trace (W3C Trace Context)",
+            schema: || json!({"type": "string"}),
+        },
+        Header {
             name: "X-OIP-Non-Finite",
             description: "What becomes of NaN and infinities in a JSON answer",
             schema: || json!({"type": "string", "enum": ["null", "token", "error"]}),
@@ -223,6 +233,60 @@ pub(in crate::rest) const CONFIG: Operation = Operation {
         "extensions",
         "How a model is served",
         json_of("ModelConfiguration", Some(examples::configuration)),
+    )
+};
+
+/// Log settings, read.
+pub(in crate::rest) const LOG_SETTINGS: Operation = Operation {
+    failures: &[401, 403, 404],
+    ..reads(
+        "logSettings",
+        "extensions",
+        "What is logged",
+        json_of("LogSettings", Some(examples::log_settings)),
+    )
+};
+
+/// Log settings, changed.
+pub(in crate::rest) const SET_LOG_SETTINGS: Operation = Operation {
+    body: Some(json_of(
+        "LogSettings",
+        Some(|| json!({"log_verbose_level": 1})),
+    )),
+    failures: &[400, 401, 403, 404, 413, 415],
+    ..reads(
+        "updateLogSettings",
+        "extensions",
+        "Change what is logged; what is not named stays",
+        json_of("LogSettings", Some(examples::log_settings)),
+    )
+};
+
+/// Trace settings, read.
+pub(in crate::rest) const TRACE_SETTINGS: Operation = Operation {
+    failures: &[401, 403, 404],
+    ..reads(
+        "traceSettings",
+        "extensions",
+        "Which inferences are traced, of all models or of one",
+        json_of("TraceSettings", Some(examples::trace_settings)),
+    )
+};
+
+/// Trace settings, changed.
+pub(in crate::rest) const SET_TRACE_SETTINGS: Operation = Operation {
+    description: "What is not named stays; `null` takes a setting back to its default. An empty \
+        object takes a model's own settings away.",
+    body: Some(json_of(
+        "TraceSettings",
+        Some(|| json!({"trace_level": ["TIMESTAMPS"], "trace_rate": "10"})),
+    )),
+    failures: &[400, 401, 403, 404, 413, 415, 429],
+    ..reads(
+        "updateTraceSettings",
+        "extensions",
+        "Change which inferences are traced, of all models or of one",
+        json_of("TraceSettings", Some(examples::trace_settings)),
     )
 };
 

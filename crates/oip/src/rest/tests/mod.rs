@@ -73,7 +73,7 @@ impl ModelHandler for Echo {
 fn door_of(options: DoorOptions, access: Access) -> Arc<Door> {
     let models = Arc::new(Handled::new(Echo, [""; 0]));
     let dataplane = Arc::new(Dataplane::new(models, access, Limits::default()));
-    Arc::new(Door { dataplane, options })
+    Arc::new(Door::new(dataplane, options))
 }
 
 fn open() -> Served {

@@ -194,8 +194,9 @@ async fn an_answer_is_kept_where_the_settings_ask_for_it_until_the_model_is_load
         .authorize::<actions::Metrics>(&caller)
         .await
         .unwrap();
-    let statistics = house.dataplane.metrics(permit).await.unwrap();
-    let of_m = statistics.iter().find(|model| model.name == "m").unwrap();
+    let figures = house.dataplane.metrics(permit).await.unwrap();
+    let mut statistics = figures.models.iter().map(|model| &model.statistics);
+    let of_m = statistics.find(|model| model.name == "m").unwrap();
     assert_eq!((of_m.cache_hit.count, of_m.cache_miss.count), (2, 2));
     assert_eq!((of_m.success.count, of_m.execution_count), (4, 2));
 }

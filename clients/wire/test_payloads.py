@@ -1,0 +1,126 @@
+"""payload_log: what was sent and answered as CloudEvents, and `oip replay` of them."""
+
+import base64
+import http.server
+import json
+import os
+import stat
+import threading
+import time
+
+import onnx_models
+from http_wire import call, infer, tensor
+from oip_server import find_binary, run_to_exit, serve_arguments
+
+
+def ask(server, value, model="m"):
+    return infer(server, model, {"id": f"r{value}", "inputs": [tensor("FP32", [1], [value])]})
+
+
+def binary(server, value):
+    import struct
+
+    head = json.dumps({
+        "inputs": [{"name": "IN", "shape": [1], "datatype": "FP32", "parameters": {"binary_data_size": 4}}],
+        "parameters": {"binary_data_output": True},
+    }).encode()
+    headers = {"Inference-Header-Content-Length": str(len(head)), "Content-Type": "application/octet-stream"}
+    return call(server, "POST", "/v2/models/m/infer", head + struct.pack("<f", value), headers)
+
+
+def record(start, repository, path, *extra):
+    """A file with five inferences: two as JSON, one binary, one refused and one of no model."""
+    onnx_models.put(repository, "m", onnx_models.add(1))
+    server = start(repository, "--payload-log", path, *extra)
+    assert ask(server, 1.0).status == 200 and ask(server, 2.0).status == 200
+    assert binary(server, 3.0).status == 200
+    assert infer(server, "m", {"inputs": [tensor("FP32", [1], [1.0, 2.0])]}).status == 400
+    assert ask(server, 1.0, "nope").status == 404
+    server.stop()
+    return server
+
+
+def replay(path, server, *extra):
+    arguments = [str(find_binary()), "replay", str(path), "--url", f"http://{server.rest}", *extra]
+    return run_to_exit(arguments)
+
+
+def test_every_inference_is_one_event_errors_too(start, repository, tmp_path):
+    path = tmp_path / "payloads.jsonl"
+    server = record(start, repository, path)
+    assert "EVERY TENSOR THAT IS SENT AND ANSWERED IS KEPT" in server.log()
+    assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+    events = [json.loads(line) for line in path.read_text().splitlines()]
+    assert len(events) == 5 and len({event["id"] for event in events}) == 5
+    first = events[0]
+    assert (first["specversion"], first["subject"], first["data"]["version"]) == ("1.0", "m", "1")
+    assert first["data"]["status"] == {"code": "200"}
+    assert first["data"]["request"]["json"]["inputs"][0]["data"] == [1.0]
+    assert first["data"]["response"]["json"]["outputs"][0]["data"] == [2.0]
+    sent = events[2]["data"]["request"]
+    assert base64.b64decode(sent["base64"])[sent["header_length"]:] == b"\x00\x00\x40\x40"
+    assert [event["data"]["status"]["code"] for event in events[3:]] == ["400", "404"]
+    assert events[3]["data"]["status"]["error"] and "response" not in events[3]["data"]
+
+
+def test_a_replay_tells_what_differs_beyond_the_tolerance(start, repository, tmp_path):
+    path = tmp_path / "payloads.jsonl"
+    record(start, repository, path)
+    same = start(repository)
+    done = replay(path, same)
+    assert done.returncode == 0 and "5 alike, 0 differ" in done.stdout, done.stdout
+    onnx_models.put(repository, "m", onnx_models.add(1.5), 2)
+    assert call(same, "POST", "/v2/repository/models/m/load", b"").status == 200
+    done = replay(path, same, "--model-version", "2")
+    assert done.returncode == 1 and "differ" in done.stdout and "'OUT'" in done.stdout, done.stdout
+    done = replay(path, same, "--model-version", "2", "--atol", "0.6")
+    assert "0 differ" in done.stdout, done.stdout
+    assert replay(tmp_path / "none", same).returncode == 2
+    same.stop()
+    done = replay(path, same)
+    assert done.returncode == 1 and "5 could not be asked" in done.stdout, done.stdout
+
+
+def test_events_go_to_an_address_and_one_that_hangs_slows_nobody(start, repository):
+    got = []
+
+    class Sink(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            got.append((self.headers["Content-Type"], json.loads(self.rfile.read(int(self.headers["Content-Length"])))))
+            if len(got) > 1:
+                time.sleep(3)
+            self.send_response(202)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    sink = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Sink)
+    threading.Thread(target=sink.serve_forever, daemon=True).start()
+    onnx_models.put(repository, "m", onnx_models.add(1))
+    server = start(repository, "--payload-log", f"http://127.0.0.1:{sink.server_address[1]}/events")
+    began = time.monotonic()
+    for value in range(3):
+        assert ask(server, float(value)).status == 200
+    assert time.monotonic() - began < 2
+    end = time.monotonic() + 5
+    while time.monotonic() < end and not got:
+        time.sleep(0.02)
+    kind, event = got[0]
+    assert kind == "application/cloudevents+json" and event["data"]["model"] == "m"
+    server.kill()
+    sink.shutdown()
+
+
+def test_plain_http_to_another_machine_and_a_file_that_cannot_be_are_refused(repository):
+    for where in ("http://events.example/x", "/nowhere/at/all/payloads.jsonl"):
+        done = run_to_exit(serve_arguments(repository, extra=["--payload-log", where]))
+        assert done.returncode == 2 and "payload_log" in done.stdout, done.stdout
+
+
+def test_without_the_option_nothing_is_kept(start, repository, tmp_path):
+    onnx_models.put(repository, "m", onnx_models.add(1))
+    server = start(repository)
+    assert ask(server, 1.0).status == 200
+    assert "KEPT" not in server.log() and not list(tmp_path.glob("*.jsonl"))

@@ -1,0 +1,140 @@
+//! Inferences as CloudEvents: what was sent, what was answered, and the status, in one event.
+//!
+//! Off by default. What is kept holds tensors: whoever switches it on says so, and is told so at
+//! the start. A request only leaves references behind; a thread of its own writes them.
+//!
+//! Source: CloudEvents 1.0, JSON format. The members of `data` are in `docs/payloads.md`.
+
+mod event;
+mod sink;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use oip_core::telemetry::Way;
+use tokio::runtime::Handle;
+
+use super::moment;
+use super::outbox::{Fates, Inbox, Next, Outbox};
+use super::post::PostError;
+use super::settings::is_chosen;
+use sink::Sink;
+
+/// Events that may wait, and bytes of requests and answers in them.
+const MOST_WAITING: usize = 1024;
+const MOST_BYTES: usize = 64 << 20;
+
+/// Where inferences are kept.
+#[derive(Debug, Clone)]
+pub struct PayloadOptions {
+    /// An address that begins with `http://` or `https://`, or the path of a file.
+    pub to: String,
+    /// The share of inferences that are kept, from 0 to 1.
+    pub sample: f64,
+}
+
+/// A body or message, as it came or goes.
+pub(super) enum Content {
+    /// Of the REST door: how long its JSON is, where tensors follow behind, and its pieces.
+    Rest(Option<usize>, Vec<Bytes>),
+    /// A protobuf message of the gRPC door, in pieces.
+    Proto(Vec<Bytes>),
+}
+
+impl Content {
+    fn length(&self) -> usize {
+        match self {
+            Self::Rest(_, pieces) | Self::Proto(pieces) => pieces.iter().map(Bytes::len).sum(),
+        }
+    }
+}
+
+/// One inference, as its door leaves it behind.
+pub(super) struct Captured {
+    way: Way,
+    time: String,
+    request_id: Option<String>,
+    pub(super) model: String,
+    pub(super) version: Option<String>,
+    pub(super) request: Option<Content>,
+    pub(super) response: Option<Content>,
+    /// The code as the door says it, and the sentence of a failure.
+    pub(super) code: String,
+    pub(super) error: Option<String>,
+}
+
+/// Keeps the inferences of one server.
+pub(crate) struct Payloads {
+    outbox: Arc<Outbox<Captured>>,
+    sink: Sink,
+    sample: f64,
+}
+
+impl Payloads {
+    /// Opens the file, or checks the address.
+    ///
+    /// # Errors
+    /// A sentence for the operator.
+    pub(super) fn new(options: &PayloadOptions) -> Result<Self, PostError> {
+        Ok(Self {
+            outbox: Arc::new(Outbox::new(MOST_WAITING, MOST_BYTES)),
+            sink: Sink::new(&options.to)?,
+            sample: options.sample,
+        })
+    }
+
+    pub(crate) fn fates(&self) -> &Fates {
+        &self.outbox.fates
+    }
+
+    /// Starts the thread that writes.
+    pub(super) fn start(&self, runtime: &Handle) {
+        let (mut sink, runtime) = (self.sink.clone(), runtime.clone());
+        let run = move |inbox: Inbox<Captured>| {
+            loop {
+                match inbox.next(std::time::Duration::from_secs(3600)) {
+                    Next::Thing(captured) => sink.write(&captured, &runtime, &inbox.fates),
+                    Next::Nothing => {}
+                    Next::Closed => return,
+                }
+            }
+        };
+        self.outbox.start("oip-payloads", run);
+    }
+
+    /// Writes what waits. Blocks until then.
+    pub(super) fn close(&self) {
+        self.outbox.close();
+    }
+
+    /// Gives up what waits.
+    pub(super) fn abandon(&self) {
+        self.outbox.abandon();
+    }
+
+    /// A request has arrived, and may be one that is kept.
+    pub(super) fn begin(&self, way: Way, headers: &http::HeaderMap) -> Option<Box<Captured>> {
+        if !is_chosen(self.sample) {
+            return None;
+        }
+        let id = headers.get("x-request-id");
+        Some(Box::new(Captured {
+            way,
+            time: moment::now(),
+            request_id: id.and_then(|id| Some(id.to_str().ok()?.to_owned())),
+            model: String::new(),
+            version: None,
+            request: None,
+            response: None,
+            code: String::new(),
+            error: None,
+        }))
+    }
+
+    /// It has ended.
+    pub(super) fn end(&self, captured: Captured) {
+        let contents = [&captured.request, &captured.response];
+        let bytes = contents.into_iter().flatten().map(Content::length).sum();
+        self.outbox.put(captured, bytes, 1);
+    }
+}

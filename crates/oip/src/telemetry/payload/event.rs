@@ -1,0 +1,213 @@
+//! An inference as a CloudEvent.
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use oip_protocol::json::NonFinite;
+use oip_protocol::proto;
+use oip_protocol::proto::generated::{ModelInferRequest, ModelInferResponse};
+use oip_protocol::{DecodeLimits, binary};
+use prost::Message as _;
+
+use super::{Captured, Content};
+use crate::telemetry::context::{hex, number};
+
+/// The type of the events.
+const TYPE: &str = "io.oip.inference.v1";
+
+/// The event, on one line. Composed by hand, so that JSON stands in it as it came.
+pub(super) fn write(captured: &Captured) -> String {
+    let mut text = String::with_capacity(1024);
+    let id = hex(&[number().to_be_bytes(), number().to_be_bytes()].concat());
+    text.push_str("{\"specversion\":\"1.0\",\"source\":\"/oip\"");
+    member(&mut text, "type", TYPE);
+    member(&mut text, "id", &id);
+    member(&mut text, "time", &captured.time);
+    if !captured.model.is_empty() {
+        member(&mut text, "subject", &captured.model);
+    }
+    text.push_str(",\"datacontenttype\":\"application/json\",\"data\":{");
+    first(&mut text, "door", captured.way.name());
+    if !captured.model.is_empty() {
+        member(&mut text, "model", &captured.model);
+    }
+    let known = [
+        ("version", &captured.version),
+        ("request_id", &captured.request_id),
+    ];
+    for (name, value) in known {
+        if let Some(value) = value {
+            member(&mut text, name, value);
+        }
+    }
+    text.push_str(",\"status\":{");
+    first(&mut text, "code", &captured.code);
+    if let Some(error) = &captured.error {
+        member(&mut text, "error", error);
+    }
+    text.push('}');
+    if let Some(content) = &captured.request {
+        payload(&mut text, "request", &rest_form(content, request_body));
+    }
+    if let Some(content) = &captured.response {
+        payload(&mut text, "response", &rest_form(content, response_body));
+    }
+    text.push_str("}}");
+    text
+}
+
+/// A further member of an object.
+fn member(text: &mut String, name: &str, value: &str) {
+    text.push_str(",\"");
+    text.push_str(name);
+    text.push_str("\":");
+    text.push_str(&quoted(value));
+}
+
+/// The first member of an object.
+fn first(text: &mut String, name: &str, value: &str) {
+    text.push_str(&quoted(name));
+    text.push(':');
+    text.push_str(&quoted(value));
+}
+
+fn quoted(value: &str) -> String {
+    serde_json::Value::from(value).to_string()
+}
+
+/// A body of the REST door, in one piece.
+struct Body {
+    bytes: Bytes,
+    /// How many bytes of JSON stand before the tensors, where there are any.
+    header_length: Option<usize>,
+}
+
+/// A body as a member: JSON as it is, anything else as base64.
+fn payload(text: &mut String, name: &str, body: &Body) {
+    text.push_str(",\"");
+    text.push_str(name);
+    match (json(body), body.header_length) {
+        (Some(json), _) => {
+            text.push_str("\":{\"json\":");
+            text.push_str(json);
+        }
+        (None, length) => {
+            text.push_str("\":{\"base64\":\"");
+            BASE64_STANDARD.encode_string(&body.bytes, text);
+            text.push('"');
+            if let Some(length) = length {
+                text.push_str(&format!(",\"header_length\":{length}"));
+            }
+        }
+    }
+    text.push('}');
+}
+
+/// JSON that can stand in an event: valid as JSON is, not as others read it, and on one line.
+fn json(body: &Body) -> Option<&str> {
+    let text = std::str::from_utf8(&body.bytes).ok()?.trim();
+    let plain = body.header_length.is_none() && !text.contains(['\n', '\r']);
+    let valid = || serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
+    (plain && valid()).then_some(text)
+}
+
+/// A message of the gRPC door becomes what the REST door would have been sent: JSON with the
+/// tensors behind it. One that cannot become that is kept as it came.
+fn rest_form(content: &Content, convert: fn(Bytes) -> Option<Body>) -> Body {
+    match content {
+        Content::Rest(header_length, pieces) => Body {
+            bytes: together(pieces),
+            header_length: *header_length,
+        },
+        Content::Proto(pieces) => {
+            let bytes = together(pieces);
+            convert(bytes.clone()).unwrap_or(Body {
+                bytes,
+                header_length: None,
+            })
+        }
+    }
+}
+
+fn together(pieces: &[Bytes]) -> Bytes {
+    match pieces {
+        [only] => only.clone(),
+        pieces => pieces.concat().into(),
+    }
+}
+
+fn request_body(message: Bytes) -> Option<Body> {
+    let message = ModelInferRequest::decode(message).ok()?;
+    let (_, mut request, _) = proto::decode_request(message, &DecodeLimits::default()).ok()?;
+    // To be answered as gRPC answers: in binary.
+    request.parameters.insert("binary_data_output", true);
+    let body = binary::encode_request(&request, |_| true).ok()?;
+    Some(of(&body))
+}
+
+fn response_body(message: Bytes) -> Option<Body> {
+    let message = ModelInferResponse::decode(message).ok()?;
+    let response = proto::decode_response(message, &DecodeLimits::default());
+    let (response, _) = response.ok()?;
+    let body = binary::encode_response(&response, NonFinite::Null, &|_| true).ok()?;
+    Some(of(&body))
+}
+
+fn of(body: &binary::BinaryBody) -> Body {
+    Body {
+        header_length: Some(body.header_length()),
+        bytes: body.to_bytes(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use oip_core::telemetry::Way;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn captured(request: Content) -> Captured {
+        Captured {
+            way: Way::Rest,
+            time: "2026-11-24T09:05:00Z".into(),
+            request_id: Some("req-7".into()),
+            model: "a\"b".into(),
+            version: Some("1".into()),
+            request: Some(request),
+            response: None,
+            code: "400".into(),
+            error: Some("tensor 'x'".into()),
+        }
+    }
+
+    fn event(request: Content) -> Value {
+        let text = write(&captured(request));
+        assert!(!text.contains('\n'), "{text}");
+        serde_json::from_str(&text).unwrap()
+    }
+
+    #[test]
+    fn an_event_has_request_and_status_and_json_stands_in_it_as_it_came() {
+        let body = Bytes::from_static(b" {\"inputs\":[1e2]} ");
+        let event = event(Content::Rest(None, vec![body]));
+        assert_eq!(event["specversion"], "1.0");
+        assert_eq!(event["subject"], "a\"b");
+        assert_eq!(
+            event["data"]["status"],
+            json!({"code": "400", "error": "tensor 'x'"})
+        );
+        assert_eq!(event["data"]["request"], json!({"json": {"inputs": [1e2]}}));
+        assert_eq!(event["data"]["request_id"], "req-7");
+    }
+
+    #[test]
+    fn what_is_no_json_is_base64_and_says_where_its_tensors_begin() {
+        let broken = event(Content::Rest(None, vec![Bytes::from_static(b"{")]));
+        assert_eq!(broken["data"]["request"], json!({"base64": "ew=="}));
+        let pieces = vec![Bytes::from_static(b"{}"), Bytes::from_static(b"\x00")];
+        let binary = event(Content::Rest(Some(2), pieces));
+        let expected = json!({"base64": "e30A", "header_length": 2});
+        assert_eq!(binary["data"]["request"], expected);
+    }
+}
