@@ -116,7 +116,8 @@ async fn changes(arrived: &mut Arrived) -> Result<Option<Map<String, Value>>> {
         return Ok(None);
     }
     let form = Form::of(&arrived.parts.headers, arrived.present);
-    let body = body::read(arrived, 0).await?;
+    let mut held = arrived.rest.door.dataplane.memory().nothing();
+    let body = body::read(arrived, 0, &mut held).await?;
     if body.len() > LONGEST {
         let message = format!("settings take at most {LONGEST} bytes");
         return Err(Error::new(ErrorKind::TooLarge, message));
