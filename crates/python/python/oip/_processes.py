@@ -123,6 +123,7 @@ class _Worker:
             target=_work, args=(handler, other, *memory), daemon=True
         )
         self.process.name = f"oip-worker-{number}"
+        self._ended = False
         self.started = time.monotonic()
         self.process.start()
         other.close()
@@ -133,10 +134,16 @@ class _Worker:
             self.connection.send((method, arguments))
             outcome, value = self.connection.recv()
         except (EOFError, OSError):
+            self._ended = True
             raise errors.WorkerDied(_ENDED) from None
         if outcome == "raised":
             raise value
         return value
+
+    def serves(self) -> bool:
+        """Whether it can be asked. A process that is killed closes its end of the connection a
+        moment before the system calls it dead."""
+        return not self._ended and self.process.is_alive()
 
     def close(self) -> None:
         """Ends the process when it has answered."""
@@ -234,12 +241,12 @@ class Processes(ModelHandler):
                 worker = self._idle.get(timeout=60)
             except queue.Empty:
                 raise errors.Unavailable("no worker is there", retry_after=1) from None
-            if worker.process.is_alive():
+            if worker.serves():
                 break
         try:
             yield worker
         finally:
-            if worker.process.is_alive():
+            if worker.serves():
                 self._idle.put(worker)
 
     def infer(
