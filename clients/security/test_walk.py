@@ -36,6 +36,12 @@ ROUTES = [
     ("POST", "/v2/repository/index", "index", False),
     ("POST", "/v2/repository/models/{model_name}/load", "load", False),
     ("POST", "/v2/repository/models/{model_name}/unload", "unload", False),
+    ("GET", "/v2/logging", "logging", False),
+    ("POST", "/v2/logging", "logging", False),
+    ("GET", "/v2/trace/setting", "trace", False),
+    ("POST", "/v2/trace/setting", "trace", False),
+    ("GET", MODEL + "/trace/setting", "trace", False),
+    ("POST", MODEL + "/trace/setting", "trace", False),
     ("GET", "/metrics", "metrics", False),
     ("GET", "/openapi.json", "openapi", False),
 ]
@@ -56,17 +62,15 @@ CALLS = {
     f"{SERVICE}/RepositoryIndex": ("index", False),
     f"{SERVICE}/RepositoryModelLoad": ("load", False),
     f"{SERVICE}/RepositoryModelUnload": ("unload", False),
+    f"{SERVICE}/TraceSetting": ("trace", False),
+    f"{SERVICE}/LogSettings": ("logging", False),
     "grpc.health.v1.Health/Check": ("ready", True),
     "grpc.health.v1.Health/Watch": ("ready", True),
     "grpc.reflection.v1.ServerReflection/ServerReflectionInfo": ("reflection", False),
     "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": ("reflection", False),
 }
 # Calls of extensions that are not served: nothing is there, as at an unknown route.
-ABSENT = {
-    f"{SERVICE}/{name}"
-    for name in MESSAGES
-    if "SharedMemory" in name or name in ("TraceSetting", "LogSettings")
-}
+ABSENT = {f"{SERVICE}/{name}" for name in MESSAGES if "SharedMemory" in name}
 # What is decided here and open unless `probe_access = policy`.
 PROBES = {"/v2/health/live", "/v2/health/ready", f"{SERVICE}/ServerLive", f"{SERVICE}/ServerReady",
           "grpc.health.v1.Health/Check", "grpc.health.v1.Health/Watch"}
@@ -284,7 +288,7 @@ def test_no_other_method_of_a_route_answers(builtin, path):
 
 UNKNOWN = [
     "/", "/v1/models/m", "/v3", "/v2/models", "/v2/models/", "/v2/models//m", "/v2/models/m/", "/V2/models/m",
-    "/v2/models/m/versions", "/v2/models/m/trace/setting", "/v2/logging", "/v2/systemsharedmemory/status",
+    "/v2/models/m/versions", "/v2/models/m/trace", "/v2/trace", "/v2/systemsharedmemory/status",
     "/v2/models/../v2/models/m", "/v2/models/%2e%2e", "/v2/./models/m", "//v2/models/m", "/docs/../v2/models/m",
     "/docs/%2e%2e/openapi.json", "/docs/nothing", "/openapi.json/", "/openapi.yaml", "/metrics/", "/debug/pprof",
     "/v2/models/m/infer/x", "/v2/repository/models/m", "/v2/repository/models/m/load/x", "/v2;x/models/m",

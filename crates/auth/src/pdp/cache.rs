@@ -88,7 +88,9 @@ impl Cache {
     fn place(&self, question: &Question<'_>) -> u64 {
         let caller = question.caller;
         self.hasher.hash_one((
-            caller.subject().map(|subject| &subject.id),
+            caller
+                .subject()
+                .map(|subject| (&subject.id, &subject.roles)),
             caller.peer(),
             caller.path(),
             question.model.map(|model| &model.name),
