@@ -454,9 +454,11 @@ fn metrics(read: &Reader<'_>) -> Option<SocketAddr> {
 }
 
 fn traces(read: &Reader<'_>) -> Result<TraceOptions, ConfigError> {
-    let mut traces = TraceOptions::default();
-    traces.endpoint = read.text("otlp_endpoint");
-    traces.ratio = read.ratio("trace_sample_ratio");
+    let mut traces = TraceOptions {
+        endpoint: read.text("otlp_endpoint"),
+        ratio: read.ratio("trace_sample_ratio"),
+        ..TraceOptions::default()
+    };
     if let Some(name) = read.text("service_name") {
         traces.service = name;
     }

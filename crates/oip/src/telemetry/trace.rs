@@ -156,7 +156,7 @@ impl Tracer {
     /// It has ended.
     pub(super) fn end(
         &self,
-        mut trace: Box<Trace>,
+        mut trace: Trace,
         seen: &Seen,
         model: Option<&ModelRef>,
         ending: Ending,

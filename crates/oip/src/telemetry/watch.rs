@@ -206,7 +206,7 @@ impl Watched {
         if let Some(trace) = self.trace.take() {
             telemetry
                 .tracer
-                .end(trace, &self.seen, model, ending, headers);
+                .end(*trace, &self.seen, model, ending, headers);
         }
         if let (Some(mut captured), Some(payloads)) = (self.captured.take(), &telemetry.payloads) {
             if let Some(model) = model {

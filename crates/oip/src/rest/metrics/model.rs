@@ -1,7 +1,7 @@
 //! What concerns models.
 
 use oip_core::dataplane::Figures;
-use oip_core::telemetry::{Histogram, ModelFigures, Telemetry, Way};
+use oip_core::telemetry::{Histogram, ModelFigures, Queued, Telemetry, Way};
 use oip_protocol::{ErrorKind, ModelState, ModelStatistics};
 
 use super::text::{Text, Type, seconds};
@@ -222,7 +222,8 @@ fn write_batch_sizes(text: &mut Text, models: &[ModelFigures]) {
 }
 
 fn write_queues(text: &mut Text, figures: &Figures) {
-    let gauges: [(&str, &str, fn(&oip_core::telemetry::Queued) -> usize); 4] = [
+    type Of = fn(&Queued) -> usize;
+    let gauges: [(&str, &str, Of); 4] = [
         (
             "oip_queue_depth",
             "Requests that wait for a model now.",
