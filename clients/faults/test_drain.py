@@ -18,6 +18,9 @@ def drain_under_load(server, rest, grpc_callers, sig=signal.SIGTERM):
         load.wait_for(200)
         server.terminate(sig)
         code = server.wait_exit()
+        # Each goes on until nobody takes its connection any more.
+        for caller in load.threads:
+            caller.join(20)
     assert (code, load.failures) == (0, []), server.log()
     assert "everything in flight was answered" in server.log()
     return load

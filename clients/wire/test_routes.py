@@ -50,8 +50,8 @@ def test_a_posting_route_refuses_other_methods_with_allow(server, path, method):
         "/v2/models/../health/live", "/v2/models/%2e%2e/health/live", "/v2/models/..", "/v2/models/%2E%2E",
         "/v2/models/..%2f..%2fetc%2fpasswd", "/v2/models/vector_fp32%2Fready", "/v2/models/%00",
         "/v2/models/vector_fp32/versions/..", "/v2/models/vector_fp32/versions/%2e%2e/ready",
-        "/v2/models/.hidden", "/v2/models/vector_fp32%00", "/v2/trace/setting",
-        "/v2/systemsharedmemory/status", "/v2/cudasharedmemory/status", "/v2/logging",
+        "/v2/models/.hidden", "/v2/models/vector_fp32%00", "/v2/trace",
+        "/v2/systemsharedmemory/status", "/v2/cudasharedmemory/status", "/v2/logging/level",
     ],
 )
 def test_a_path_that_is_not_served_is_404(server, path):
