@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -68,6 +69,11 @@ def ask(url: str) -> str:
         try:
             with urllib.request.urlopen(f"{url}/v2/models/m/infer", BODY, timeout=10) as answer:
                 return answer.read().decode()
+        except urllib.error.HTTPError as error:
+            # Asked again and again, a handler that fails would fill the pipe of its log.
+            if error.code == 500:
+                return error.read().decode()
+            time.sleep(0.05)
         except OSError:
             time.sleep(0.05)
     return "nothing"
