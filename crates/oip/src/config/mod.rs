@@ -18,6 +18,7 @@ mod access;
 mod encrypted;
 mod error;
 mod expand;
+mod listen;
 mod nearest;
 mod options;
 mod properties;
@@ -37,11 +38,10 @@ use std::path::{Path, PathBuf};
 
 pub use access::{AccessSettings, PdpKind};
 pub use error::ConfigError;
+pub use listen::{Listen, Sockets};
 pub use options::{ConfigOption, Group, OPTIONS, Standing, option};
 pub use secret::Secret;
-pub use settings::{
-    AccessLogFormat, Listen, LogFormat, LogLevel, ModelControl, ServerTiming, Settings, Sockets,
-};
+pub use settings::{AccessLogFormat, LogFormat, LogLevel, ModelControl, ServerTiming, Settings};
 pub use source::{Manager, Origin, Sources, Surroundings};
 pub use tls::{ClientAuth, TlsSettings};
 pub use value::{Kind, Value};
