@@ -106,6 +106,7 @@ impl Gates {
                 true => AuditFailure::Continue,
                 false => AuditFailure::Refuse,
             },
+            together: Some(crate::logging::together),
             ..AuditOptions::default()
         })?;
         let mode = match self.settings.policy_shadow {

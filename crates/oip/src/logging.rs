@@ -2,6 +2,7 @@
 
 mod control;
 mod forward;
+mod together;
 
 use std::io::IsTerminal as _;
 
@@ -11,6 +12,7 @@ use tracing_subscriber::{EnvFilter, fmt, reload};
 
 pub use control::{LogControl, LogSettings};
 pub use forward::{Line, forward};
+pub(crate) use together::together;
 
 use crate::config::{LogFormat, LogLevel};
 
@@ -28,7 +30,7 @@ pub fn init(
     let colours = std::io::stderr().is_terminal();
     // Where standard error cannot be written, saying so there would end the thread.
     let lines = fmt::layer()
-        .with_writer(std::io::stderr)
+        .with_writer(together::StandardError)
         .log_internal_errors(false);
     let registry = tracing_subscriber::registry()
         .with(filter)

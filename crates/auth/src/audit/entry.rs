@@ -136,9 +136,9 @@ impl<'a> Entry<'a> {
     pub(super) fn members(&self) -> Result<String, serde_json::Error> {
         let mut line = String::with_capacity(ROOM);
         let text = &mut line;
-        push(text, "\"time\":", &self.time)?;
+        text.extend(["\"time\":\"", &self.time, "\""]);
         push(text, ",\"subject\":", &self.subject)?;
-        push(text, ",\"action\":", self.action)?;
+        text.extend([",\"action\":\"", self.action, "\""]);
         push_some(text, ",\"model\":", self.model.as_deref())?;
         push_some(text, ",\"version\":", self.version.as_deref())?;
         if let Some(ip) = self.ip {
@@ -147,7 +147,7 @@ impl<'a> Entry<'a> {
             text.push('"');
         }
         push(text, ",\"path\":", &self.path)?;
-        push(text, ",\"decision\":", self.decision)?;
+        text.extend([",\"decision\":\"", self.decision, "\""]);
         text.push_str(match self.enforced {
             true => ",\"enforced\":true",
             false => ",\"enforced\":false",

@@ -23,6 +23,7 @@ pub(super) struct Writer {
     text: String,
     lost: Arc<AtomicU64>,
     failing: bool,
+    together: Option<fn(&mut dyn FnMut())>,
 }
 
 impl Writer {
@@ -45,6 +46,7 @@ impl Writer {
             text: String::new(),
             lost,
             failing: false,
+            together: options.together,
         })
     }
 
@@ -58,9 +60,17 @@ impl Writer {
 
     /// Writes what was gathered.
     pub(super) fn write_rounds(&mut self, rounds: &[Round], now: Instant) -> Written {
-        self.write_lost(now);
-        let lines = rounds.iter().flat_map(|round| &round.lines);
-        let written = self.write(lines.map(String::as_str), now);
+        let together = self.together.filter(|_| self.file.is_none());
+        let mut written = Ok(());
+        let mut all = || {
+            self.write_lost(now);
+            let lines = rounds.iter().flat_map(|round| &round.lines);
+            written = self.write(lines.map(String::as_str), now);
+        };
+        match together {
+            Some(together) => together(&mut all),
+            None => all(),
+        }
         self.note(&written);
         written
     }

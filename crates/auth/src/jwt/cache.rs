@@ -3,7 +3,7 @@
 //! A token is known by its SHA-256, so that no token lies in memory longer than its request.
 
 use std::collections::HashMap;
-use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use oip_core::access::Subject;
@@ -19,8 +19,30 @@ const SHARDS: usize = 16;
 /// Checked tokens, never more than a configured number.
 #[derive(Debug)]
 pub(crate) struct TokenCache {
-    shards: Vec<Mutex<HashMap<Fingerprint, Entry, RandomState>>>,
+    shards: Vec<Mutex<Shard>>,
     most_each: usize,
+}
+
+type Shard = HashMap<Fingerprint, Entry, BuildHasherDefault<Place>>;
+
+/// The place of a fingerprint among others: a part of it, which nobody can choose for a token that
+/// holds.
+#[derive(Debug, Default)]
+struct Place(u64);
+
+impl Hasher for Place {
+    fn write(&mut self, bytes: &[u8]) {
+        if let Some(part) = bytes.last_chunk() {
+            self.0 = u64::from_ne_bytes(*part);
+        }
+    }
+
+    /// The length, which all fingerprints share.
+    fn write_usize(&mut self, _: usize) {}
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 #[derive(Debug)]
@@ -92,7 +114,7 @@ impl TokenCache {
         shard.insert(token, entry);
     }
 
-    fn shard(&self, token: &Fingerprint) -> std::sync::MutexGuard<'_, HashMap<Fingerprint, Entry>> {
+    fn shard(&self, token: &Fingerprint) -> std::sync::MutexGuard<'_, Shard> {
         let shard = &self.shards[usize::from(token[0]) % SHARDS];
         shard.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -35,6 +35,7 @@ impl Role {
         Self::Server,
         Self::Overload,
         Self::Bare,
+        Self::Gates(Variant::Gates),
         Self::Gates(Variant::Unawaited),
         Self::Gates(Variant::Hs256),
         Self::Gates(Variant::Uncached),

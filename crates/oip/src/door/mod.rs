@@ -27,7 +27,7 @@ pub use deadline::{TIMEOUT_HEADER, deadline};
 pub use origin::{Origins, refuse_foreign_origin};
 pub use present::Present;
 pub use proxies::{Network, caller};
-pub(crate) use request_id::{REQUEST_ID, identify};
+pub(crate) use request_id::{identify, show};
 pub(crate) use served::{Answering, Served, Serves};
 
 /// The caller's address, which the accept loop leaves in a request's extensions.

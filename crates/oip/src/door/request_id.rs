@@ -33,6 +33,15 @@ pub(crate) fn identify(parts: &mut Parts, door: &Door) -> Option<HeaderValue> {
     }
 }
 
+/// Puts its id on an answer.
+///
+/// Marked so that HTTP/2 does not take it into its table of headers: it is another one each time,
+/// and a connection would look through the sixty before it, and throw one of them out, for nothing.
+pub(crate) fn show(mut id: HeaderValue, headers: &mut HeaderMap) {
+    id.set_sensitive(true);
+    headers.insert(REQUEST_ID, id);
+}
+
 /// The caller's id, if it is one: visible ASCII, not long, and only one.
 pub(super) fn taken(headers: &HeaderMap) -> Option<&HeaderValue> {
     let mut ids = headers.get_all(&REQUEST_ID).iter();
@@ -54,8 +63,23 @@ fn made() -> HeaderValue {
     static START: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(std::process::id()));
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let count = COUNT.fetch_add(1, Relaxed);
-    let id = HeaderValue::try_from(format!("{:016x}-{count:x}", *START));
+    let mut text = [b'-'; 33];
+    let (start, rest) = text.split_at_mut(16);
+    put_hex(start, *START);
+    let digits = (16 - count.leading_zeros() as usize / 4).max(1);
+    let end = 17 + digits;
+    put_hex(rest.get_mut(1..=digits).unwrap_or_default(), count);
+    let id = HeaderValue::from_bytes(text.get(..end).unwrap_or_default());
     id.unwrap_or(HeaderValue::from_static("-"))
+}
+
+/// Writes the last digits of a number, as many as there is room for.
+fn put_hex(room: &mut [u8], number: u64) {
+    let mut left = number;
+    for place in room.iter_mut().rev() {
+        *place = b"0123456789abcdef"[(left & 15) as usize];
+        left >>= 4;
+    }
 }
 
 #[cfg(test)]
@@ -70,6 +94,18 @@ mod tests {
         assert_eq!(text.as_bytes()[16], b'-');
         assert!(text.bytes().all(|b| b == b'-' || b.is_ascii_hexdigit()));
         assert_eq!(text[..16], two.to_str().unwrap()[..16]);
+    }
+
+    #[test]
+    fn digits_are_those_of_the_number() {
+        for number in [0, 9, 0xa0, 0x0123_4567_89ab_cdef, u64::MAX] {
+            let mut room = [0; 16];
+            put_hex(&mut room, number);
+            assert_eq!(
+                std::str::from_utf8(&room).unwrap(),
+                format!("{number:016x}")
+            );
+        }
     }
 
     #[test]

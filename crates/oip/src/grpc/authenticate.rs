@@ -71,7 +71,7 @@ impl Serves for Gate {
             let id = door::identify(&mut parts, &inner.door);
             let mut response = inner.answer(Request::from_parts(parts, body)).await;
             if let Some(id) = id {
-                response.headers_mut().insert(door::REQUEST_ID, id);
+                door::show(id, response.headers_mut());
             }
             Ok(response)
         })

@@ -168,7 +168,7 @@ async fn answer(rest: Arc<Rest>, request: Request<Body>) -> Response<Body> {
         cors::allow(&mut reply, &arrived.rest.origins, origin);
     }
     if let Some(id) = id {
-        reply.headers.insert(crate::door::REQUEST_ID, id);
+        crate::door::show(id, &mut reply.headers);
     }
     let calls = &arrived.rest.door.telemetry.calls;
     calls.rest(arrived.action, reply.status.as_u16());

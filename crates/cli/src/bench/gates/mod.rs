@@ -5,11 +5,14 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
-use oip::Server;
+use oip::auth::pdp::embedded::Embedded;
+use oip::auth::pdp::{Enforced, GuardOptions, Guarded};
+use oip::auth::{Authentication, AuthenticationConfig, Secret};
 use oip::config::{Config, Settings, Sources};
 use oip::gates::Gates;
-use oip::logging;
+use oip::{Access, Server, logging};
 
 use super::identity;
 
@@ -21,6 +24,9 @@ const RS256_KEY: &str = include_str!("rs256.pem");
 /// What stands around the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Variant {
+    /// HS256 tokens and the built-in policy, and nothing written down: the two gates alone. No
+    /// configuration gives this, a server always keeps an audit; Rust programs can leave it out.
+    Gates,
     /// HS256 tokens, the built-in policy, the audit in a file.
     Hs256,
     /// The same, and no request waits for its line (`audit_failure = continue`).
@@ -38,7 +44,8 @@ pub(super) enum Variant {
 }
 
 impl Variant {
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 8] = [
+        Self::Gates,
         Self::Unawaited,
         Self::Hs256,
         Self::Uncached,
@@ -51,6 +58,7 @@ impl Variant {
     /// Its name in the report and on the command line of the process.
     pub(super) const fn name(self) -> &'static str {
         match self {
+            Self::Gates => "hs256-cedar",
             Self::Unawaited => "hs256-audit-unawaited",
             Self::Hs256 => "hs256-audit-file",
             Self::Uncached => "hs256-no-token-cache",
@@ -64,7 +72,7 @@ impl Variant {
     /// The token that is shown.
     pub(super) fn token(self) -> Option<&'static str> {
         match self {
-            Self::Unawaited | Self::Hs256 | Self::Uncached | Self::AuditToLog => {
+            Self::Gates | Self::Unawaited | Self::Hs256 | Self::Uncached | Self::AuditToLog => {
                 Some(HS256_TOKEN.trim())
             }
             Self::Rs256 | Self::Rs256Uncached => Some(RS256_TOKEN.trim()),
@@ -96,7 +104,7 @@ impl Variant {
             Self::Rs256Uncached => Self::Rs256
                 .sources(folder)
                 .with_flag("auth-token-cache", "0"),
-            Self::AuditToLog => free.with_flag("auth-secret", SECRET),
+            Self::AuditToLog | Self::Gates => free.with_flag("auth-secret", SECRET),
             Self::AccessLog => free
                 .with_flag("auth-enabled", "false")
                 .with_flag("access-log", "text"),
@@ -115,10 +123,29 @@ pub(super) fn server(variant: Variant, folder: &Path) -> io::Result<Server> {
     let (level, format) = (settings.log_level, settings.log_format);
     logging::init(level, settings.latency_log, format).map_err(io::Error::other)?;
     let server = identity::server().configure(&settings);
-    Ok(match settings.auth_enabled {
-        true => server.gates(Gates::new(&settings).map_err(io::Error::other)?),
-        false => server,
+    Ok(match variant {
+        Variant::AccessLog => server,
+        Variant::Gates => server.access(unaudited()?),
+        _ => server.gates(Gates::new(&settings).map_err(io::Error::other)?),
     })
+}
+
+/// Gates as a Rust program puts them together that keeps no audit.
+fn unaudited() -> io::Result<Access> {
+    let config = AuthenticationConfig {
+        secret: Some(Secret::new(SECRET)),
+        ..AuthenticationConfig::default()
+    };
+    let (authentication, _) = Authentication::new(&config).map_err(io::Error::other)?;
+    let policy = Arc::new(Embedded::builtin().map_err(io::Error::other)?);
+    // As for the policies of a server: they have a cache of their own.
+    let guards = GuardOptions {
+        breaker_faults: 0,
+        ..GuardOptions::default()
+    };
+    let guarded = Guarded::new(policy, &guards);
+    let enforced = Enforced::new(Arc::new(guarded));
+    Ok(Access::new(Arc::new(authentication), Arc::new(enforced)))
 }
 
 #[cfg(test)]
@@ -131,6 +158,7 @@ mod tests {
         for variant in Variant::ALL {
             let settings = variant.settings(folder.path()).unwrap();
             assert_eq!(settings.auth_enabled, variant.token().is_some());
+            assert!(unaudited().is_ok());
             if settings.auth_enabled {
                 assert!(Gates::new(&settings).is_ok(), "{variant:?}");
             }

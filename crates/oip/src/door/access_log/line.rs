@@ -1,5 +1,6 @@
 //! What stands in a line.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -100,8 +101,11 @@ impl Row<'_> {
             None => write!(text, "- "),
         };
         let subject = self.subject.unwrap_or("-");
-        let _ = write!(text, "{} ", plain(subject).replace(' ', "\\u{20}"));
-        let _ = write!(text, "\"{} {}\" ", self.method, plain(self.path));
+        match subject.contains(' ') {
+            true => text.push_str(&plain(subject).replace(' ', "\\u{20}")),
+            false => text.push_str(&plain(subject)),
+        }
+        text.extend([" \"", self.method, " ", &plain(self.path), "\" "]);
         match self.status {
             Some(status) => _ = write!(text, "{status}"),
             None => text.push('-'),
@@ -122,8 +126,13 @@ impl Row<'_> {
 }
 
 /// Printable ASCII without quotes, whatever it was.
-fn plain(text: &str) -> String {
-    text.escape_default().to_string()
+fn plain(text: &str) -> Cow<'_, str> {
+    let is_plain = |byte: u8| (b' '..=b'~').contains(&byte) & !matches!(byte, b'"' | b'\'' | b'\\');
+    // Most texts are; without leaving early, so that many bytes are looked at at once.
+    match text.bytes().fold(true, |all, byte| all & is_plain(byte)) {
+        true => text.into(),
+        false => text.escape_default().to_string().into(),
+    }
 }
 
 fn now() -> String {

@@ -23,7 +23,7 @@ use oip_core::Caller;
 use self::body::Counted;
 use self::line::Line;
 use self::writer::Writer;
-use super::request_id::{self, REQUEST_ID};
+use super::request_id;
 use super::{Answering, Network, Peer, Served, Serves, caller};
 use crate::config::AccessLogFormat;
 
@@ -135,7 +135,7 @@ impl Serves for Logged {
         let answer = self.inner.answer(request);
         Box::pin(async move {
             let mut response = answer.await?;
-            response.headers_mut().insert(REQUEST_ID, id);
+            request_id::show(id, response.headers_mut());
             ended.answered(&response);
             Ok(response.map(|body| Body::new(Counted::new(body, ended))))
         })
