@@ -19,3 +19,6 @@ install kserve kserve==0.21.0
 install original aissemble-open-inference-protocol-fastapi==1.1.0
 # The wheel of PyTriton carries the server itself, with its Python backend.
 install triton nvidia-pytriton==0.7.0 || echo "triton: no wheel for this platform; left out"
+# A library in Rust: the program that serves with it is in furnace/.
+echo "furnace: furnace-server 0.16.2"
+cargo install --quiet --locked --root "$folder/furnace" --path "$(dirname "$0")/furnace" --target-dir "$folder/furnace/target"

@@ -40,8 +40,14 @@ def triton(python, folder, http, grpc):
     return [python, IDENTITY / "triton_identity.py", folder, http, grpc], {}
 
 
+def furnace(program, folder, http, grpc):
+    return [program, http, grpc], {}
+
+
 # How each is started, and whether it has a gRPC door that clients of the protocol can use.
-PEERS = {"triton": (triton, True), "mlserver": (mlserver, True), "kserve": (kserve, True), "original": (original, False)}
+PEERS = {"triton": (triton, True), "mlserver": (mlserver, True), "kserve": (kserve, True), "original": (original, False), "furnace": (furnace, True)}
+# What runs it, where that is not Python.
+PROGRAMS = {"furnace": "furnace-identity"}
 
 
 def free_port():
@@ -55,11 +61,11 @@ def server_cpus():
     return cpus[: len(cpus) // 2] or cpus
 
 
-def start(name, python, folder):
+def start(name, program, folder):
     """The running process and its flags for `oip bench`."""
     make, has_grpc = PEERS[name]
     http, grpc = free_port(), free_port()
-    command, environment = make(python, folder, http, grpc)
+    command, environment = make(program, folder, http, grpc)
     cpus = server_cpus()
     process = subprocess.Popen(
         [str(word) for word in command],
@@ -108,13 +114,13 @@ def main():
         room = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="oip-peers-")))
         flags = []
         for name in arguments.only or PEERS:
-            python = arguments.environments.absolute() / name / "bin" / "python"
-            if not python.exists():
+            program = arguments.environments.absolute() / name / "bin" / PROGRAMS.get(name, "python")
+            if not program.exists():
                 print(f"{name}: not installed, left out", file=sys.stderr)
                 continue
             folder = room / name
             folder.mkdir()
-            process, its_flags, url = start(name, python, folder)
+            process, its_flags, url = start(name, program, folder)
             stack.callback(stop, process)
             if wait(process, url):
                 flags += its_flags
