@@ -24,6 +24,16 @@ pub trait Programs {
     /// `None` where this is that process.
     fn supervise(&self, path: &Path) -> Option<Exit>;
 
+    /// What a program says of its own server, by the keys of `oip.properties`: stronger than the
+    /// environment, weaker than the command line. A list has a pair for each of its members.
+    ///
+    /// # Errors
+    /// A sentence for whoever wrote it.
+    fn settings(&self, path: &Path) -> Result<Vec<(String, String)>, String> {
+        let _ = path;
+        Ok(Vec::new())
+    }
+
     /// The models of a program.
     ///
     /// # Errors

@@ -1,7 +1,6 @@
 //! `oip serve`: serve a folder of models.
 
 use std::io::Write as _;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +16,7 @@ use crate::args;
 use crate::exit::{Exit, fail, misconfigured};
 
 mod announce;
+mod of_program;
 mod reload;
 mod sample;
 
@@ -41,23 +41,34 @@ pub(crate) fn command() -> Command {
 }
 
 pub(crate) fn run(matches: &ArgMatches, programs: &dyn Programs) -> Exit {
-    let sources = args::sources(matches);
-    let config = match Config::resolve(&sources) {
+    let mut sources = args::sources(matches);
+    let mut config = match Config::resolve(&sources) {
         Ok(config) => config,
         Err(error) => return misconfigured(&error),
     };
+    let program = of_program::named(&config).filter(|path| programs.knows(path));
+    if let Some(program) = &program {
+        programs.log_as(config.log_level(), of_program::log_format(&config));
+        if of_program::reloads(&config)
+            && let Some(exit) = programs.supervise(program)
+        {
+            return exit;
+        }
+        // What the program says is known only once it has run.
+        sources = match of_program::sources(sources, &config, program, programs) {
+            Ok(sources) => sources,
+            Err(error) => return fail(Exit::Usage, error),
+        };
+        config = match Config::resolve(&sources) {
+            Ok(config) => config,
+            Err(error) => return misconfigured(&error),
+        };
+    }
     let settings = match config.settings() {
         Ok(settings) => settings,
         Err(error) => return misconfigured(&error),
     };
     programs.log_as(settings.log_level, settings.log_format);
-    let program = settings.model_repository.clone();
-    let program = program.filter(|path| programs.knows(path));
-    if let (Some(program), true) = (&program, settings.reload)
-        && let Some(exit) = programs.supervise(program)
-    {
-        return exit;
-    }
     let log = match logging::init(
         settings.log_level,
         settings.latency_log,
@@ -74,7 +85,7 @@ pub(crate) fn run(matches: &ArgMatches, programs: &dyn Programs) -> Exit {
         announce::unused_without_authentication(&config);
     }
     let made = match program {
-        Some(program) => of_program(&program, &settings, programs),
+        Some(program) => of_program::server(&program, &settings, programs),
         None => Server::from_settings_with(&settings, programs.engines())
             .map_err(|error| error.to_string()),
     };
@@ -97,19 +108,6 @@ pub(crate) fn run(matches: &ArgMatches, programs: &dyn Programs) -> Exit {
         }
         Err(error) => fail(Exit::Failed, format!("cannot start threads: {error}")),
     }
-}
-
-fn of_program(
-    program: &Path,
-    settings: &Settings,
-    programs: &dyn Programs,
-) -> Result<(Server, Arc<dyn Models>), String> {
-    let models = programs.open(program, settings)?;
-    let server = Server::of_models(Arc::clone(&models)).configure(settings);
-    let server = server
-        .guarded(settings)
-        .map_err(|error| error.to_string())?;
-    Ok((server, models))
 }
 
 async fn serve(

@@ -8,7 +8,6 @@ use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use pyo3::exceptions::asyncio::CancelledError;
 use pyo3::prelude::*;
 
 /// Makes the coroutine, on the loop's thread.
@@ -16,7 +15,7 @@ pub(crate) type Begin = Box<dyn FnOnce(Python<'_>) -> PyResult<Py<PyAny>> + Send
 /// Takes what became of a call.
 pub(crate) type Finish = Box<dyn for<'py> FnOnce(Python<'py>, PyResult<Bound<'py, PyAny>>) + Send>;
 
-/// A coroutine that is to run: its number, itself, and what to call with its task in the end.
+/// A coroutine that is to run: its number, itself, and what to call with its outcome.
 type Begun = (u64, Py<PyAny>, Done);
 
 /// The loop's end: what it should begin and what it should cancel.
@@ -131,7 +130,7 @@ impl Bridge {
     }
 
     /// What there is to do: coroutines to run, each with its number and what to call with its
-    /// task when it is done, and the numbers of tasks to cancel.
+    /// outcome, and the numbers of those to cancel.
     fn take(&self, py: Python<'_>) -> (Vec<Begun>, Vec<u64>) {
         let mut bytes = [0; 16];
         let _ = (&self.reader).read(&mut bytes);
@@ -164,21 +163,24 @@ impl Bridge {
     }
 }
 
-/// Is called with a task that is done.
+/// Is called with what a coroutine returned, or with the exception that it raised.
 #[pyclass(module = "oip._oip", frozen)]
 pub(crate) struct Done(Mutex<Option<Finish>>);
 
 #[pymethods]
 impl Done {
-    fn __call__<'py>(&self, py: Python<'py>, task: &Bound<'py, PyAny>) {
+    #[pyo3(signature = (result, error=None))]
+    fn __call__<'py>(
+        &self,
+        py: Python<'py>,
+        result: Bound<'py, PyAny>,
+        error: Option<Bound<'py, PyAny>>,
+    ) {
         let finish = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(finish) = finish else { return };
-        let result = match task.call_method0(pyo3::intern!(py, "cancelled")) {
-            Ok(cancelled) if cancelled.is_truthy().unwrap_or(false) => {
-                Err(CancelledError::new_err("the call was cancelled"))
-            }
-            _ => task.call_method0(pyo3::intern!(py, "result")),
-        };
-        finish(py, result);
+        match error {
+            None => finish(py, Ok(result)),
+            Some(error) => finish(py, Err(PyErr::from_value(error))),
+        }
     }
 }

@@ -66,21 +66,28 @@ impl Batches {
     }
 
     /// Puts a request among those that wait; whether a call must be made for it.
+    ///
+    /// # Errors
+    /// How many wait, where they are `most` already.
     pub(crate) fn wait(
         &self,
         key: Key,
         request: InferRequest,
         rows: u64,
         reply: Sender<Result<InferResponse>>,
-    ) -> bool {
+        most: usize,
+    ) -> std::result::Result<bool, usize> {
         let mut groups = self.lock();
         let group = groups.entry(key).or_default();
+        if group.waiting.len() >= most && group.due {
+            return Err(group.waiting.len());
+        }
         group.waiting.push_back(Waiting {
             request,
             rows,
             reply,
         });
-        !std::mem::replace(&mut group.due, true)
+        Ok(!std::mem::replace(&mut group.due, true))
     }
 
     /// Whoever waits, up to `most` rows, and whether another call is due for the rest.

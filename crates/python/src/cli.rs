@@ -63,6 +63,15 @@ impl Programs for PythonPrograms {
         })
     }
 
+    fn settings(&self, path: &Path) -> Result<Vec<(String, String)>, String> {
+        Python::attach(|py| {
+            let given = self.0.call_method1(py, "settings", (path,));
+            given
+                .and_then(|given| given.extract(py))
+                .map_err(|error| said(py, &error))
+        })
+    }
+
     fn open(&self, path: &Path, settings: &Settings) -> Result<Arc<dyn Models>, String> {
         Python::attach(|py| {
             let opened = self.0.call_method1(py, "open", (path, settings.workers));
@@ -70,9 +79,9 @@ impl Programs for PythonPrograms {
             let (handler, pool, bridge, names) = opened
                 .extract::<Opened<'_>>(py)
                 .map_err(|error| said(py, &error))?;
-            let jobs = pool.get().jobs();
-            buffers::release_on(jobs.clone());
-            let handler = PyHandler::new(&handler, jobs, bridge.get().of_loop())
+            let (pool, asyncio) = (pool.get(), bridge.get().of_loop());
+            buffers::release_on(pool.jobs());
+            let handler = PyHandler::new(&handler, pool, asyncio, settings.model_queue)
                 .map_err(|error| said(py, &error))?;
             let names = match settings.model_name.is_empty() {
                 true => names,

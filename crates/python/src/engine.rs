@@ -9,9 +9,9 @@ use oip::{InferRequest, ModelRef, Result, Tensor, TensorMetadata};
 use pyo3::prelude::*;
 
 use crate::aio::Bridge;
-use crate::buffers;
 use crate::handler::PyHandler;
 use crate::pool::Pool;
+use crate::{buffers, errors};
 
 /// The engine for programs of Python. `programs` is the module `oip._programs`.
 pub(crate) fn programs(programs: Py<PyAny>) -> Programs {
@@ -23,18 +23,60 @@ pub(crate) fn programs(programs: Py<PyAny>) -> Programs {
 
 struct PythonEngine(Py<PyAny>);
 
-/// What `oip._programs.open_model` returns.
-type Opened<'py> = (Bound<'py, PyAny>, Bound<'py, Pool>, Bound<'py, Bridge>);
+/// What `oip._programs.open_model` returns: the handler, where it runs, and its module.
+type Opened<'py> = (
+    Bound<'py, PyAny>,
+    Bound<'py, Pool>,
+    Bound<'py, Bridge>,
+    Bound<'py, PyAny>,
+);
 
 impl PythonEngine {
-    fn open(&self, file: &ModelFile, model: &ModelRef) -> PyResult<PyHandler> {
-        Python::attach(|py| {
+    /// The handler in a file.
+    ///
+    /// # Errors
+    /// What went wrong, in one line.
+    fn open(&self, file: &ModelFile, model: &ModelRef) -> Result<Loaded, String> {
+        let open = |py: Python<'_>| {
             let arguments = (&file.path, &model.name, &model.version);
             let opened = self.0.call_method1(py, "open_model", arguments)?;
-            let (handler, pool, bridge) = opened.extract::<Opened<'_>>(py)?;
+            let (object, pool, bridge, module) = opened.extract::<Opened<'_>>(py)?;
             buffers::release_on(pool.get().jobs());
-            PyHandler::new(&handler, pool.get().jobs(), bridge.get().of_loop())
-        })
+            // The queue of the model is the repository's.
+            let (pool, asyncio) = (pool.get(), bridge.get().of_loop());
+            Ok(Loaded {
+                handler: PyHandler::new(&object, pool, asyncio, usize::MAX)?,
+                object: object.unbind(),
+                module: module.unbind(),
+                programs: self.0.clone_ref(py),
+                name: model.name.clone(),
+            })
+        };
+        Python::attach(|py| open(py).map_err(|error| errors::one_line(py, &error)))
+    }
+}
+
+/// A handler that is there; it is let go of when this is dropped.
+struct Loaded {
+    handler: PyHandler,
+    object: Py<PyAny>,
+    module: Py<PyAny>,
+    programs: Py<PyAny>,
+    name: String,
+}
+
+impl Drop for Loaded {
+    fn drop(&mut self) {
+        let (object, module, programs, name) = Python::attach(|py| {
+            let [object, module, programs] =
+                [&self.object, &self.module, &self.programs].map(|one| one.clone_ref(py));
+            (object, module, programs, std::mem::take(&mut self.name))
+        });
+        self.handler.later(Box::new(move |py| {
+            if let Err(error) = programs.call_method1(py, "close_model", (object, module, name)) {
+                error.print(py);
+            }
+        }));
     }
 }
 
@@ -53,8 +95,12 @@ impl Engine for PythonEngine {
 
     fn load(&self, file: &ModelFile, _: Share) -> Result<Arc<dyn Model>, LoadError> {
         let model = named(file);
-        let failed = |error: PyErr| LoadError::Invalid(error.to_string());
-        let handler = self.open(file, &model).map_err(failed)?;
+        let opened = self.open(file, &model);
+        let loaded = opened.map_err(|why| LoadError::Missing(format!("model.py: {why}")))?;
+        let handler = &loaded.handler;
+        if handler.stacks() {
+            return Err(LoadError::Missing(STACKS.to_owned()));
+        }
         let said = |error: oip::Error| match error.cause() {
             Some(cause) => LoadError::Missing(format!("{}: {cause}", error.message())),
             None => LoadError::Missing(error.message().to_owned()),
@@ -62,7 +108,7 @@ impl Engine for PythonEngine {
         handler.load_blocking(&model).map_err(said)?;
         let metadata = handler.metadata_blocking(&model).map_err(said)?;
         Ok(Arc::new(Program {
-            handler,
+            loaded,
             model,
             declared: metadata
                 .outputs
@@ -89,8 +135,12 @@ fn named(file: &ModelFile) -> ModelRef {
     }
 }
 
+/// A wish that cannot be fulfilled here.
+const STACKS: &str = "model.py: max_batch_size of the class has no effect in a folder of models; \
+    write it in the table [batching] of model.toml";
+
 struct Program {
-    handler: PyHandler,
+    loaded: Loaded,
     model: ModelRef,
     inputs: Vec<TensorMetadata>,
     outputs: Vec<TensorMetadata>,
@@ -110,7 +160,10 @@ impl Model for Program {
         laps.inputs_made();
         let request = InferRequest::new(inputs);
         let declared = self.declared.clone();
-        let response = self.handler.infer_blocking(&self.model, request, declared);
+        let response = self
+            .loaded
+            .handler
+            .infer_blocking(&self.model, request, declared);
         laps.ran();
         let outputs = in_order(&self.outputs, response?.outputs);
         laps.outputs_taken();

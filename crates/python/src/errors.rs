@@ -32,14 +32,27 @@ pub(crate) fn raised(py: Python<'_>, error: &PyErr, what: &str, model: &str) -> 
             "{what} is not implemented by this server's handler"
         ));
     }
-    let about_the_request =
-        error.is_instance_of::<PyValueError>(py) || error.is_instance_of::<PyTypeError>(py);
-    if about_the_request && what == INFER {
+    if what == INFER && about_the_request(py, error) {
         log(py, error, what, model, "info");
         return Error::does_not_fit(text(value));
     }
     log(py, error, what, model, "error");
     Error::handler_failed(one_line(py, error))
+}
+
+/// Whether a fault is the request's: a `ValueError` or `TypeError` that the handler itself raised,
+/// or that came of reading the request.
+fn about_the_request(py: Python<'_>, error: &PyErr) -> bool {
+    if !error.is_instance_of::<PyValueError>(py) && !error.is_instance_of::<PyTypeError>(py) {
+        return false;
+    }
+    let judged = py
+        .import(intern!(py, "oip._errors"))
+        .and_then(|module| {
+            module.call_method1(intern!(py, "about_request"), (error.traceback(py),))
+        })
+        .and_then(|judged| judged.is_truthy());
+    judged.unwrap_or(false)
 }
 
 /// The call whose faults may be the request's.
@@ -98,7 +111,8 @@ fn text(value: &Bound<'_, PyBaseException>) -> String {
     )
 }
 
-fn one_line(py: Python<'_>, error: &PyErr) -> String {
+/// An exception in one line: its kind, its message, and where it was raised.
+pub(crate) fn one_line(py: Python<'_>, error: &PyErr) -> String {
     let line = error.to_string();
     let place = error.traceback(py).and_then(|traceback| {
         let place = py

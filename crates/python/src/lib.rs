@@ -55,6 +55,8 @@ fn _oip(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(check_tensor, module)?)?;
     module.add_function(wrap_pyfunction!(server::start, module)?)?;
     module.add_function(wrap_pyfunction!(server::before_start, module)?)?;
+    module.add_function(wrap_pyfunction!(server::in_force, module)?)?;
+    module.add_function(wrap_pyfunction!(server::options, module)?)?;
     module.add_function(wrap_pyfunction!(cli::run_cli, module)?)?;
     module.add_function(wrap_pyfunction!(logging::log_to, module)?)?;
     module.add_function(wrap_pyfunction!(logging::flush_log, module)?)?;

@@ -16,6 +16,9 @@ pub(crate) type Job = Box<dyn FnOnce(Python<'_>) + Send>;
 #[pyclass(name = "Pool", module = "oip._oip", frozen)]
 pub(crate) struct Pool {
     queue: Arc<Queue>,
+    /// What a thread of its own does, lest it wait behind inferences.
+    control: Arc<Queue>,
+    attended: bool,
 }
 
 /// The side of a pool that hands out work.
@@ -81,14 +84,26 @@ impl Queue {
 impl Jobs {
     /// Puts a job at the end of the queue. It is dropped when the pool is closed.
     pub(crate) fn push(&self, job: Job) {
+        // Nobody waits for a job that was dropped.
+        let _ = self.push_within(job, usize::MAX);
+    }
+
+    /// Puts a job at the end of the queue, unless so many wait already.
+    ///
+    /// # Errors
+    /// How many wait.
+    pub(crate) fn push_within(&self, job: Job, most: usize) -> Result<(), usize> {
         let mut state = self.0.lock();
-        if state.closed {
+        let waiting = state.jobs.len();
+        if state.closed || waiting >= most {
+            let closed = state.closed;
             drop(state);
             drop(job);
-            return;
+            return if closed { Ok(()) } else { Err(waiting) };
         }
         state.jobs.push_back(job);
         self.0.wake(&mut state);
+        Ok(())
     }
 }
 
@@ -96,31 +111,55 @@ impl Pool {
     pub(crate) fn jobs(&self) -> Jobs {
         Jobs(Arc::clone(&self.queue))
     }
+
+    /// For what should not wait behind inferences; the same as [`jobs`](Self::jobs) where no
+    /// thread was set aside for it.
+    pub(crate) fn control(&self) -> Jobs {
+        match self.attended {
+            true => Jobs(Arc::clone(&self.control)),
+            false => self.jobs(),
+        }
+    }
 }
 
 #[pymethods]
 impl Pool {
+    /// `attended`: one of the threads will call `attend`.
     #[new]
-    fn new() -> Self {
+    #[pyo3(signature = (attended=false))]
+    fn new(attended: bool) -> Self {
         Self {
             queue: Arc::default(),
+            control: Arc::default(),
+            attended,
         }
     }
 
     /// Works until the pool is closed. Each thread of the pool calls it once.
     fn work(&self, py: Python<'_>) {
-        while py.detach(|| self.queue.wait()) {
-            let mut woken = true;
-            while let Some(job) = self.queue.take(woken) {
-                woken = false;
-                job(py);
-            }
-        }
+        work(py, &self.queue);
+    }
+
+    /// The same for what should not wait behind inferences.
+    fn attend(&self, py: Python<'_>) {
+        work(py, &self.control);
     }
 
     /// Lets the threads go when the queue is empty.
     fn close(&self) {
-        self.queue.lock().closed = true;
-        self.queue.wake.notify_all();
+        for queue in [&self.queue, &self.control] {
+            queue.lock().closed = true;
+            queue.wake.notify_all();
+        }
+    }
+}
+
+fn work(py: Python<'_>, queue: &Queue) {
+    while py.detach(|| queue.wait()) {
+        let mut woken = true;
+        while let Some(job) = queue.take(woken) {
+            woken = false;
+            job(py);
+        }
     }
 }

@@ -5,11 +5,12 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use oip::config::{Config, OPTIONS, Settings, Sources};
+use oip::config::{Config, Kind, OPTIONS, Settings, Sources, Value};
 use oip::server::{BoundServer, Phase};
 use oip::{Dataplane, Server};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyDict};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
@@ -29,11 +30,8 @@ pub(crate) struct Running {
     runtime: Mutex<Option<Runtime>>,
 }
 
-/// The settings in force: keyword arguments, environment, properties files, defaults.
-pub(crate) fn settings(
-    py: Python<'_>,
-    given: BTreeMap<String, Vec<String>>,
-) -> PyResult<(Settings, Vec<String>)> {
+/// The values in force: keyword arguments, environment, properties files, defaults.
+fn resolved(py: Python<'_>, given: BTreeMap<String, Vec<String>>) -> PyResult<Config> {
     let mut sources = Sources::process();
     for (key, values) in given {
         let mut options = OPTIONS.iter();
@@ -47,11 +45,65 @@ pub(crate) fn settings(
             sources = sources.with_flag(option.flag(), value);
         }
     }
-    let config = Config::resolve(&sources).map_err(|error| errors::start(py, error))?;
+    Config::resolve(&sources).map_err(|error| errors::start(py, error))
+}
+
+/// The same, checked together, and what is odd about them.
+fn settings(
+    py: Python<'_>,
+    given: BTreeMap<String, Vec<String>>,
+) -> PyResult<(Settings, Vec<String>)> {
+    let config = resolved(py, given)?;
     let settings = config
         .settings()
         .map_err(|error| errors::start(py, error))?;
     Ok((settings, config.warnings().to_vec()))
+}
+
+/// The value in force of every key, under each of its names; secrets as `***`.
+#[pyfunction]
+pub(crate) fn in_force(
+    py: Python<'_>,
+    given: BTreeMap<String, Vec<String>>,
+) -> PyResult<Bound<'_, PyDict>> {
+    let values = PyDict::new(py);
+    for entry in resolved(py, given)?.entries() {
+        let value = match &entry.value {
+            Value::Absent => py.None().into_bound(py),
+            Value::Bool(value) => PyBool::new(py, *value).to_owned().into_any(),
+            Value::Number(value) => value.into_pyobject(py)?.into_any(),
+            Value::Duration(value) => value.as_secs_f64().into_pyobject(py)?.into_any(),
+            Value::Address(value) => value.to_string().into_pyobject(py)?.into_any(),
+            Value::Text(value) => value.into_pyobject(py)?.into_any(),
+            Value::List(value) => value.into_pyobject(py)?,
+            _ => entry.shown().into_pyobject(py)?.into_any(),
+        };
+        for key in entry.option.key_spellings() {
+            values.set_item(key, &value)?;
+        }
+    }
+    Ok(values)
+}
+
+/// Every setting: its key, what kind of value it takes, and what it does.
+#[pyfunction]
+pub(crate) fn options() -> Vec<(&'static str, &'static str, &'static str)> {
+    let each = OPTIONS.iter().flat_map(|option| {
+        let kind = match option.kind {
+            Kind::Bool => "bool",
+            Kind::Port | Kind::Count { .. } | Kind::Integer => "int",
+            Kind::Size { .. } => "int | str",
+            Kind::Duration => "float | str",
+            Kind::Ratio => "float",
+            Kind::Path => "str | Path",
+            Kind::List => "str | Sequence[str]",
+            _ => "str",
+        };
+        option
+            .key_spellings()
+            .map(move |key| (key, kind, option.help))
+    });
+    each.collect()
 }
 
 /// What is to be known before a server starts: how its log is to be, and how many processes are
@@ -88,7 +140,7 @@ pub(crate) fn start(
         tracing::warn!("{warning}");
     }
     buffers::release_on(pool.jobs());
-    let handler = PyHandler::new(handler, pool.jobs(), bridge.of_loop())?;
+    let handler = PyHandler::new(handler, pool, bridge.of_loop(), settings.model_queue)?;
     let server = settings
         .model_name
         .iter()

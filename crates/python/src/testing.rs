@@ -51,7 +51,7 @@ impl Client {
         bridge: &Bridge,
     ) -> PyResult<Self> {
         buffers::release_on(pool.jobs());
-        let handler = PyHandler::new(handler, pool.jobs(), bridge.of_loop())?;
+        let handler = PyHandler::new(handler, pool, bridge.of_loop(), usize::MAX)?;
         let runtime = runtime()?;
         let client = py.detach(|| runtime.block_on(oip::testing::client(handler)));
         Ok(Self(client))

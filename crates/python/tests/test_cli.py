@@ -169,6 +169,112 @@ def test_a_program_logs_in_the_form_that_is_set(tmp_path: Path) -> None:
     assert "Traceback" in said["traceback"] and said["timestamp"].endswith("Z")
 
 
+SETTINGS = """
+from oip import *
+
+class Answers(ModelHandler):
+    def infer(self, payload, model_name, model_version=None):
+        return {"y": [5]}
+
+SERVED
+"""
+
+
+@pytest.mark.parametrize(
+    "served",
+    [
+        'server = Server(Answers(), model_name="m", tensors_limit=1)',
+        'service = AissembleOIPKServe("m", Answers(), tensors_limit=1)',
+    ],
+)
+def test_what_a_program_says_of_its_server_counts(tmp_path: Path, served: str) -> None:
+    program = tmp_path / "main.py"
+    program.write_text(SETTINGS.replace("SERVED", served))
+    two = BODY.replace(b"[{", b"[" + BODY[11:-2] + b",{", 1)
+    with serving(str(program), environment={"OIP_TENSORS_LIMIT": "9"}) as (url, process):
+        assert '"data":[5]' in ask(url)
+        with pytest.raises(urllib.error.HTTPError) as other:
+            urllib.request.urlopen(f"{url}/v2/models/other/infer", BODY, timeout=10)
+        assert other.value.code == 404
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(f"{url}/v2/models/m/infer", two, timeout=10)
+        assert refused.value.code in (400, 413)
+    with serving(str(program), "--model-name", "n", "--tensors-limit", "2") as (url, _):
+        url = f"{url}/v2/models/n/infer"
+        for _ in range(100):
+            try:
+                with urllib.request.urlopen(url, two, timeout=10) as answer:
+                    assert answer.status == 200
+                break
+            except urllib.error.HTTPError as error:
+                assert error.code == 503
+                time.sleep(0.05)
+
+
+def test_a_program_may_switch_authentication_off_itself(tmp_path: Path) -> None:
+    program = tmp_path / "main.py"
+    program.write_text(
+        SETTINGS.replace("SERVED", "server = Server(Answers(), auth_enabled=False, rest_prot=1)")
+    )
+    command = [sys.executable, "-m", "oip.cli", "serve", str(program)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    assert ended.returncode == 2 and "'rest_prot'" in ended.stderr, ended.stderr
+
+
+def test_a_handler_for_every_name_is_announced_as_one(tmp_path: Path) -> None:
+    program = tmp_path / "main.py"
+    program.write_text(HANDLER.replace("ANSWER", "5"))
+    with serving(str(program)) as (_, process):
+        assert process.stdout is not None
+        assert any("main.py: one handler for every name" in line for line in process.stdout)
+
+
+OWN = """
+import logging
+from oip import *
+
+log = logging.getLogger("mine")
+
+class Answers(ModelHandler):
+    def infer(self, payload, model_name, model_version=None):
+        log.info("asked for %s", model_name)
+        return {"y": [5]}
+"""
+
+
+def test_what_a_program_logs_itself_has_the_same_form(tmp_path: Path) -> None:
+    program = tmp_path / "main.py"
+    program.write_text(OWN)
+    with serving(str(program), "--log-format", "json") as (url, process):
+        ask(url)
+        assert process.stdout is not None
+        for line in process.stdout:
+            if '"mine"' in line:
+                break
+        said = json.loads(line)
+    assert (said["target"], said["message"], said["level"]) == ("mine", "asked for m", "INFO")
+
+
+def test_a_program_that_sets_up_logging_keeps_its_form(tmp_path: Path) -> None:
+    program = tmp_path / "main.py"
+    program.write_text(OWN + 'logging.basicConfig(level="INFO", format="MINE %(message)s")\n')
+    with serving(str(program), "--log-format", "json") as (url, process):
+        ask(url)
+        assert process.stdout is not None
+        for line in process.stdout:
+            if "asked for" in line:
+                break
+    assert line == "MINE asked for m\n"
+
+
+@pytest.mark.parametrize("command", ["apikey", "policy", "audit", "replay", "bench", "config"])
+def test_every_command_of_the_binary_is_there(
+    command: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main([command, "--help"]) == 0
+    assert f"oip {command}" in capfd.readouterr().out
+
+
 def test_the_other_commands_are_the_binarys(capfd: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["--version"]) == 0
     assert capfd.readouterr().out.startswith("oip 0.")
@@ -256,9 +362,59 @@ def test_a_folder_of_models_may_hold_programs(tmp_path: Path) -> None:
             pytest.fail("the change was not seen")
 
 
-def test_a_program_that_cannot_be_loaded_is_listed_with_its_reason(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("raise KeyError('lost')", "model.py: KeyError: 'lost'"),
+        (
+            MODEL.replace("(ModelHandler):", "(ModelHandler):\n    max_batch_size = 4"),
+            r"write it in the table .batching. of model.toml",
+        ),
+    ],
+)
+def test_a_program_that_cannot_be_loaded_is_listed_with_its_reason(
+    tmp_path: Path, text: str, reason: str
+) -> None:
     (tmp_path / "m" / "1").mkdir(parents=True)
-    (tmp_path / "m" / "1" / "model.py").write_text("raise KeyError('lost')")
+    (tmp_path / "m" / "1" / "model.py").write_text(text.replace("FACTOR", "2"))
     with serving(str(tmp_path)) as (_, process):
         assert process.stdout is not None
-        assert any("lost" in line for line in process.stdout)
+        for line in process.stdout:
+            if re.search(reason, line):
+                break
+        else:
+            pytest.fail("not said")
+        assert "ONNX" not in line
+
+
+BESIDE = """
+import sys
+import aside
+from . import aside as relative
+
+UNLOADED = "WHERE"
+""" + MODEL.replace("FACTOR", "aside.factor + relative.factor") + """
+    def model_unload(self, model_name):
+        open(UNLOADED, "w").write(f"{model_name} {sorted(n for n in sys.modules if 'oip_models' in n)}")
+"""
+
+
+def test_each_version_has_the_modules_beside_it_and_is_let_go_of(tmp_path: Path) -> None:
+    said = tmp_path / "unloaded"
+    models = tmp_path / "models"
+    for version, factor in (("1", "2"), ("2", "3")):
+        folder = models / "m" / version
+        folder.mkdir(parents=True)
+        (folder / "model.py").write_text(BESIDE.replace("WHERE", str(said)))
+        (folder / "aside.py").write_text(f"factor = {factor}")
+    with serving(str(models), "--model-control", "poll", "--poll-interval", "100ms") as (url, _):
+        assert '"data":[6.0]' in ask(url)
+        with urllib.request.urlopen(f"{url}/v2/models/m/versions/1/infer", BODY) as answer:
+            assert json.load(answer)["outputs"][0]["data"] == [4.0]
+        shutil.rmtree(models / "m" / "2")
+        for _ in range(100):
+            if said.exists() and said.read_text():
+                break
+            time.sleep(0.05)
+        assert said.read_text().startswith("m ")
+        assert '"data":[4.0]' in ask(url)

@@ -35,7 +35,7 @@ def run(python: str | None, *arguments: object) -> str:
 def iris() -> Iterator[Server]:
     pytest.importorskip("sklearn")
     sys.modules.pop("sklearn_iris", None)
-    handler, _ = _programs.find(_programs.load(EXAMPLES / "sklearn_iris.py"))
+    handler = _programs.find(_programs.load(EXAMPLES / "sklearn_iris.py"))
     with Server(handler, rest_port=0, grpc_port=0, auth_enabled=False) as server:
         yield server
 

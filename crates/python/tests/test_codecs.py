@@ -23,7 +23,7 @@ def test_the_content_type_of_a_tensor_chooses_its_codec() -> None:
     assert codecs.get_decoded_or_raw(text) == ["a"]
     plain = RequestInput("x", [2], "FP32", None, [1.0, 2.0])
     assert codecs.decode(plain).tolist() == [1.0, 2.0]
-    assert codecs.get_decoded_or_raw(plain) == [1.0, 2.0]
+    assert codecs.get_decoded_or_raw(plain).root == [1.0, 2.0]
 
 
 def test_base64_travels_as_text_and_is_bytes_on_both_sides() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import fractions
+import json
 import logging
 from typing import Any
 
@@ -84,6 +86,51 @@ def test_retry_after_is_a_header(serve: Any) -> None:
     with pytest.raises(urllib.error.HTTPError) as raised:
         urllib.request.urlopen(ask.server.url + "/v2/models/m/infer", body)
     assert raised.value.headers["Retry-After"] == "7"
+
+
+class Fails(ModelHandler):
+    """Fails in the way that its model's name says."""
+
+    def infer(self, payload, model_name, model_version=None):
+        match model_name:
+            case "expression":
+                return None + 1
+            case "conversion":
+                return int("no number")
+            case "library":
+                json.loads("{")
+            case "library raises":
+                fractions.Fraction("no number")
+            case "own":
+                self.check()
+            case "from":
+                try:
+                    json.loads("{")
+                except ValueError as error:
+                    raise ValueError("no JSON in x") from error
+            case "text":
+                return {"y": payload.inputs[0].strings()}
+            case "answer":
+                oip.ResponseOutput("y", data=[1.0])
+
+    def check(self):
+        raise TypeError("two rows are due")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_only_what_is_raised_about_the_request_is_the_callers_fault(
+    serve: Any, workers: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    ask = serve(Fails, workers=workers)
+    failed = (500, {"error": "the model failed to answer"})
+    for model in ("expression", "conversion", "library", "library raises", "answer"):
+        assert ask.infer(model, fp32("x", [1])) == failed, model
+    if not workers:
+        assert "return None + 1" in caplog.text
+    assert ask.infer("own", fp32("x", [1])) == (400, {"error": "two rows are due"})
+    assert ask.infer("from", fp32("x", [1])) == (400, {"error": "no JSON in x"})
+    status, body = ask.infer("text", fp32("x", [1]))
+    assert status == 400 and "expected BYTES" in body["error"]
 
 
 def test_a_missing_input_is_the_callers_fault() -> None:

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.skipif(not EXAMPLES.exists(), reason="not in the reposi
 
 def handler_of(name: str) -> Any:
     sys.modules.pop(name, None)
-    return _programs.find(_programs.load(EXAMPLES / f"{name}.py"))[0]
+    return _programs.resolve(_programs.find(_programs.load(EXAMPLES / f"{name}.py")), 0)[0]
 
 
 def test_the_originals_readme_handler(serve: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import weakref
 from typing import Any
 
@@ -94,6 +95,32 @@ def test_an_input_is_a_read_only_view_without_a_copy() -> None:
     assert seen == [True]
 
 
+@pytest.mark.parametrize("binary", [False, True])
+def test_over_the_network_an_input_is_a_view_of_the_buffer_it_was_read_into(
+    serve: Any, binary: bool
+) -> None:
+    seen = []
+
+    class Looks(ModelHandler):
+        def infer(self, payload, model_name, model_version=None):
+            one, two = payload.inputs[0].numpy(), payload.inputs[0].numpy()
+            seen.append((np.shares_memory(one, two), one.flags.owndata, one.flags.writeable))
+            return {"y": [float(one.sum())]}
+
+    ask = serve(Looks())
+    array = np.ones(50_000, np.float32)
+    if binary:
+        head = {"name": "x", "datatype": "FP32", "shape": [50_000], "parameters": {"binary_data_size": 200_000}}
+        text = json.dumps({"inputs": [head]}).encode()
+        headers = {"Inference-Header-Content-Length": str(len(text))}
+        status, body = ask("/v2/models/m/infer", text + array.tobytes(), headers)
+    else:
+        tensor = {"name": "x", "datatype": "FP32", "shape": [50_000], "data": array.tolist()}
+        status, body = ask.infer("m", tensor)
+    assert status == 200 and body["outputs"][0]["data"] == [50_000.0]
+    assert seen == [(True, False, False)]
+
+
 def test_floats_are_rounded_to_the_declared_datatype_and_no_further() -> None:
     assert returned(output("FP32", np.array([0.1, 2.0]))).outputs[0].numpy().dtype == np.float32
     with pytest.raises(oip.errors.HandlerFailed, match="values beyond FP32"):
@@ -154,6 +181,8 @@ def test_anything_with_dlpack_or_the_buffer_protocol_is_taken() -> None:
 
     answer = returned({"y": Foreign(np.array([1.0, 2.0])), "z": memoryview(np.array([1, 2]))})
     assert answer.output("y").numpy().tolist() == [1.0, 2.0]
+    large = np.ones(100_000)
+    assert np.shares_memory(returned({"y": Foreign(large)}).output("y").numpy(), large)
     assert answer.output("z").datatype is Datatype.INT64
 
 

@@ -93,6 +93,50 @@ def test_a_plain_method_may_return_a_coroutine() -> None:
         assert asked.infer("m", {"x": [1.0]}).outputs[0].data.root == [1]
 
 
+def test_no_more_than_the_queue_holds_wait_for_a_thread(serve: Any) -> None:
+    asked = []
+    go = threading.Event()
+
+    class Waits(ModelHandler):
+        def infer(self, payload, model_name, model_version=None):
+            asked.append(payload.id)
+            go.wait(10)
+            return {"y": [1]}
+
+    ask = serve(Waits(), threads=1, model_queue=2)
+    with ThreadPoolExecutor(4) as pool:
+        answers = []
+        for id in "abc":
+            answers.append(pool.submit(ask.infer, "m", fp32("x", [1]), id=id))
+            time.sleep(0.2)
+        status, body = ask.infer("m", fp32("x", [1]), id="d")
+        assert status == 429 and "2 requests wait already" in body["error"]
+        go.set()
+        assert [answer.result()[0] for answer in answers] == [200] * 3
+    assert asked == ["a", "b", "c"]
+
+
+def test_a_request_whose_caller_left_is_not_begun(serve: Any) -> None:
+    asked = []
+    go = threading.Event()
+
+    class Waits(ModelHandler):
+        def infer(self, payload, model_name, model_version=None):
+            asked.append(payload.id)
+            go.wait(10)
+            return {"y": [1]}
+
+    ask = serve(Waits(), threads=1, request_timeout="300ms")
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(ask.infer, "m", fp32("x", [1]), id="a")
+        time.sleep(0.1)
+        assert ask.infer("m", fp32("x", [1]), id="left")[0] == 504
+        assert first.result()[0] == 504
+        go.set()
+        assert ask.infer("m", fp32("x", [1]), id="b")[0] == 200
+    assert asked == ["a", "b"]
+
+
 def test_thread_locals_stay_with_their_thread() -> None:
     local = threading.local()
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import os
 import signal
 import threading
@@ -15,7 +17,7 @@ import numpy as np
 import pytest
 
 import oip
-from oip import ModelHandler, ResponseOutput, Server
+from oip import ModelHandler, ResponseOutput, Server, _processes
 
 from conftest import Caller, fp32
 
@@ -50,6 +52,8 @@ class Works(ModelHandler):
                 raise oip.errors.Unavailable("later", retry_after=3)
             case "wrong":
                 return [ResponseOutput("y", [3], "FP32", data=[1.0])]
+            case "hangs":
+                time.sleep(60)
             case "loaded":
                 return {"y": self.loaded or ["nothing"]}
         raise oip.errors.NotFound(f"no model '{model_name}'")
@@ -128,11 +132,39 @@ def test_a_killed_worker_costs_its_own_request_only(ask: Caller) -> None:
         pytest.fail("the worker was not replaced")
 
 
-def test_nothing_is_left_behind_in_shared_memory(ask: Caller) -> None:
-    before = set(Path("/dev/shm").iterdir()) if Path("/dev/shm").exists() else set()
-    ask.infer("echo", fp32("x", [0.0] * 100_000))
-    after = set(Path("/dev/shm").iterdir()) if Path("/dev/shm").exists() else set()
-    assert not [path for path in after - before if "oip" in path.name or "psm" in path.name]
+def arenas(pid: int | str = "self") -> dict[int, int]:
+    """The size of each piece of shared memory that a process has open."""
+    found = {}
+    for file in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            if os.readlink(file).startswith("/memfd:oip"):
+                found[file.stat().st_ino] = file.stat().st_size
+    return found
+
+
+def test_large_tensors_travel_in_shared_memory_of_which_nothing_is_left_behind() -> None:
+    before = len(arenas())
+    with Server(Works, workers=1, rest_port=0, grpc_port=0, auth_enabled=False) as server:
+        ask = Caller(server)
+        worker = data(ask.infer("pid", fp32("x", [1])))[0]
+        assert list(arenas(worker).values()) == [0, 0]
+        ask.infer("echo", fp32("x", [0.0] * 100_000))
+        sizes = list(arenas(worker).values())
+        assert len(sizes) == 2 and min(sizes) >= 400_000, sizes
+        # That of a worker that dies is let go of too.
+        ask.infer("dies", fp32("x", [1]))
+        wait_until(lambda: data(ask.infer("pid", fp32("x", [1])))[0] != worker)
+        wait_until(lambda: gc.collect() >= 0 and len(arenas()) == before + 2)
+    gc.collect()
+    assert len(arenas()) == before
+
+
+def wait_until(done: Any) -> None:
+    for _ in range(100):
+        if done():
+            return
+        time.sleep(0.1)
+    pytest.fail("not in time")
 
 
 def test_a_model_is_loaded_in_every_process() -> None:
@@ -150,6 +182,90 @@ def test_async_handlers_work_in_processes_too() -> None:
 def test_arrays_of_numpy_go_through(ask: Caller) -> None:
     array = np.arange(50_000, dtype=np.float32)
     assert data(ask.infer("echo", fp32("x", array.tolist()))) == array.tolist()
+
+
+class Tells(Works):
+    def model_metadata(self, model_name, model_version=None):
+        return oip.ModelMetadataResponse(model_name, [str(os.getpid())])
+
+    async def model_ready(self, model_name, model_version=None):
+        return model_name != "not"
+
+
+def test_metadata_and_readiness_do_not_wait_for_busy_workers() -> None:
+    settings: Any = {"rest_port": 0, "grpc_port": 0, "auth_enabled": False}
+    Tells.checks_metadata = False
+    with Server(Tells, workers=1, **settings) as server, ThreadPoolExecutor(8) as pool:
+        ask = Caller(server)
+        begun = time.monotonic()
+        busy = [pool.submit(ask.infer, "slow", fp32("x", [1])) for _ in range(5)]
+        time.sleep(0.2)
+        assert ask("/v2/models/m")[1]["versions"] != [str(os.getpid())]
+        assert ask("/v2/models/m/ready")[0] == 200
+        assert ask("/v2/models/not/ready")[1]["ready"] is False
+        assert time.monotonic() - begun < 1.0
+        assert [one.result()[0] for one in busy] == [200] * 5
+
+
+def test_a_worker_that_hangs_is_killed_after_its_caller_has_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_processes.Processes, "grace", 0.2)
+    settings: Any = {"rest_port": 0, "grpc_port": 0, "auth_enabled": False}
+    with Server(Works, workers=1, request_timeout="300ms", **settings) as server:
+        ask = Caller(server)
+        worker = data(ask.infer("pid", fp32("x", [1])))[0]
+        assert ask.infer("hangs", fp32("x", [1]))[0] == 504
+        wait_until(lambda: not Path(f"/proc/{worker}").exists())
+        wait_until(lambda: ask.infer("pid", fp32("x", [1]))[0] == 200)
+
+
+class LoadsOnce(Works):
+    """Loads in the first process alone, until the file is there."""
+
+    def model_load(self, model_name):
+        file = Path(os.environ["OIP_TEST_FILE"])
+        if file.exists() and file.read_text() != "loads":
+            file.write_text(file.read_text() + "x")
+            raise ValueError("no weights")
+        file.touch()
+        return True
+
+
+def test_a_worker_that_cannot_load_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "loads"
+    monkeypatch.setenv("OIP_TEST_FILE", str(file))
+    settings: Any = {"rest_port": 0, "grpc_port": 0, "auth_enabled": False}
+    with Server(LoadsOnce, workers=1, model_name="dies", **settings) as server:
+        ask = Caller(server)
+        assert ask.infer("dies", fp32("x", [1]))[0] == 500
+        wait_until(lambda: len(file.read_text()) >= 2)
+        file.write_text("loads")
+        assert server._processes is not None
+        wait_until(lambda: server._processes and len(server._processes._all) == 1)
+
+
+class Batches(Works):
+    max_batch_size = 8
+    max_batch_delay = 0.2
+
+    def infer(self, payload, model_name, model_version=None):
+        x = payload.inputs[0].numpy()
+        return {"rows": [len(x)] * len(x), "pid": [os.getpid()] * len(x)}
+
+
+def test_batches_are_stacked_before_they_go_to_a_worker() -> None:
+    settings: Any = {"rest_port": 0, "grpc_port": 0, "auth_enabled": False}
+    with Server(Batches, workers=2, **settings) as server, ThreadPoolExecutor(4) as pool:
+        ask = Caller(server)
+        sent = [pool.submit(ask.infer, "m", fp32("x", [1.0, 2.0], [1, 2])) for _ in range(4)]
+        answers = [one.result() for one in sent]
+    assert {status for status, _ in answers} == {200}
+    outputs = [{o["name"]: o["data"] for o in body["outputs"]} for _, body in answers]
+    assert max(output["rows"][0] for output in outputs) > 1, outputs
+    assert os.getpid() not in {output["pid"][0] for output in outputs}
 
 
 class Broken(ModelHandler):

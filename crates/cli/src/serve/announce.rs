@@ -226,6 +226,9 @@ impl Line {
 fn table(lines: &[Line], settings: &Settings) -> String {
     if lines.is_empty() {
         return match &settings.model_repository {
+            Some(program) if program.is_file() => {
+                format!("{}: one handler for every name\n", program.display())
+            }
             Some(folder) => format!("no models in {}\n", folder.display()),
             None => {
                 "no model repository: only health and server metadata are answered\n".to_owned()

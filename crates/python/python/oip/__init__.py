@@ -9,10 +9,17 @@
     Server(Doubler(), auth_enabled=False).serve()
 """
 
-from . import codecs, errors
+from . import codecs, errors, testing
 from ._oip import Context, TensorData, __version__
-from .compat import AissembleOIPFastAPI, AissembleOIPgRPC, AissembleOIPGrpc, AissembleOIPKServe
-from .decorator import Model, model
+from .compat import (
+    AissembleOIPFastAPI,
+    AissembleOIPgRPC,
+    AissembleOIPGrpc,
+    AissembleOIPKServe,
+    AuthzforceAdapter,
+    DefaultAdapter,
+)
+from .decorator import Model, Spec, model
 from .handler import DataplaneHandler, DefaultModelHandler, ModelHandler
 from .server import Server
 from .types import (
@@ -38,9 +45,11 @@ __all__ = [
     "AissembleOIPGrpc",
     "AissembleOIPKServe",
     "AissembleOIPgRPC",
+    "AuthzforceAdapter",
     "Context",
     "DataplaneHandler",
     "Datatype",
+    "DefaultAdapter",
     "DefaultModelHandler",
     "InferenceRequest",
     "InferenceResponse",
@@ -59,9 +68,11 @@ __all__ = [
     "ServerMetadataErrorResponse",
     "ServerMetadataResponse",
     "ServerReadyResponse",
+    "Spec",
     "TensorData",
     "__version__",
     "codecs",
     "errors",
     "model",
+    "testing",
 ]

@@ -30,7 +30,7 @@ _NAMES = {
     Datatype.FP32: "float32",
     Datatype.FP64: "float64",
 }
-_DATATYPES = {name: datatype for datatype, name in _NAMES.items()} | {"bfloat16": Datatype.BF16}
+DATATYPES = {name: datatype for datatype, name in _NAMES.items()} | {"bfloat16": Datatype.BF16}
 _dtypes: dict[str, Any] = {}
 
 
@@ -166,7 +166,7 @@ def describe(data: TensorData) -> tuple[list[int], Datatype] | None:
         return None
     if array.dtype.kind in "OSU":
         return list(array.shape), Datatype.BYTES
-    datatype = _DATATYPES.get(array.dtype.name)
+    datatype = DATATYPES.get(array.dtype.name)
     if datatype is None:
         raise TypeError(f"an array of {array.dtype} is none of the protocol's datatypes")
     return list(array.shape), datatype

@@ -50,16 +50,32 @@ def begin(level: str, form: str, latencies: bool) -> None:
     _oip.log_to(_forward, level, latencies)
 
 
+_ours: list[logging.Handler] = []
+
+
 def to_stderr(level: str = "info", form: str = "text") -> None:
-    """Writes what is said below ``oip`` to standard error, unless somebody has set up logging."""
-    if not logging.getLogger().handlers and not _logger.handlers:
+    """Writes what is said below ``oip`` to standard error, unless somebody has set up logging. The
+    second time level and form are taken."""
+    number = _LEVELS.get(level, logging.INFO)
+    if not _ours and not logging.getLogger().handlers and not _logger.handlers:
         handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(_Json() if form == "json" else logging.Formatter(_TEXT))
+        _ours.append(handler)
         _logger.addHandler(handler)
         _logger.propagate = False
-        _logger.setLevel(_LEVELS.get(level, logging.INFO))
+    if _ours:
+        _ours[0].setFormatter(_Json() if form == "json" else logging.Formatter(_TEXT))
+        _logger.setLevel(number)
     elif _logger.level == logging.NOTSET:
-        _logger.setLevel(_LEVELS.get(level, logging.INFO))
+        _logger.setLevel(number)
+
+
+def for_everybody() -> None:
+    """Has what a served program says below other loggers go the same way, in the same form and
+    from the same level on, unless the program has set up logging itself."""
+    root = logging.getLogger()
+    if _ours and not root.handlers:
+        root.addHandler(_ours[0])
+        root.setLevel(_logger.level)
 
 
 def _below(target: str) -> str:

@@ -3,7 +3,11 @@ changes."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import importlib
 import importlib.util
+import inspect
 import logging
 import os
 import signal
@@ -16,24 +20,47 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
 
-from . import _oip
+from . import _errors, _logging, _oip
+from ._processes import Processes
 from ._workers import Threads
 from .compat import _Service
 from .decorator import Model
 from .errors import StartError
-from .handler import DefaultModelHandler, ModelHandler, Several
+from .handler import DataplaneHandler, DefaultModelHandler, ModelHandler, Several, method_of
 from .server import Server, shared
+
+_HANDLERS = (ModelHandler, DataplaneHandler)
 
 _NAMES = ("fastapi_server", "server", "grpc", "grpc_server", "kserve", "app", "handler")
 _SUPERVISED = "OIP_SUPERVISED_BY"
 
 
+_found: dict[Path, object] = {}
+"""What was found in a program: it is run once."""
+
+
+def settings(path: Path) -> list[tuple[str, str]]:
+    """What the server in a program says of itself, by key; nothing where there is none."""
+    found = _once(path)
+    if not isinstance(found, Server):
+        return []
+    return [(key, value) for key, values in found._settings.items() for value in values]
+
+
 def open(path: Path, workers: int) -> tuple[object, _oip.Pool, _oip.Bridge, list[str]]:
     """The handler of a program, where it runs, and the names it answers for."""
-    handler, threads = find(load(path), workers)
-    where = Threads(threads)
+    handler, threads = resolve(_once(path), workers)
+    where = Threads(threads, None, isinstance(handler, Processes))
+    _logging.for_everybody()
     names = [str(name) for name in getattr(handler, "model_names", ())]
     return handler, where.pool, where.bridge, names
+
+
+def _once(path: Path) -> object:
+    path = path.resolve()
+    if path not in _found:
+        _found[path] = find(load(path))
+    return _found[path]
 
 
 _shared: list[Threads] = []
@@ -42,51 +69,102 @@ _lock = threading.Lock()
 
 def open_model(
     path: Path, name: str, version: str
-) -> tuple[object, _oip.Pool, _oip.Bridge]:
-    """The handler of a ``model.py`` in a folder of models, and where all of them run."""
+) -> tuple[object, _oip.Pool, _oip.Bridge, ModuleType]:
+    """The handler of a ``model.py`` in a folder of models, where all of them run, and its module."""
     with _lock:
         if not _shared:
             _shared.append(Threads())
         # Read anew each time: a module of this version that was loaded before is forgotten.
-        module = load(path, f"oip_models.{name}.v{version}", search=False)
+        module = load(path, f"oip_models.{name}.v{version}", beside=True)
+        _logging.for_everybody()
     workers = _shared[0]
-    found = [value for value in vars(module).values() if isinstance(value, (Model, ModelHandler))]
+    found = [value for value in vars(module).values() if isinstance(value, _HANDLERS)]
     handler = found[0] if len(found) == 1 else handler_class(module)()
-    return handler, workers.pool, workers.bridge
+    return handler, workers.pool, workers.bridge, module
 
 
-def load(path: Path, name: str | None = None, search: bool = True) -> ModuleType:
-    """Runs a program as a module of this name, by default its own."""
+def close_model(handler: object, module: ModuleType, name: str) -> None:
+    """Has a handler of a folder let go of its model, and forgets its module."""
+    try:
+        result = method_of(handler, "model_unload")(name)
+        if inspect.isawaitable(result):
+            asyncio.run(_waited_for(result))
+    except NotImplementedError:
+        pass
+    except Exception as error:
+        _errors.log("error", "model unload", name, error)
+    with _lock:
+        if sys.modules.get(module.__name__) is module:
+            del sys.modules[module.__name__]
+
+
+async def _waited_for(result: Any) -> Any:
+    return await result
+
+
+def load(path: Path, name: str | None = None, beside: bool = False) -> ModuleType:
+    """Runs a program as a module of this name, by default its own. ``beside``: what lies beside it
+    can be imported while it runs, and is its own: another version has another."""
     path = path.resolve()
     name = name or path.stem
     if not path.is_file():
         raise StartError(f"{path} is not there")
-    if search and str(path.parent) not in sys.path:
-        sys.path.insert(0, str(path.parent))
-    spec = importlib.util.spec_from_file_location(name, path)
+    folder = str(path.parent)
+    if not beside and folder not in sys.path:
+        sys.path.insert(0, folder)
+    spec = importlib.util.spec_from_file_location(
+        name, path, submodule_search_locations=[folder] if beside else None
+    )
     if spec is None or spec.loader is None:
         raise StartError(f"{path} cannot be imported")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    spec.loader.exec_module(module)
+    try:
+        with _beside(folder) if beside else contextlib.nullcontext():
+            spec.loader.exec_module(module)
+    except BaseException:
+        sys.modules.pop(name, None)
+        raise
     return module
 
 
-def find(module: ModuleType, workers: int = 0) -> tuple[object, int | None]:
-    """The handler to serve, and how many threads were wished for it. ``workers`` processes share
-    it, unless it is a server's that says their number itself.
+@contextlib.contextmanager
+def _beside(folder: str) -> Iterator[None]:
+    """What lies in a folder can be imported by its plain name, by whoever runs now alone."""
+    before = set(sys.modules)
+    sys.path.insert(0, folder)
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        sys.path.remove(folder)
+        for name in set(sys.modules) - before:
+            file = getattr(sys.modules[name], "__file__", None) or ""
+            if "oip_models." not in name and file.startswith(os.path.join(folder, "")):
+                del sys.modules[name]
+
+
+def find(module: ModuleType) -> object:
+    """What a program wants served: a ``Server``, or a handler or its class.
 
     First an object of one of the names ``fastapi_server``, ``server``, ``grpc``, ``handler``, ...;
     then any server, any models, any handler, and last a class derived from ``ModelHandler``.
     """
     members = vars(module)
     for name in _NAMES:
-        if name in members and (found := _served(members[name], workers)) is not None:
-            return found
+        if name in members and _is_served(members[name]):
+            return _server(members[name])
     for value in members.values():
         if isinstance(value, (Server, _Service)):
-            return _server(value).resolve(workers)
-    return shared(_handler(module), None, workers)
+            return _server(value)
+    return _handler(module)
+
+
+def resolve(found: object, workers: int) -> tuple[object, int | None]:
+    """The handler to serve, in so many processes, and how many threads were wished for it."""
+    if isinstance(found, Server):
+        return found.resolve(workers)
+    return shared(found, None, workers)
 
 
 def _handler(module: ModuleType) -> object:
@@ -94,17 +172,17 @@ def _handler(module: ModuleType) -> object:
     models = [value for value in members if isinstance(value, Model)]
     if models:
         return models[0] if len(models) == 1 else Several(models)
-    handlers = (value for value in members if isinstance(value, ModelHandler))
+    handlers = (value for value in members if isinstance(value, _HANDLERS))
     return next(handlers, None) or handler_class(module)
 
 
-def handler_class(module: ModuleType) -> type[ModelHandler]:
-    """The one class of a module that derives from ``ModelHandler``."""
+def handler_class(module: ModuleType) -> type[Any]:
+    """The one class of a module that derives from ``ModelHandler`` or ``DataplaneHandler``."""
     own = [
         value
         for value in vars(module).values()
         if isinstance(value, type)
-        and issubclass(value, ModelHandler)
+        and issubclass(value, _HANDLERS)
         and value.__module__ == module.__name__
     ]
     # A class that another one derives from is no handler of its own.
@@ -121,17 +199,15 @@ def handler_class(module: ModuleType) -> type[ModelHandler]:
     raise StartError(f"{where} has several handlers ({names}): call the one to serve 'handler'")
 
 
-def _server(value: Server | _Service) -> Server:
+def _server(value: object) -> object:
     return value.server if isinstance(value, _Service) else value
 
 
-def _served(value: Any, workers: int) -> tuple[object, int | None] | None:
+def _is_served(value: Any) -> bool:
+    """Whether an object of one of the names is meant: a server, or whatever can infer."""
     if isinstance(value, (Server, _Service)):
-        return _server(value).resolve(workers)
-    is_class = isinstance(value, type) and issubclass(value, ModelHandler)
-    if is_class or isinstance(value, ModelHandler) and type(value) is not DefaultModelHandler:
-        return shared(value, None, workers)
-    return None
+        return True
+    return type(value) is not DefaultModelHandler and callable(getattr(value, "infer", None))
 
 
 def supervise(path: Path) -> int | None:

@@ -20,6 +20,11 @@ def to_response(result: Any, declared: Declared) -> InferenceResponse:
         return InferenceResponse(outputs=outputs)
     if isinstance(result, ResponseOutput):
         return InferenceResponse(outputs=[result])
+    if type(result).__name__ == "DataFrame":
+        from .codecs import PandasCodec
+
+        if PandasCodec.can_encode(result):
+            return PandasCodec.encode_response("", result)
     several = isinstance(result, (list, tuple)) and bool(result)
     if several and all(isinstance(item, ResponseOutput) for item in result):
         return InferenceResponse(outputs=result)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import functools
+import inspect
 import os
 import threading
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from . import _oip
@@ -22,17 +23,24 @@ class Threads:
     """A pool of threads and a loop. Both begin when they are made and end with ``close``."""
 
     def __init__(
-        self, count: int | None = None, loop: asyncio.AbstractEventLoop | None = None
+        self,
+        count: int | None = None,
+        loop: asyncio.AbstractEventLoop | None = None,
+        attended: bool = False,
     ) -> None:
-        self.pool = _oip.Pool()
+        """``attended``: metadata and readiness are asked on a thread of their own."""
+        self.pool = _oip.Pool(attended)
         self.bridge = _oip.Bridge()
-        self._tasks: dict[int, asyncio.Future[Any]] = {}
+        self._tasks: dict[int, tuple[asyncio.Task[None], Any]] = {}
         self._own = loop is None
         self._loop = loop or asyncio.new_event_loop()
         self._threads = [
             threading.Thread(target=self.pool.work, name=f"oip-handler-{i}", daemon=True)
             for i in range(count or default_threads())
         ]
+        if attended:
+            attend = threading.Thread(target=self.pool.attend, name="oip-control", daemon=True)
+            self._threads.append(attend)
         if self._own:
             run = threading.Thread(target=self._run, name="oip-asyncio", daemon=True)
             self._threads.append(run)
@@ -47,8 +55,8 @@ class Threads:
         try:
             self._loop.run_forever()
         finally:
-            for task in self._tasks.values():
-                task.cancel()
+            for running in list(self._tasks.values()):
+                _cancel(*running)
             self._loop.run_until_complete(asyncio.sleep(0))
             self._loop.run_until_complete(self._loop.shutdown_asyncgens())
             self._loop.close()
@@ -56,16 +64,26 @@ class Threads:
     def _look(self) -> None:
         begun, cancelled = self.bridge.take()
         for number, coroutine, done in begun:
-            task = asyncio.ensure_future(coroutine, loop=self._loop)
-            self._tasks[number] = task
-            task.add_done_callback(functools.partial(self._forget, number))
-            task.add_done_callback(done)
+            task = self._loop.create_task(self._run_one(number, coroutine, done))
+            self._tasks[number] = task, coroutine
         for number in cancelled:
-            if (running := self._tasks.get(number)) is not None:
-                running.cancel()
+            if (running := self._tasks.pop(number, None)) is not None:
+                _cancel(*running)
 
-    def _forget(self, number: int, _: asyncio.Future[Any]) -> None:
-        self._tasks.pop(number, None)
+    async def _run_one(
+        self, number: int, coroutine: Awaitable[Any], done: Callable[..., None]
+    ) -> None:
+        # What is called when a task is done would need another round of the loop.
+        try:
+            result = await coroutine
+        except BaseException as error:
+            done(None, error)
+            if not isinstance(error, Exception):
+                raise
+        else:
+            done(result)
+        finally:
+            self._tasks.pop(number, None)
 
     def close(self) -> None:
         """Ends the threads and the loop; what runs on the threads is finished first."""
@@ -78,3 +96,10 @@ class Threads:
         for thread in self._threads:
             if thread is not threading.current_thread():
                 thread.join(timeout=5)
+
+
+def _cancel(task: asyncio.Task[None], coroutine: Any) -> None:
+    task.cancel()
+    if inspect.iscoroutine(coroutine) and inspect.getcoroutinestate(coroutine) == "CORO_CREATED":
+        # It never begins: Python would warn of it.
+        coroutine.close()

@@ -28,15 +28,25 @@ __all__ = [
     "Base64Codec",
     "InputCodec",
     "NumpyArrayCodec",
+    "NumpyArrayRequestCodec",
     "PandasCodec",
+    "RequestCodec",
+    "SingleTensorRequestCodec",
     "StringCodec",
+    "StringRequestCodec",
     "decode",
+    "decode_inference_request",
     "find_input_codec",
+    "find_input_codec_by_payload",
+    "find_request_codec",
+    "find_request_codec_by_payload",
     "get_decoded_or_raw",
     "register_input_codec",
+    "register_request_codec",
 ]
 
 _codecs: dict[str, type[InputCodec]] = {}
+_request_codecs: dict[str, type[RequestCodec]] = {}
 
 
 class InputCodec:
@@ -92,9 +102,18 @@ def register_input_codec(codec: type[InputCodec]) -> type[InputCodec]:
     return codec
 
 
-def find_input_codec(content_type: str) -> type[InputCodec] | None:
-    """The codec of this content type."""
-    return _codecs.get(content_type)
+def find_input_codec(
+    content_type: str | None = None, payload: Any = None
+) -> type[InputCodec] | None:
+    """The codec of this content type; else the first that can encode this payload."""
+    if content_type:
+        return _codecs.get(content_type)
+    return None if payload is None else find_input_codec_by_payload(payload)
+
+
+def find_input_codec_by_payload(payload: Any) -> type[InputCodec] | None:
+    """The first codec that can make a tensor of this."""
+    return next((codec for codec in _codecs.values() if codec.can_encode(payload)), None)
 
 
 def decode(tensor: _Tensor, default: type[InputCodec] | None = None) -> Any:
@@ -106,22 +125,25 @@ def decode(tensor: _Tensor, default: type[InputCodec] | None = None) -> Any:
 
 
 def get_decoded_or_raw(tensor: _Tensor) -> Any:
-    """What a tensor means by its ``content_type``; its data as lists where it has none."""
+    """What a tensor means by its ``content_type``; its data where it has none, or none that is
+    known."""
     named = None if tensor.parameters is None else tensor.parameters.content_type
     codec = find_input_codec(named) if named else None
-    return tensor.data.root if codec is None else codec.decode(tensor)
+    return tensor.data if codec is None else codec.decode(tensor)
 
 
 @register_input_codec
 class NumpyArrayCodec(InputCodec):
-    """Arrays of NumPy."""
+    """Arrays of NumPy. One of one dimension is sent as one row, ``[1, N]``, as the original has
+    it."""
 
     ContentType = "numpy"
     Names = ("np",)
 
     @classmethod
     def can_encode(cls, payload: Any) -> bool:
-        return _arrays.as_array(payload) is not None
+        array = _arrays.as_array(payload)
+        return array is not None and array.ndim >= 1
 
     @classmethod
     def decode(cls, tensor: _Tensor) -> np.ndarray[Any, Any]:
@@ -133,12 +155,13 @@ class NumpyArrayCodec(InputCodec):
 
         array = _arrays.as_array(payload)
         made = ResponseOutput("", data=np.asarray(payload) if array is None else array)
-        return made.shape, made.datatype, made.data
+        shape = [1, *made.shape] if len(made.shape) == 1 else made.shape
+        return shape, made.datatype, made.data
 
 
 @register_input_codec
 class StringCodec(InputCodec):
-    """Lists of text, as BYTES of UTF-8."""
+    """Lists of text, as BYTES of UTF-8 in one column, ``[N, 1]``, as the original has it."""
 
     ContentType = "str"
 
@@ -153,7 +176,7 @@ class StringCodec(InputCodec):
     @classmethod
     def encode(cls, payload: Any) -> tuple[list[int], Datatype, Any]:
         texts = [payload] if isinstance(payload, str) else list(payload)
-        return [len(texts)], Datatype.BYTES, texts
+        return [len(texts), 1], Datatype.BYTES, texts
 
 
 @register_input_codec
@@ -179,11 +202,133 @@ class Base64Codec(InputCodec):
     def encode(cls, payload: Any) -> tuple[list[int], Datatype, Any]:
         return [len(payload)], Datatype.BYTES, list(payload)
 
+class RequestCodec:
+    """Turns whole requests and responses into something of Python's, and back."""
 
-class PandasCodec:
+    ContentType: ClassVar[str] = ""
+
+    @classmethod
+    def can_encode(cls, payload: Any) -> bool:
+        """Whether this codec can make a request of that."""
+        return False
+
+    @classmethod
+    def encode_request(cls, payload: Any, **_: Any) -> InferenceRequest:
+        """A request of that."""
+        raise NotImplementedError
+
+    @classmethod
+    def decode_request(cls, request: InferenceRequest) -> Any:
+        """What a request means."""
+        raise NotImplementedError
+
+    @classmethod
+    def encode_response(
+        cls, model_name: str, payload: Any, model_version: str | None = None, **_: Any
+    ) -> InferenceResponse:
+        """A response of that."""
+        raise NotImplementedError
+
+    @classmethod
+    def decode_response(cls, response: InferenceResponse) -> Any:
+        """What a response means."""
+        raise NotImplementedError
+
+
+class SingleTensorRequestCodec(RequestCodec):
+    """Requests and responses of one tensor, which another codec is for."""
+
+    InputCodec: ClassVar[type[InputCodec]]
+
+    @classmethod
+    def can_encode(cls, payload: Any) -> bool:
+        return cls.InputCodec.can_encode(payload)
+
+    @classmethod
+    def encode_request(cls, payload: Any, **others: Any) -> InferenceRequest:
+        tensor = cls.InputCodec.encode_input("input-0", payload, **others)
+        return InferenceRequest([tensor], parameters=Parameters(content_type=cls.ContentType))
+
+    @classmethod
+    def decode_request(cls, request: InferenceRequest) -> Any:
+        if len(request.inputs) != 1:
+            raise ValueError(f"one input is due, but the request has {len(request.inputs)}")
+        return cls.InputCodec.decode_input(request.inputs[0])
+
+    @classmethod
+    def encode_response(
+        cls, model_name: str, payload: Any, model_version: str | None = None, **others: Any
+    ) -> InferenceResponse:
+        tensor = cls.InputCodec.encode_output("output-0", payload, **others)
+        parameters = Parameters(content_type=cls.ContentType)
+        return InferenceResponse(model_name, model_version, None, parameters, [tensor])
+
+    @classmethod
+    def decode_response(cls, response: InferenceResponse) -> Any:
+        if len(response.outputs) != 1:
+            raise ValueError(f"one output is due, but the response has {len(response.outputs)}")
+        return cls.InputCodec.decode_output(response.outputs[0])
+
+
+def register_request_codec(codec: type[RequestCodec]) -> type[RequestCodec]:
+    """Adds a codec of whole requests under its content type; a decorator of its class."""
+    _request_codecs[codec.ContentType] = codec
+    return codec
+
+
+def find_request_codec(
+    content_type: str | None = None, payload: Any = None
+) -> type[RequestCodec] | None:
+    """The codec of this content type; else the first that can encode this payload."""
+    if content_type:
+        return _request_codecs.get(content_type)
+    return None if payload is None else find_request_codec_by_payload(payload)
+
+
+def find_request_codec_by_payload(payload: Any) -> type[RequestCodec] | None:
+    """The first codec that can make a request of this."""
+    return next((codec for codec in _request_codecs.values() if codec.can_encode(payload)), None)
+
+
+def decode_inference_request(request: InferenceRequest) -> Any:
+    """What a request means by its own ``content_type``; the request itself where it has none, or
+    none that is known."""
+    named = None if request.parameters is None else request.parameters.content_type
+    codec = find_request_codec(named) if named else None
+    return request if codec is None else codec.decode_request(request)
+
+
+@register_request_codec
+class NumpyArrayRequestCodec(SingleTensorRequestCodec):
+    """A request of one array."""
+
+    InputCodec = NumpyArrayCodec
+    ContentType = NumpyArrayCodec.ContentType
+
+
+@register_request_codec
+class StringRequestCodec(SingleTensorRequestCodec):
+    """A request of one list of text."""
+
+    InputCodec = StringCodec
+    ContentType = StringCodec.ContentType
+
+
+def is_frame(value: Any) -> bool:
+    """Whether this is a data frame of pandas, without importing it."""
+    kind = type(value)
+    return kind.__name__ == "DataFrame" and kind.__module__.partition(".")[0] == "pandas"
+
+
+@register_request_codec
+class PandasCodec(RequestCodec):
     """A whole request as a data frame, one column an input, and back. Needs pandas."""
 
-    ContentType: ClassVar[str] = "pd"
+    ContentType = "pd"
+
+    @classmethod
+    def can_encode(cls, payload: Any) -> bool:
+        return is_frame(payload)
 
     @classmethod
     def decode_request(cls, request: InferenceRequest) -> Any:
@@ -193,9 +338,25 @@ class PandasCodec:
         return pd.DataFrame({tensor.name: cls._column(tensor) for tensor in request.inputs})
 
     @classmethod
-    def encode_response(cls, model_name: str, payload: Any, **_: Any) -> InferenceResponse:
+    def encode_request(cls, payload: Any, **_: Any) -> InferenceRequest:
+        """An input for each column."""
+        outputs = cls.encode_outputs(payload)
+        inputs = [RequestInput(o.name, o.shape, o.datatype, None, o.data) for o in outputs]
+        return InferenceRequest(inputs, parameters=Parameters(content_type=cls.ContentType))
+
+    @classmethod
+    def encode_response(
+        cls, model_name: str, payload: Any, model_version: str | None = None, **_: Any
+    ) -> InferenceResponse:
         """An output for each column."""
-        return InferenceResponse(model_name=model_name, outputs=cls.encode_outputs(payload))
+        return InferenceResponse(model_name, model_version, outputs=cls.encode_outputs(payload))
+
+    @classmethod
+    def decode_response(cls, response: InferenceResponse) -> Any:
+        """A data frame with one column an output."""
+        import pandas as pd
+
+        return pd.DataFrame({tensor.name: cls._column(tensor) for tensor in response.outputs})
 
     @classmethod
     def encode_outputs(cls, payload: Any) -> list[ResponseOutput]:
@@ -211,12 +372,10 @@ class PandasCodec:
         return outputs
 
     @staticmethod
-    def _column(tensor: RequestInput) -> Any:
+    def _column(tensor: _Tensor) -> Any:
         named = None if tensor.parameters is None else tensor.parameters.content_type
         if tensor.datatype == Datatype.BYTES and named in (None, "str"):
             return tensor.strings()
         array = tensor.numpy()
         columns = int(array.size // max(len(array), 1)) if array.ndim else 1
         return array.reshape(-1) if columns == 1 else list(array)
-
-

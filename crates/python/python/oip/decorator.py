@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib
 import inspect
 import typing
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Generic, ParamSpec, TypeVar
 
+from . import _arrays, codecs
 from ._oip import Context
 from ._results import to_response
 from .errors import InvalidRequest, NotFound
@@ -30,12 +32,16 @@ Declared = MetadataTensor | tuple[str, str, Sequence[int]] | Mapping[str, Any]
 
 class Spec:
     """Datatype and shape of a tensor, in an annotation:
-    ``x: Annotated[np.ndarray, Spec("FP32", [-1, 4])]``."""
+    ``x: Annotated[np.ndarray, Spec("FP32", [-1, 4])]``. Where the annotation says the datatype,
+    ``NDArray[np.float32]``, the shape is enough: ``Spec(shape=[-1, 4])``."""
 
     def __init__(
-        self, datatype: Datatype | str, shape: Sequence[int], name: str | None = None
+        self,
+        datatype: Datatype | str | None = None,
+        shape: Sequence[int] = (-1,),
+        name: str | None = None,
     ) -> None:
-        self.datatype = Datatype(datatype)
+        self.datatype = None if datatype is None else Datatype(datatype)
         self.shape = list(shape)
         self.name = name
 
@@ -61,9 +67,12 @@ def model(
             return classifier.predict(x)
 
     Inputs come as read-only NumPy arrays; parameters annotated ``list[str]`` as text,
-    ``RequestInput`` as it is, ``InferenceRequest`` as the whole request, ``Context`` as who asks. Without ``inputs`` and
-    ``outputs`` the annotations say what there is: ``Annotated[np.ndarray, Spec("FP32", [-1, 4])]``
-    and ``list[str]``. The function itself stays callable. It may be ``async``.
+    ``RequestInput`` as it is, ``InferenceRequest`` as the whole request, ``pandas.DataFrame`` as the
+    whole request with a column an input, ``Context`` as who asks. One without an annotation comes
+    as what its ``content_type`` says, where the caller gave one. ``**others`` has the inputs that no
+    parameter is for. Without ``inputs`` and ``outputs`` the annotations say what there is:
+    ``Annotated[np.ndarray, Spec("FP32", [-1, 4])]``, ``NDArray[np.float32]`` of one dimension, and
+    ``list[str]``. The function itself stays callable. It may be ``async``.
     """
 
     def decorate(function: Callable[P, R]) -> Model[P, R]:
@@ -96,9 +105,18 @@ class Model(ModelHandler, Generic[P, R]):
         self.__wrapped__ = function
         hints = typing.get_type_hints(function, include_extras=True)
         signature = inspect.signature(function)
-        self._parameters = {
-            parameter: _take(hints.get(parameter)) for parameter in signature.parameters
-        }
+        self._parameters: dict[str, Callable[[RequestInput], Any]] = {}
+        self._others: Callable[[RequestInput], Any] | None = None
+        for parameter in signature.parameters.values():
+            take = _take(hints.get(parameter.name))
+            if parameter.kind is parameter.VAR_KEYWORD:
+                self._others = take
+            elif parameter.kind in (parameter.VAR_POSITIONAL, parameter.POSITIONAL_ONLY):
+                raise TypeError(
+                    f"model '{name}': inputs are handed over by name, which '{parameter}' is not for"
+                )
+            else:
+                self._parameters[parameter.name] = take
         self._optional = {
             parameter.name
             for parameter in signature.parameters.values()
@@ -138,12 +156,17 @@ class Model(ModelHandler, Generic[P, R]):
         for name, take in self._parameters.items():
             if take is _request:
                 arguments[name] = payload
+            elif take is _frame:
+                arguments[name] = codecs.PandasCodec.decode_request(payload)
             elif take is _context:
                 arguments[name] = payload.context
             elif name in sent:
                 arguments[name] = take(sent[name])
             elif name not in self._optional:
                 raise InvalidRequest(f"input '{name}' is missing")
+        if self._others is not None:
+            for name, tensor in sent.items():
+                arguments.setdefault(name, self._others(tensor))
         return arguments
 
     def model_metadata(
@@ -186,11 +209,28 @@ def _declared(tensors: Sequence[Declared]) -> list[MetadataTensor]:
 def _spec(hint: Any) -> Spec | None:
     """What an annotation says of datatype and shape."""
     if typing.get_origin(hint) is Annotated:
+        known = _spec(hint.__origin__)
         for extra in hint.__metadata__:
             if isinstance(extra, Spec):
+                if extra.datatype is None:
+                    datatype = None if known is None else known.datatype
+                    return Spec(datatype, extra.shape, extra.name) if datatype else None
                 return extra
-        return _spec(hint.__origin__)
+        return known
+    if typing.get_origin(hint) is not None and hint not in _SPECS:
+        return _of_array(hint)
     return _SPECS.get(hint)
+
+
+def _of_array(hint: Any) -> Spec | None:
+    """What ``NDArray[np.float32]`` says: the datatype, and one dimension for want of a shape."""
+    origin = typing.get_origin(hint)
+    if getattr(origin, "__name__", "") != "ndarray":
+        return None
+    scalars = typing.get_args(typing.get_args(hint)[-1])
+    name = getattr(scalars[0], "__name__", "") if scalars else ""
+    datatype = _arrays.DATATYPES.get(name.rstrip("_"))
+    return None if datatype is None else Spec(datatype)
 
 
 def _from_hints(
@@ -198,13 +238,25 @@ def _from_hints(
 ) -> list[MetadataTensor] | None:
     made = []
     for name in signature.parameters:
-        if hints.get(name) in (InferenceRequest, Context):
+        if _take(hints.get(name)) in (_request, _context):
             continue
         spec = _spec(hints.get(name))
-        if spec is None:
+        if spec is None or spec.datatype is None:
+            _warn_of(name, hints.get(name))
             return None
         made.append(MetadataTensor(name, spec.datatype, spec.shape))
     return made or None
+
+
+def _warn_of(name: str, hint: Any) -> None:
+    """An annotation that was meant to declare something, and does not."""
+    plain = hint.__origin__ if typing.get_origin(hint) is Annotated else hint
+    if "ndarray" in (getattr(typing.get_origin(plain) or plain, "__name__", "")):
+        warnings.warn(
+            f"'{name}' is annotated as an array without a datatype of the protocol, so nothing is "
+            'declared and nothing checked: write NDArray[np.float32] or Spec("FP32", [-1, 4])',
+            stacklevel=5,
+        )
 
 
 def _from_return(hints: Mapping[str, Any]) -> list[MetadataTensor] | None:
@@ -213,7 +265,8 @@ def _from_return(hints: Mapping[str, Any]) -> list[MetadataTensor] | None:
     made = []
     for index, one in enumerate(several):
         spec = _spec(one)
-        if spec is None:
+        if spec is None or spec.datatype is None:
+            _warn_of("return", one)
             return None
         name = spec.name or ("output" if len(several) == 1 else f"output_{index}")
         made.append(MetadataTensor(name, spec.datatype, spec.shape))
@@ -251,6 +304,10 @@ def _context(tensor: RequestInput) -> Any:
     raise AssertionError("stands for the context of the request")
 
 
+def _frame(tensor: RequestInput) -> Any:
+    raise AssertionError("stands for the whole request as a data frame")
+
+
 _TAKES: dict[Any, Callable[[RequestInput], Any]] = {
     InferenceRequest: _request,
     Context: _context,
@@ -282,4 +339,8 @@ def _take(hint: Any) -> Callable[[RequestInput], Any]:
     """How an input is handed over."""
     if typing.get_origin(hint) is Annotated:
         hint = hint.__origin__
+    if hint is None or hint is Any:
+        return codecs.decode
+    if isinstance(hint, type) and hint.__name__ == "DataFrame":
+        return _frame
     return _TAKES.get(hint, _numpy)

@@ -76,6 +76,23 @@ class DefaultModelHandler(ModelHandler):
     """The handler that implements nothing."""
 
 
+class _Standing(DefaultModelHandler):
+    """What stands in for methods that an object does not have."""
+
+    def model_unload(self, model_name: str) -> None:
+        """There is nothing to let go of."""
+
+
+_standing = _Standing()
+
+
+def method_of(handler: Any, name: str) -> Any:
+    """A method of a handler; where it has none, one that says "not implemented", is ready, or has
+    nothing to let go of."""
+    found = getattr(handler, name, None)
+    return getattr(_standing, name) if found is None else found
+
+
 class Several(ModelHandler):
     """Several models of one name each, as one handler."""
 
@@ -98,27 +115,30 @@ class Several(ModelHandler):
         self, payload: InferenceRequest, model_name: str, model_version: str | None = None
     ) -> Any:
         """Asks the model of this name."""
-        return self._model(model_name).infer(payload, model_name, model_version)
+        return method_of(self._model(model_name), "infer")(payload, model_name, model_version)
 
     def model_metadata(self, model_name: str, model_version: str | None = None) -> Any:
         """Asks the model of this name."""
-        return self._model(model_name).model_metadata(model_name, model_version)
+        return method_of(self._model(model_name), "model_metadata")(model_name, model_version)
 
     def model_load(self, model_name: str) -> Any:
         """Asks the model of this name."""
-        return self._model(model_name).model_load(model_name)
+        return method_of(self._model(model_name), "model_load")(model_name)
 
     def model_unload(self, model_name: str) -> Any:
         """Asks the model of this name."""
-        return self._model(model_name).model_unload(model_name)
+        return method_of(self._model(model_name), "model_unload")(model_name)
 
     def model_ready(self, model_name: str, model_version: str | None = None) -> Any:
         """Asks the model of this name."""
-        return self._model(model_name).model_ready(model_name, model_version)
+        return method_of(self._model(model_name), "model_ready")(model_name, model_version)
 
 
 class DataplaneHandler:
-    """A handler with its requests and answers checked, to be called in this process."""
+    """A handler with its requests and answers checked, to be called in this process or served. As
+    with the original, a class of your own may derive from it and override what it implements."""
+
+    model_handler: Any = DefaultModelHandler()
 
     def __init__(self, model_handler: ModelHandler | None = None) -> None:
         self.model_handler = model_handler or DefaultModelHandler()

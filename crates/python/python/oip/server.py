@@ -8,20 +8,19 @@ import os
 import signal
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator
 from types import FrameType, TracebackType
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 from . import _logging, _oip
 from ._processes import Processes
+from ._settings import Settings
 from ._workers import Threads
 from .errors import StartError
 from .handler import DefaultModelHandler, Several
 
-__all__ = ["Server", "Setting"]
+__all__ = ["Server", "Settings"]
 
-Setting = str | int | float | bool | Path | Sequence[str] | None
 _FOREVER = 1e9
 
 
@@ -29,10 +28,11 @@ class Server:
     """All doors around one handler: REST and gRPC, checks, security, limits, metrics.
 
     Settings are the keys of ``docs/configuration.md`` as keyword arguments; they win over the
-    environment and ``oip.properties``. ``threads`` is how many blocking calls run side by side;
-    ``workers`` how many processes share the work, each with a handler of its own (then hand
-    over the class rather than an object); where it is not given, the setting counts. Authentication is on unless ``auth_enabled=False`` is
-    said somewhere.
+    environment and ``oip.properties``, and the command line of ``oip serve`` wins over them.
+    ``threads`` is how many blocking calls run side by side (the key ``threads`` of the
+    configuration is another thing: threads within one inference of an ONNX model); ``workers`` how
+    many processes share the work, each with a handler of its own (then hand over the class rather
+    than an object). Authentication is on unless ``auth_enabled=False`` is said somewhere.
 
         Server(MyHandler(), rest_port=8080, auth_enabled=False).serve()
 
@@ -46,9 +46,8 @@ class Server:
         *,
         threads: int | None = None,
         workers: int | None = None,
-        **settings: Setting,
+        **settings: Unpack[Settings],
     ) -> None:
-        self._workers_wanted = workers
         self._class = handler if isinstance(handler, type) else None
         if workers and self._class is not None:
             self.handler: object = self._class
@@ -56,6 +55,8 @@ class Server:
             self.handler = DefaultModelHandler() if handler is None else _instance(handler)
         self._threads = threads
         self._settings = {key: _texts(value) for key, value in settings.items() if value is not None}
+        if workers is not None:
+            self._settings["workers"] = [str(workers)]
         names = getattr(self.handler, "model_names", None)
         if names and "model_name" not in self._settings:
             self._settings["model_name"] = list(names)
@@ -63,6 +64,7 @@ class Server:
         self._workers: Threads | None = None
         self._processes: Processes | None = None
         self._stop_asked = False
+        self._serving: tuple[asyncio.Event, asyncio.Future[None]] | None = None
 
     def __repr__(self) -> str:
         kind = self.handler if isinstance(self.handler, type) else type(self.handler)
@@ -82,7 +84,7 @@ class Server:
         level, form, latencies, wanted = _oip.before_start(self._settings)
         _logging.begin(level, form, latencies)
         handler, threads = self.resolve(wanted)
-        workers = Threads(threads, loop)
+        workers = Threads(threads, loop, isinstance(handler, Processes))
         try:
             pool, bridge = workers.pool, workers.bridge
             self._running = _oip.start(handler, pool, bridge, self._settings)
@@ -98,10 +100,9 @@ class Server:
 
     def resolve(self, workers: int = 0) -> tuple[object, int | None]:
         """The handler that is put behind the doors, and on how many threads. ``workers`` is how
-        many processes there are to be where this server does not say it itself."""
-        wanted = workers if self._workers_wanted is None else self._workers_wanted
-        handler = self._class if wanted and self._class is not None else self.handler
-        handler, threads = shared(handler, self._threads, wanted)
+        many processes there are to be."""
+        handler = self._class if workers and self._class is not None else self.handler
+        handler, threads = shared(handler, self._threads, workers)
         if isinstance(handler, Processes):
             self._processes = handler
         return handler, threads
@@ -155,16 +156,19 @@ class Server:
         ``async`` handlers run on it."""
         loop = asyncio.get_running_loop()
         stopped = asyncio.Event()
+        ended = loop.create_future()
         signals: list[signal.Signals] = []
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 loop.add_signal_handler(number, stopped.set)
                 signals.append(number)
         self.start(wait=0, loop=loop)
+        self._serving = stopped, ended
         try:
             _logging.announce(self)
             await stopped.wait()
         finally:
+            self._serving = None
             for number in signals:
                 loop.remove_signal_handler(number)
             running = self._running
@@ -173,6 +177,16 @@ class Server:
                 # The loop goes on meanwhile: handlers that run on it must be able to answer.
                 await asyncio.shield(asyncio.to_thread(running.wait, _FOREVER))
             self.stop()
+            ended.set_result(None)
+
+    async def stop_async(self) -> None:
+        """Drains and stops, from the loop that ``serve_async`` runs on."""
+        if self._serving is None:
+            await asyncio.to_thread(self.stop)
+            return
+        stopped, ended = self._serving
+        stopped.set()
+        await asyncio.shield(ended)
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:

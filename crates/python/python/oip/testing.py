@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
@@ -18,6 +19,7 @@ from . import _oip
 from ._oip import Context
 from ._results import _output
 from ._workers import Threads
+from .errors import NotImplemented
 from .server import _instance
 from .types import (
     InferenceRequest,
@@ -30,10 +32,26 @@ from .types import (
 __all__ = ["Client", "client"]
 
 
-def client(handler: object, *, threads: int = 2) -> Client:
+def client(
+    handler: object, *, threads: int = 2, model_name: str | Sequence[str] = ()
+) -> Client:
     """A client of this handler. What a caller of the server would be told is raised as the
-    exception of ``oip.errors`` with that status."""
-    return Client(handler, threads)
+    exception of ``oip.errors`` with that status.
+
+    ``model_load`` runs for each ``model_name``, as at the start of a server that was given these
+    names; a model that cannot be loaded is an exception here. Without names nothing is loaded
+    until ``load`` is called.
+    """
+    names = [model_name] if isinstance(model_name, str) else list(model_name)
+    made = Client(handler, threads)
+    try:
+        for name in names:
+            with contextlib.suppress(NotImplemented):
+                made.load(name)
+    except BaseException:
+        made.close()
+        raise
+    return made
 
 
 class Client:

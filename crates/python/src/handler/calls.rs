@@ -1,11 +1,12 @@
 //! Calls of a handler's methods, each made where it belongs: on the pool of threads or on the
 //! loop.
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use oip::call::{Part, Timings};
-use oip::{Error, Result};
+use oip::{Error, Limit, Result};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 use tokio::sync::oneshot;
@@ -22,13 +23,11 @@ pub(super) struct Bound {
 }
 
 impl Bound {
-    /// The method of this name.
-    ///
-    /// # Errors
-    /// `AttributeError` where the object has none.
+    /// The method of this name, or what stands in for it where the object has none.
     pub(super) fn of(object: &pyo3::Bound<'_, PyAny>, method: Method) -> PyResult<Self> {
         let inspect = object.py().import("inspect")?;
-        let callable = object.getattr(method.name())?;
+        let handler = object.py().import("oip.handler")?;
+        let callable = handler.call_method1("method_of", (object, method.name()))?;
         let is_async = inspect.call_method1("iscoroutinefunction", (&callable,))?;
         Ok(Self {
             is_async: is_async.is_truthy()?,
@@ -42,7 +41,20 @@ pub(super) fn stopping() -> Error {
 }
 
 /// An answer on its way, and what cancels the call where nobody waits for it any more.
-struct Begun<T>(oneshot::Receiver<Answered<T>>, Option<CancelOnDrop>);
+struct Begun<T> {
+    answer: oneshot::Receiver<Answered<T>>,
+    guard: Option<CancelOnDrop>,
+    left: Left,
+}
+
+/// Says of a call that nobody waits for it, once this is dropped: then it is not begun.
+struct Left(Arc<Clock>);
+
+impl Drop for Left {
+    fn drop(&mut self) {
+        self.0.left.store(true, Relaxed);
+    }
+}
 
 /// What became of a call, and when.
 type Answered<T> = (Result<T>, Option<Spent>);
@@ -57,6 +69,8 @@ struct Clock {
     begun: OnceLock<Instant>,
     /// The arguments are made.
     called: OnceLock<Instant>,
+    /// Nobody waits for the answer any more.
+    left: AtomicBool,
 }
 
 impl Clock {
@@ -65,6 +79,7 @@ impl Clock {
             asked: Instant::now(),
             begun: OnceLock::new(),
             called: OnceLock::new(),
+            left: AtomicBool::new(false),
         })
     }
 
@@ -95,9 +110,9 @@ impl Clock {
 impl PyHandler {
     /// Calls a method and reads what it returns.
     pub(super) async fn call<T: Send + 'static>(&self, ask: Ask<T>) -> Result<T> {
-        let Begun(receiver, guard) = self.begin(ask);
-        let outcome = receiver.await;
-        ended(guard, outcome).0
+        let begun = self.begin(ask)?;
+        let outcome = begun.answer.await;
+        ended(begun.guard, begun.left, outcome).0
     }
 
     /// The same, and writes down where the time went.
@@ -106,9 +121,9 @@ impl PyHandler {
         ask: Ask<T>,
         timings: &Timings,
     ) -> Result<T> {
-        let Begun(receiver, guard) = self.begin(ask);
-        let outcome = receiver.await;
-        let (outcome, spent) = ended(guard, outcome);
+        let begun = self.begin(ask)?;
+        let outcome = begun.answer.await;
+        let (outcome, spent) = ended(begun.guard, begun.left, outcome);
         for (part, took) in spent.into_iter().flat_map(|spent| spent.0) {
             timings.add(part, took);
         }
@@ -117,12 +132,12 @@ impl PyHandler {
 
     /// The same for a thread that may wait, and that does not hold the GIL.
     pub(super) fn call_blocking<T: Send + 'static>(&self, ask: Ask<T>) -> Result<T> {
-        let Begun(receiver, guard) = self.begin(ask);
-        let outcome = receiver.blocking_recv();
-        ended(guard, outcome).0
+        let begun = self.begin(ask)?;
+        let outcome = begun.answer.blocking_recv();
+        ended(begun.guard, begun.left, outcome).0
     }
 
-    fn begin<T: Send + 'static>(&self, ask: Ask<T>) -> Begun<T> {
+    fn begin<T: Send + 'static>(&self, ask: Ask<T>) -> Result<Begun<T>> {
         let (sender, receiver) = oneshot::channel();
         let Ask {
             method,
@@ -145,14 +160,19 @@ impl PyHandler {
             let _ = sender.send((outcome, until.spent(returned)));
         };
         let finish: Finish = Box::new(finish);
+        let left = Left(Arc::clone(&clock));
         let guard = match self.method(method).is_async {
             true => Some(self.on_loop(method, arguments, clock, finish)),
             false => {
-                self.on_pool(method, arguments, clock, finish);
+                self.on_pool(method, arguments, clock, finish)?;
                 None
             }
         };
-        Begun(receiver, guard)
+        Ok(Begun {
+            answer: receiver,
+            guard,
+            left,
+        })
     }
 
     fn method(&self, method: Method) -> &Bound {
@@ -181,9 +201,18 @@ impl PyHandler {
         self.0.asyncio.begin(begin, finish)
     }
 
-    fn on_pool(&self, method: Method, make: Arguments, clock: Arc<Clock>, finish: Finish) {
+    fn on_pool(
+        &self,
+        method: Method,
+        make: Arguments,
+        clock: Arc<Clock>,
+        finish: Finish,
+    ) -> Result<()> {
         let this = self.clone();
         let job = Box::new(move |py: Python<'_>| {
+            if clock.left.load(Relaxed) {
+                return;
+            }
             let callable = this.method(method).callable.bind(py);
             let arguments = clock.arguments(py, make);
             let result = arguments.and_then(|arguments| callable.call1(arguments));
@@ -197,13 +226,31 @@ impl PyHandler {
                 result => finish(py, result),
             }
         });
-        self.0.jobs.push(job);
+        match method {
+            Method::Infer => {
+                let pushed = self.0.jobs.push_within(job, self.0.most_waiting);
+                pushed.map_err(queue_full)?;
+            }
+            Method::Load | Method::Unload => self.0.jobs.push(job),
+            Method::Metadata | Method::Ready => self.0.control.push(job),
+        }
+        Ok(())
     }
+}
+
+/// So many requests wait for a thread already.
+pub(super) fn queue_full(waiting: usize) -> Error {
+    Error::too_many_requests(format!(
+        "the queue of this handler is full: {waiting} requests wait already"
+    ))
+    .retry_after(1)
+    .at_limit(Limit::ModelQueue)
 }
 
 /// There is nothing left to cancel.
 fn ended<T>(
     guard: Option<CancelOnDrop>,
+    _left: Left,
     outcome: std::result::Result<Answered<T>, oneshot::error::RecvError>,
 ) -> Answered<T> {
     if let Some(guard) = guard {

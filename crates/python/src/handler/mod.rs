@@ -18,7 +18,7 @@ use crate::batch::{Batches, Wish};
 use crate::context::Context;
 use crate::errors;
 use crate::metadata::MetadataCache;
-use crate::pool::Jobs;
+use crate::pool::{Job, Jobs, Pool};
 
 use ask::Method;
 
@@ -29,6 +29,10 @@ pub(crate) struct PyHandler(Arc<Inner>);
 struct Inner {
     methods: [calls::Bound; 5],
     jobs: Jobs,
+    /// What does not wait behind inferences.
+    control: Jobs,
+    /// So many inferences may wait for a thread.
+    most_waiting: usize,
     asyncio: Loop,
     metadata: MetadataCache,
     checks_metadata: bool,
@@ -36,23 +40,41 @@ struct Inner {
 }
 
 impl PyHandler {
-    /// The handler that this object is.
+    /// The handler that this object is, run on these threads and this loop. `most_waiting`
+    /// inferences may wait for a thread; one more is refused.
     ///
     /// # Errors
-    /// `AttributeError` where it lacks a method.
-    pub(crate) fn new(object: &Bound<'_, PyAny>, jobs: Jobs, asyncio: Loop) -> PyResult<Self> {
+    /// An exception of Python's where one of its attributes makes no sense.
+    pub(crate) fn new(
+        object: &Bound<'_, PyAny>,
+        pool: &Pool,
+        asyncio: Loop,
+        most_waiting: usize,
+    ) -> PyResult<Self> {
         let methods = Method::ALL.into_iter();
         let methods = methods.map(|method| calls::Bound::of(object, method));
         let methods = methods.collect::<PyResult<Vec<_>>>()?.try_into();
         let checks = object.getattr("checks_metadata");
         Ok(Self(Arc::new(Inner {
             methods: methods.map_err(|_| errors::value("a handler has five methods"))?,
-            jobs,
+            jobs: pool.jobs(),
+            control: pool.control(),
+            most_waiting,
             asyncio,
             metadata: MetadataCache::default(),
             batches: stacked::wish(object)?.map(|wish| (wish, Batches::default())),
             checks_metadata: checks.and_then(|checks| checks.is_truthy()).unwrap_or(true),
         })))
+    }
+
+    /// Whether requests are to be stacked.
+    pub(crate) fn stacks(&self) -> bool {
+        self.0.batches.is_some()
+    }
+
+    /// Has a thread of the pool do something, some time.
+    pub(crate) fn later(&self, job: Job) {
+        self.0.jobs.push(job);
     }
 
     /// What a model declares, for a thread that may wait.
