@@ -36,13 +36,13 @@ def serving(*arguments: str, cpus: str, said: Path) -> Iterator[tuple[str, str, 
         process.wait(20)
 
 
-def bench(rest: str, grpc: str, pid: int, *arguments: str) -> None:
-    """Prints what `oip bench` says of that server."""
+def bench(rest: str, grpc: str, pid: int, *arguments: str, quiet: bool = False) -> None:
+    """Prints what `oip bench` says of that server, unless `quiet`."""
     command = [
         sys.executable, "-m", "oip.cli", "bench", "--url", f"http://{rest}",
         "--grpc-url", grpc, "--model", "identity", "--pid", str(pid), *arguments,
     ]
-    subprocess.run(command, check=True)
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL if quiet else None)
 
 
 def infer(rest: str) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from oip import _oip
 
 FILE = Path(__file__).parents[1] / "python" / "oip" / "_settings.py"
+OWN = ("threads", "workers")  # These are arguments of their own.
 HEAD = '''"""The settings as keyword arguments, one for each key of ``docs/configuration.md``. Written by
 ``tests/settings_text.py``."""
 
@@ -25,7 +26,8 @@ class Settings(TypedDict, total=False):
 
 def text() -> str:
     """What the file should hold."""
-    lines = [f"    {key}: {kind} | None\n" for key, kind, _ in _oip.options()]
+    options = ((key, kind) for key, kind, _ in _oip.options() if key not in OWN)
+    lines = [f"    {key}: {kind} | None\n" for key, kind in options]
     return HEAD + "".join(lines)
 
 

@@ -190,7 +190,8 @@ SERVED
 def test_what_a_program_says_of_its_server_counts(tmp_path: Path, served: str) -> None:
     program = tmp_path / "main.py"
     program.write_text(SETTINGS.replace("SERVED", served))
-    two = BODY.replace(b"[{", b"[" + BODY[11:-2] + b",{", 1)
+    first = BODY.removeprefix(b'{"inputs":[').removesuffix(b"]}")
+    two = b'{"inputs":[' + first + b"," + first.replace(b'"x"', b'"z"') + b"]}"
     with serving(str(program), environment={"OIP_TENSORS_LIMIT": "9"}) as (url, process):
         assert '"data":[5]' in ask(url)
         with pytest.raises(urllib.error.HTTPError) as other:

@@ -99,7 +99,7 @@ class Fails(ModelHandler):
                 return int("no number")
             case "library":
                 json.loads("{")
-            case "library raises":
+            case "library-raises":
                 fractions.Fraction("no number")
             case "own":
                 self.check()
@@ -123,7 +123,7 @@ def test_only_what_is_raised_about_the_request_is_the_callers_fault(
 ) -> None:
     ask = serve(Fails, workers=workers)
     failed = (500, {"error": "the model failed to answer"})
-    for model in ("expression", "conversion", "library", "library raises", "answer"):
+    for model in ("expression", "conversion", "library", "library-raises", "answer"):
         assert ask.infer(model, fp32("x", [1])) == failed, model
     if not workers:
         assert "return None + 1" in caplog.text

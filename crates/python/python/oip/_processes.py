@@ -84,7 +84,7 @@ class _Worker:
         try:
             self.process.start()
         except BaseException:
-            self._let_go()
+            self.let_go()
             raise
         finally:
             self.work.theirs.close()
@@ -122,7 +122,7 @@ class _Worker:
         self._ended = True
         self.process.kill()
         self.process.join()
-        self._let_go()
+        self.let_go()
 
     def close(self) -> None:
         """Ends the process when it has answered."""
@@ -131,11 +131,12 @@ class _Worker:
         if self.process.is_alive():
             self.process.kill()
             self.process.join()
-        self._let_go()
+        self.let_go()
 
-    def _let_go(self) -> None:
+    def let_go(self) -> None:
+        """Lets go of what only whoever has this worker uses. (Somebody else may be asking it
+        something, and learns by the connection that it has ended.)"""
         self.work.close()
-        self.control.close()
         self.requests.close()
         self.answers.close()
 
@@ -239,6 +240,13 @@ class Processes(ModelHandler):
                 raise errors.Unavailable("no worker is there", retry_after=1) from None
             if worker.serves():
                 return worker
+            worker.let_go()
+
+    def _give_back(self, worker: _Worker) -> None:
+        if worker.serves():
+            self._idle.put(worker)
+        else:
+            worker.let_go()
 
     @contextlib.contextmanager
     def _one(self) -> Iterator[_Worker]:
@@ -247,8 +255,7 @@ class Processes(ModelHandler):
         try:
             yield worker
         finally:
-            if worker.serves():
-                self._idle.put(worker)
+            self._give_back(worker)
 
     def infer(
         self, payload: InferenceRequest, model_name: str, model_version: str | None = None
@@ -307,8 +314,7 @@ class Processes(ModelHandler):
                 results = [worker.call(method, name) for worker in held]
             finally:
                 for worker in held:
-                    if worker.serves():
-                        self._idle.put(worker)
+                    self._give_back(worker)
         return all(result is None or result for result in results)
 
     def close(self) -> None:

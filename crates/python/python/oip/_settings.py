@@ -34,8 +34,6 @@ class Settings(TypedDict, total=False):
     reload: bool | None
     fastapi_reload: bool | None
     worker_threads: int | None
-    threads: int | None
-    workers: int | None
     kserve_workers: int | None
     model_concurrency: int | None
     model_queue: int | None

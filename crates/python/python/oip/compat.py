@@ -64,13 +64,19 @@ class Config:
 
 class _Service:
     def __init__(
-        self, model_handler: object = None, adapter: object = None, **settings: Unpack[Settings]
+        self,
+        model_handler: object = None,
+        adapter: object = None,
+        *,
+        threads: int | None = None,
+        workers: int | None = None,
+        **settings: Unpack[Settings],
     ) -> None:
         given: Settings = {**_of_adapter(adapter), **settings}
         self.adapter = adapter
         self.model_handler = DefaultModelHandler() if model_handler is None else model_handler
         self.dataplane_handler = DataplaneHandler(self.model_handler)  # type: ignore[arg-type]
-        self.server = Server(self.model_handler, **given)
+        self.server = Server(self.model_handler, threads=threads, workers=workers, **given)
 
     @property
     def config(self) -> Config:
@@ -118,11 +124,14 @@ class AissembleOIPKServe(_Service):
         name: str,
         model_handler: object = None,
         adapter: object = None,
+        *,
+        threads: int | None = None,
+        workers: int | None = None,
         **settings: Unpack[Settings],
     ) -> None:
         self.name = name
         settings.setdefault("model_name", name)
-        super().__init__(model_handler, adapter, **settings)
+        super().__init__(model_handler, adapter, threads=threads, workers=workers, **settings)
         self.ready = False
 
     def load(self) -> bool:
