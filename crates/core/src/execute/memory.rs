@@ -1,7 +1,8 @@
 //! How much memory the bodies of requests may take, all together.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 
 use oip_protocol::{Error, Limit, Result};
 
@@ -13,13 +14,21 @@ pub struct Memory(Arc<Inner>);
 struct Inner {
     held: AtomicUsize,
     most: usize,
+    /// Microseconds that large bodies were held of late; 0 where none was measured.
+    lasted: AtomicU64,
 }
+
+/// Bodies of which is measured how long they are held, in bytes: those that fill the memory. Small
+/// ones need no clock.
+const LARGE: usize = 64 << 10;
 
 /// What one request holds of it; given back when it is dropped.
 #[derive(Debug)]
 pub struct Held {
     memory: Memory,
     bytes: usize,
+    /// Since when, of a large body.
+    since: Option<Instant>,
 }
 
 impl Memory {
@@ -29,6 +38,7 @@ impl Memory {
         Self(Arc::new(Inner {
             held: AtomicUsize::new(0),
             most,
+            lasted: AtomicU64::new(0),
         }))
     }
 
@@ -44,6 +54,7 @@ impl Memory {
         Held {
             memory: self.clone(),
             bytes: 0,
+            since: None,
         }
     }
 
@@ -54,7 +65,7 @@ impl Memory {
     /// `TooManyRequests`.
     pub fn refuse_announced(&self, bytes: usize) -> Result<()> {
         match bytes > self.0.most.saturating_sub(self.held()) {
-            true => Err(full()),
+            true => Err(self.0.full()),
             false => Ok(()),
         }
     }
@@ -66,13 +77,16 @@ impl Held {
     /// # Errors
     /// `TooManyRequests` where it does not fit; what is held stays so.
     pub fn grow(&mut self, bytes: usize) -> Result<()> {
-        let Inner { held, most } = &*self.memory.0;
+        let Inner { held, most, .. } = &*self.memory.0;
         let before = held.fetch_add(bytes, Relaxed);
         if bytes > most.saturating_sub(before) {
             held.fetch_sub(bytes, Relaxed);
-            return Err(full());
+            return Err(self.memory.0.full());
         }
         self.bytes += bytes;
+        if self.bytes >= LARGE && self.since.is_none() {
+            self.since = Some(Instant::now());
+        }
         Ok(())
     }
 
@@ -80,6 +94,9 @@ impl Held {
     pub fn release(&mut self) {
         self.memory.0.held.fetch_sub(self.bytes, Relaxed);
         self.bytes = 0;
+        if let Some(since) = self.since.take() {
+            self.memory.0.record(since.elapsed());
+        }
     }
 }
 
@@ -89,11 +106,28 @@ impl Drop for Held {
     }
 }
 
-#[cold]
-fn full() -> Error {
-    Error::too_many_requests("the bodies of other requests take all the memory that bodies may")
-        .retry_after(1)
-        .at_limit(Limit::BodyMemory)
+impl Inner {
+    /// A large body was held for so long. The later ones count more.
+    fn record(&self, lasted: Duration) {
+        let lasted = u64::try_from(lasted.as_micros()).unwrap_or(u64::MAX).max(1);
+        let before = match self.lasted.load(Relaxed) {
+            0 => lasted,
+            before => before,
+        };
+        let mean = (u128::from(before) * 4 + u128::from(lasted)) / 5;
+        let mean = u64::try_from(mean).unwrap_or(u64::MAX);
+        self.lasted.store(mean.max(1), Relaxed);
+    }
+
+    /// The memory is free again when what fills it now is answered: about as long as large bodies
+    /// were held of late, a second at least.
+    #[cold]
+    fn full(&self) -> Error {
+        let seconds = self.lasted.load(Relaxed).div_ceil(1_000_000).max(1);
+        Error::too_many_requests("the bodies of other requests take all the memory that bodies may")
+            .retry_after(u32::try_from(seconds).unwrap_or(u32::MAX))
+            .at_limit(Limit::BodyMemory)
+    }
 }
 
 #[cfg(test)]
@@ -114,5 +148,28 @@ mod tests {
         assert!(memory.refuse_announced(60).is_ok());
         other.release();
         assert_eq!(memory.held(), 0);
+    }
+
+    #[test]
+    fn a_refusal_says_how_long_large_bodies_are_held() {
+        let memory = Memory::new(LARGE);
+        let refused = |memory: &Memory| memory.refuse_announced(LARGE + 1).unwrap_err();
+        assert_eq!(refused(&memory).retry_after_seconds(), Some(1));
+        for _ in 0..100 {
+            memory.0.record(Duration::from_millis(4200));
+        }
+        assert_eq!(refused(&memory).retry_after_seconds(), Some(5));
+        let mut large = memory.nothing();
+        large.grow(LARGE).unwrap();
+        assert_eq!(
+            memory.nothing().grow(1).unwrap_err().retry_after_seconds(),
+            Some(5)
+        );
+        let before = memory.0.lasted.load(Relaxed);
+        drop(large);
+        assert!(
+            memory.0.lasted.load(Relaxed) < before,
+            "it was held for a moment"
+        );
     }
 }

@@ -1,7 +1,8 @@
 //! Slots: how many may run at once, and how many may wait for that.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 
 use oip_protocol::{Error, Limit, Result};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -15,6 +16,10 @@ struct Inner {
     running: Arc<Semaphore>,
     waiting: AtomicUsize,
     most_waiting: usize,
+    /// How many places there are to run.
+    places: usize,
+    /// Microseconds that a place was held of late; 0 where none was measured.
+    held: AtomicU64,
     /// Whose slots these are, as the refusal says it.
     owner: String,
 }
@@ -23,6 +28,17 @@ struct Inner {
 #[derive(Debug)]
 pub struct Slot {
     _permit: OwnedSemaphorePermit,
+    /// Since when it is held, of one that was waited for: only where requests wait is it of use
+    /// how long a place is held.
+    waited: Option<(Instant, Arc<Inner>)>,
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        if let Some((since, slots)) = self.waited.take() {
+            slots.record(since.elapsed());
+        }
+    }
 }
 
 impl Slots {
@@ -34,6 +50,8 @@ impl Slots {
             running: Arc::new(Semaphore::new(running)),
             waiting: AtomicUsize::new(0),
             most_waiting: waiting,
+            places: running,
+            held: AtomicU64::new(0),
             owner: owner.into(),
         }))
     }
@@ -45,11 +63,17 @@ impl Slots {
     /// [`TooManyRequests`](oip_protocol::ErrorKind::TooManyRequests) at once when the queue is full.
     pub async fn take(&self) -> Result<Slot> {
         if let Ok(permit) = Arc::clone(&self.0.running).try_acquire_owned() {
-            return Ok(Slot { _permit: permit });
+            return Ok(Slot {
+                _permit: permit,
+                waited: None,
+            });
         }
         let _place = Place::take(&self.0)?;
         match Arc::clone(&self.0.running).acquire_owned().await {
-            Ok(permit) => Ok(Slot { _permit: permit }),
+            Ok(permit) => Ok(Slot {
+                _permit: permit,
+                waited: Some((Instant::now(), Arc::clone(&self.0))),
+            }),
             Err(_) => Err(Error::unavailable(format!(
                 "{} is shutting down",
                 self.0.owner
@@ -77,13 +101,35 @@ impl Slots {
 }
 
 impl Inner {
+    /// A place was held for so long. The later ones count more.
+    fn record(&self, held: Duration) {
+        let held = u64::try_from(held.as_micros()).unwrap_or(u64::MAX).max(1);
+        let before = match self.held.load(Relaxed) {
+            0 => held,
+            before => before,
+        };
+        let mean = (u128::from(before) * 4 + u128::from(held)) / 5;
+        let mean = u64::try_from(mean).unwrap_or(u64::MAX);
+        self.held.store(mean.max(1), Relaxed);
+    }
+
+    /// Whole seconds, one at least, until whoever waits now has run, by how long places were held
+    /// of late.
+    fn until_empty(&self, waiting: usize) -> u32 {
+        let rounds = (waiting + self.places) as u64 / self.places as u64;
+        let micros = self.held.load(Relaxed).saturating_mul(rounds);
+        u32::try_from(micros.div_ceil(1_000_000))
+            .unwrap_or(u32::MAX)
+            .max(1)
+    }
+
     #[cold]
     fn full(&self, waiting: usize) -> Error {
         Error::too_many_requests(format!(
             "the queue of {} is full: {waiting} requests wait already",
             self.owner
         ))
-        .retry_after(1)
+        .retry_after(self.until_empty(waiting))
         .at_limit(Limit::InFlight)
     }
 }
@@ -130,6 +176,49 @@ mod tests {
         );
         drop(held);
         assert!(waits.await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_refusal_says_when_those_who_wait_will_have_run() {
+        let slots = Slots::new("model 'm'", 2, 4);
+        assert_eq!(slots.0.until_empty(4), 1, "nothing was measured");
+        for _ in 0..100 {
+            slots.0.record(Duration::from_millis(2500));
+        }
+        // Two run and four wait: three rounds of 2.5 s.
+        assert_eq!(slots.0.until_empty(4), 8);
+        let _held = (slots.take().await.unwrap(), slots.take().await.unwrap());
+        let mut waits: Vec<_> = (0..4).map(|_| Box::pin(slots.take())).collect();
+        assert!(
+            waits
+                .iter_mut()
+                .all(|wait| wait.as_mut().now_or_never().is_none())
+        );
+        let error = slots.take().await.unwrap_err();
+        assert_eq!(error.retry_after_seconds(), Some(8));
+        assert_eq!(
+            slots.refuse_full().unwrap_err().retry_after_seconds(),
+            Some(8)
+        );
+        for _ in 0..100 {
+            slots.0.record(Duration::from_millis(1));
+        }
+        assert_eq!(slots.0.until_empty(4), 1);
+        assert_eq!(slots.0.until_empty(usize::MAX / 2), u32::MAX);
+    }
+
+    #[tokio::test]
+    async fn how_long_a_place_is_held_is_measured_where_requests_wait() {
+        let slots = Slots::new("model 'm'", 1, 1);
+        let held = slots.take().await.unwrap();
+        let mut waits = Box::pin(slots.take());
+        assert!(waits.as_mut().now_or_never().is_none());
+        drop(held);
+        let waited = waits.await.unwrap();
+        assert_eq!(slots.0.held.load(Relaxed), 0);
+        std::thread::sleep(Duration::from_millis(5));
+        drop(waited);
+        assert!(slots.0.held.load(Relaxed) >= 5000);
     }
 
     #[tokio::test]
