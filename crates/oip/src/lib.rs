@@ -1,6 +1,7 @@
 //! Serve models over the Open Inference Protocol (KServe V2), REST and gRPC.
 //!
 //! Write a [`ModelHandler`] and hand it to a [`Server`].
+mod aligned;
 mod blocking;
 #[cfg(feature = "client")]
 pub mod client;

@@ -5,6 +5,7 @@
 //! inference, by whoever has answered it: a door, or [`Dataplane::infer`](crate::Dataplane::infer)
 //! for a caller without one. Their names and units are in `docs/metrics.md`.
 
+mod alignment;
 mod decisions;
 mod histogram;
 mod loads;
@@ -14,6 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use oip_protocol::{ErrorKind, ModelStatistics};
 
+pub use alignment::{alignment_copies, count_alignment_copy};
 pub use decisions::{Decided, DecisionFigures, Decisions};
 pub use histogram::{BOUNDS_NS, Histogram, SharedHistogram};
 pub use loads::{LoadFigures, Loads, ModelLoads, Queued};

@@ -22,6 +22,7 @@ mod descriptors;
 mod health;
 mod message;
 mod methods;
+mod pieces;
 mod reflection;
 mod respond;
 mod service;

@@ -25,6 +25,7 @@ use tokio::time::Instant;
 use tonic::Status;
 
 use super::message::{Messages, PREFIX};
+use super::pieces;
 use super::respond;
 use super::service::InferenceService;
 use crate::blocking;
@@ -62,7 +63,7 @@ pub(super) async fn read(body: &mut Messages) -> Result<Arrived, Status> {
             length += piece.len();
             pieces.push(piece);
             if expected.is_none() && length >= PREFIX {
-                expected = expected_length(&pieces);
+                expected = pieces::expected_length(&pieces);
             }
         }
         if body.is_end_stream() {
@@ -72,31 +73,12 @@ pub(super) async fn read(body: &mut Messages) -> Result<Arrived, Status> {
     let whole = match pieces.len() {
         0 => Bytes::new(),
         1 => pieces.swap_remove(0),
-        _ => gathered(&pieces, length),
+        _ => pieces::together(&pieces, length),
     };
     Ok(match whole.first() {
         Some(0) if expected == Some(length) => Arrived::Message(whole.slice(PREFIX..)),
         _ => Arrived::Other(whole),
     })
-}
-
-/// How long the message is, its prefix included.
-fn expected_length(pieces: &[Bytes]) -> Option<usize> {
-    let mut bytes = pieces.iter().flatten().skip(1);
-    let mut length = [0; PREFIX - 1];
-    for place in &mut length {
-        *place = *bytes.next()?;
-    }
-    let length = usize::try_from(u32::from_be_bytes(length)).ok()?;
-    length.checked_add(PREFIX)
-}
-
-fn gathered(pieces: &[Bytes], length: usize) -> Bytes {
-    let mut whole = BytesMut::with_capacity(length);
-    pieces
-        .iter()
-        .for_each(|piece| whole.extend_from_slice(piece));
-    whole.freeze()
 }
 
 /// Runs a model with a message; the answer is a whole response.

@@ -44,7 +44,7 @@ use http::{Method, Request, Response, StatusCode};
 use oip_core::Action;
 use oip_protocol::{ModelRef, Result};
 
-pub use body::{alignment_copies, bodies_cut_short};
+pub use body::bodies_cut_short;
 use compress::Coding;
 use respond::Reply;
 use routes::Found;

@@ -1,5 +1,6 @@
 //! The doors over real sockets. One binary, as linking is what takes long.
 
+mod alignment;
 mod client;
 mod drain;
 mod errors;

@@ -11,31 +11,24 @@ use http::HeaderMap;
 use http::header::CONTENT_LENGTH;
 use http_body_util::BodyExt;
 use oip_core::execute::Held;
+use oip_core::telemetry::count_alignment_copy;
 use oip_protocol::{Error, Limit, Result};
 use tokio::time::Instant;
 
-/// Where the first tensor's buffer lands when the body is copied together, in bytes.
-const BOUNDARY: usize = 64;
+use crate::aligned::copied_together;
+
 /// What the largest element needs, in bytes.
 const ELEMENT: usize = 8;
 /// Pieces below this are copied together as they come, in bytes: a body that comes byte by byte
 /// must not cost a hundred bytes of bookkeeping for each.
 const SMALL: usize = 1024;
 
-static ALIGNMENT_COPIES: AtomicU64 = AtomicU64::new(0);
 static CUT_SHORT: AtomicU64 = AtomicU64::new(0);
 
 /// How many bodies, since the process began, ended before they were whole.
 #[must_use]
 pub fn bodies_cut_short() -> u64 {
     CUT_SHORT.load(Relaxed)
-}
-
-/// How many bodies, since the process began, came in one piece and were copied nevertheless, only
-/// because their tensors did not lie aligned.
-#[must_use]
-pub fn alignment_copies() -> u64 {
-    ALIGNMENT_COPIES.load(Relaxed)
 }
 
 /// The length that a body says of itself; `None` where it says none.
@@ -186,26 +179,17 @@ pub(super) fn realigned(bytes: Bytes, place: usize) -> Bytes {
     if place == 0 || buffers.is_empty() || buffers.as_ptr().addr().is_multiple_of(ELEMENT) {
         return bytes;
     }
-    ALIGNMENT_COPIES.fetch_add(1, Relaxed);
+    count_alignment_copy();
     let length = bytes.len();
     copied_together(&[bytes], length, place)
 }
 
-/// The pieces in one new buffer, the byte at `place` on a boundary of 64 bytes.
-fn copied_together(pieces: &[Bytes], length: usize, place: usize) -> Bytes {
-    let mut whole: Vec<u8> = Vec::with_capacity(length + BOUNDARY);
-    let place = whole.as_ptr().addr().wrapping_add(place);
-    let front = place.wrapping_neg() % BOUNDARY;
-    whole.resize(front, 0);
-    for piece in pieces {
-        whole.extend_from_slice(piece);
-    }
-    Bytes::from(whole).slice(front..)
-}
-
 #[cfg(test)]
 mod tests {
+    use oip_core::telemetry::alignment_copies;
+
     use super::*;
+    use crate::aligned::BOUNDARY;
 
     const PATIENCE: Patience = Patience {
         pause: Duration::from_secs(1),

@@ -14,8 +14,8 @@ use crate::blocking;
 use crate::door::Present;
 use decompress::Codings;
 use gather::Patience;
+pub use gather::bodies_cut_short;
 pub(super) use gather::declared;
-pub use gather::{alignment_copies, bodies_cut_short};
 pub(super) use media::{Form, HEADER_LENGTH};
 
 /// Compressed bodies above this are decompressed off the async threads, in bytes. They may grow

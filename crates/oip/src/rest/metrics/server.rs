@@ -8,8 +8,9 @@ use oip_protocol::Limit;
 
 use super::text::{Text, Type};
 use crate::door::Door;
-use crate::rest::{alignment_copies, bodies_cut_short};
+use crate::rest::bodies_cut_short;
 use crate::telemetry::Fates;
+use oip_core::telemetry::alignment_copies;
 
 /// The doors, as labels name them.
 const DOORS: [Way; 2] = [Way::Rest, Way::Grpc];
@@ -76,7 +77,7 @@ pub(super) fn write(text: &mut Text, door: &Door, ready: bool) {
     text.single(
         "oip_alignment_copies_total",
         Type::Counter,
-        "Bodies that were copied only so that their tensors lie aligned.",
+        "Bodies and tensors that were copied only so that their elements lie aligned.",
         alignment_copies(),
     );
 }

@@ -81,6 +81,7 @@ pub(super) fn align(tensor: &Tensor) -> Result<Tensor> {
         match tensor.as_slice::<T>() {
             Some(_) => Ok(tensor.clone()),
             None => {
+                oip_core::telemetry::count_alignment_copy();
                 let copied = tensor.to_slice::<T>()?.into_owned();
                 Ok(Tensor::from_vec(tensor.name(), tensor.shape().clone(), copied)?)
             }

@@ -77,6 +77,23 @@ fn an_input_that_does_not_lie_aligned_is_answered_alike() {
 }
 
 #[test]
+fn an_aligned_input_is_lent_and_a_shifted_one_is_copied_and_counted() {
+    use oip_core::telemetry::alignment_copies;
+    let aligned = four(Datatype::Fp64);
+    let lent = convert::align(&aligned).unwrap();
+    assert_eq!(lent.data().as_ptr(), aligned.data().as_ptr());
+    let shifted = [&[0; 1][..], aligned.data(), &[0; 8]].concat();
+    let shifted = oip_protocol::Bytes::from(shifted);
+    let off = (0..8).find(|cut| !shifted[*cut..].as_ptr().addr().is_multiple_of(8));
+    let data = shifted.slice(off.unwrap()..off.unwrap() + aligned.data().len());
+    let input = Tensor::new("INPUT0", Datatype::Fp64, [2, 2], data.clone()).unwrap();
+    let before = alignment_copies();
+    let copied = convert::align(&input).unwrap();
+    assert_ne!(copied.data().as_ptr(), data.as_ptr());
+    assert!(alignment_copies() > before);
+}
+
+#[test]
 fn an_answer_outlives_its_model() {
     let Some(engine) = engine(1) else { return };
     let model = engine.load(&file("identity_fp32")).unwrap();
