@@ -108,6 +108,9 @@ pub enum LoadError {
         /// Why.
         reason: String,
     },
+    /// `model.toml` speaks of something that the model does not have.
+    #[error("model.toml: {0}")]
+    Settings(String),
     /// Nothing to load.
     #[error("{0}")]
     Missing(String),

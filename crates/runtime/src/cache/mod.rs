@@ -1,10 +1,11 @@
-//! Answers kept for requests that are the same: bounded in bytes, for a time, and looked up by
-//! content. What is the same is told by comparing the tensors themselves, never by a hash alone,
+//! Answers kept for requests that are the same: bounded in bytes for each model, for a time, and
+//! looked up by content. What is the same is told by comparing the tensors themselves, never by a hash alone,
 //! so no request can be made that gets another's answer.
 
 mod store;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use oip_protocol::{Bytes, InferRequest, Parameters, Result, Tensor};
@@ -14,15 +15,24 @@ use tokio::time::Instant;
 use crate::settings::CacheSettings;
 use store::{Found, Store};
 
-/// The answers of one model version.
+/// The answers of all versions of one model, across its reloads: they share one bound.
+#[derive(Clone, Default)]
+pub(crate) struct Answers(Arc<Mutex<Store>>);
+
+/// The answers of one version; with it they go.
 pub(crate) struct Cache {
-    store: Mutex<Store>,
+    answers: Answers,
+    /// Which version's they are; no two that were ever loaded have the same.
+    version: u64,
+    max_bytes: usize,
+    ttl: Duration,
 }
 
-/// What makes two requests the same: inputs in the model's order, and the parameters that a model
+/// What makes two requests the same: the version, the inputs, and the parameters that a model
 /// could see.
 #[derive(PartialEq)]
 pub(crate) struct Question {
+    pub(crate) version: u64,
     pub(crate) inputs: Vec<Tensor>,
     pub(crate) parameters: Parameters,
 }
@@ -36,19 +46,36 @@ pub(crate) enum Lookup {
     Miss,
 }
 
-impl Cache {
-    pub(crate) fn new(settings: &CacheSettings) -> Self {
+impl Answers {
+    /// The cache of a version that was loaded just now.
+    pub(crate) fn of_version(&self, settings: &CacheSettings) -> Cache {
+        static LOADED: AtomicU64 = AtomicU64::new(0);
         let day = Duration::from_secs(86_400);
-        // As long as the model is loaded: a century of days is no time that a server runs.
-        let ttl = settings.ttl.unwrap_or(day * 36_500);
-        Self {
-            store: Mutex::new(Store::new(settings.max_bytes, ttl)),
+        Cache {
+            answers: self.clone(),
+            version: LOADED.fetch_add(1, Relaxed),
+            max_bytes: settings.max_bytes,
+            // As long as the model is loaded: a century of days is no time that a server runs.
+            ttl: settings.ttl.unwrap_or(day * 36_500),
         }
     }
 
+    fn store(&self) -> MutexGuard<'_, Store> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Cache {
+    fn drop(&mut self) {
+        self.answers.store().forget(self.version);
+    }
+}
+
+impl Cache {
     /// The answer to a request: kept, brought by another that is under way, or run. Of requests
-    /// that are the same one runs at a time; when that one fails, each that waited runs by
-    /// itself, and when its caller leaves the next one takes its place.
+    /// that are the same one runs at a time; when that one fails, or its caller leaves, one of
+    /// those that waited takes its place. Whoever leads gets the answer or the error of a run of
+    /// its own, so a request that fails costs each caller one run and never all of them at once.
     ///
     /// # Errors
     /// Those of `run`; nothing is kept then.
@@ -61,12 +88,13 @@ impl Cache {
         F: Future<Output = Result<Vec<Tensor>>>,
     {
         let question = Arc::new(Question {
+            version: self.version,
             inputs: request.inputs.clone(),
             parameters: crate::schedule::telling(request.parameters.clone()),
         });
         let hash = store::hash(&question);
         let mut flight = loop {
-            let mut found = match self.store().find(hash, &question, Instant::now()) {
+            let mut found = match self.answers.store().find(hash, &question, Instant::now()) {
                 Found::Kept(outputs) => return (Lookup::Hit, Ok(outputs)),
                 Found::Lead(sender) => {
                     break Flight {
@@ -74,7 +102,7 @@ impl Cache {
                         hash,
                         question: &question,
                         sender,
-                        ended: Ended::Left,
+                        ended: Ended::Without,
                     };
                 }
                 Found::Wait(receiver) => receiver,
@@ -82,21 +110,15 @@ impl Cache {
             let ended = found.wait_for(Option::is_some).await;
             match ended.map(|ended| ended.clone()) {
                 Ok(Some(Ended::Answered(outputs))) => return (Lookup::Hit, Ok(outputs)),
-                Ok(Some(Ended::Failed)) => return (Lookup::Miss, run(request).await),
-                Ok(Some(Ended::Left) | None) | Err(_) => {}
+                Ok(Some(Ended::Without) | None) | Err(_) => {}
             }
         };
         let outputs = run(request).await;
-        flight.ended = match &outputs {
-            Ok(outputs) => Ended::Answered(outputs.clone()),
-            Err(_) => Ended::Failed,
-        };
+        if let Ok(outputs) = &outputs {
+            flight.ended = Ended::Answered(outputs.clone());
+        }
         drop(flight);
         (Lookup::Miss, outputs)
-    }
-
-    fn store(&self) -> std::sync::MutexGuard<'_, Store> {
-        self.store.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -104,9 +126,8 @@ impl Cache {
 #[derive(Clone)]
 enum Ended {
     Answered(Vec<Tensor>),
-    Failed,
-    /// Its caller left before.
-    Left,
+    /// It failed, or its caller left before.
+    Without,
 }
 
 /// A run that others wait for.
@@ -121,20 +142,32 @@ struct Flight<'a> {
 impl Drop for Flight<'_> {
     fn drop(&mut self) {
         let kept = match &self.ended {
-            Ended::Answered(outputs) => Some((owned(&self.question.inputs), owned(outputs))),
-            Ended::Failed | Ended::Left => None,
+            Ended::Answered(outputs) => self.copy(outputs),
+            Ended::Without => None,
         };
-        let mut store = self.cache.store();
+        let mut store = self.cache.answers.store();
         store.land(self.hash, self.question);
-        if let Some((inputs, outputs)) = kept {
-            let question = Question {
-                inputs,
-                parameters: self.question.parameters.clone(),
-            };
-            store.keep(self.hash, question, outputs, Instant::now());
+        if let Some((question, outputs)) = kept {
+            let until = Instant::now() + self.cache.ttl;
+            store.keep(self.hash, question, outputs, until, self.cache.max_bytes);
         }
         drop(store);
         self.sender.send_replace(Some(self.ended.clone()));
+    }
+}
+
+impl Flight<'_> {
+    /// What is kept of a question and its answer; `None` for what is too large to be.
+    fn copy(&self, outputs: &[Tensor]) -> Option<(Question, Vec<Tensor>)> {
+        if store::size(self.question, outputs) > self.cache.max_bytes {
+            return None;
+        }
+        let question = Question {
+            version: self.question.version,
+            inputs: owned(&self.question.inputs),
+            parameters: self.question.parameters.clone(),
+        };
+        Some((question, owned(outputs)))
     }
 }
 

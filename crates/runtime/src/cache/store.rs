@@ -3,23 +3,21 @@
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::{Arc, LazyLock};
-use std::time::Duration;
 
-use oip_protocol::Tensor;
+use oip_protocol::{ParameterValue, Parameters, Tensor};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::{Ended, Question};
 
 /// Answers by their question, and the questions that are being answered.
+#[derive(Default)]
 pub(super) struct Store {
     kept: HashMap<u64, Entry>,
     /// The hashes of what is kept by when it was used last.
     order: BTreeMap<u64, u64>,
     used: u64,
     bytes: usize,
-    most_bytes: usize,
-    ttl: Duration,
     flights: Vec<Pending>,
 }
 
@@ -48,20 +46,10 @@ pub(super) enum Found {
 
 /// What an entry takes besides its buffers.
 const OVERHEAD: usize = 512;
+/// What the pieces of a tensor take where they lie on the heap.
+const TENSOR_OVERHEAD: usize = 64;
 
 impl Store {
-    pub(super) fn new(most_bytes: usize, ttl: Duration) -> Self {
-        Self {
-            kept: HashMap::new(),
-            order: BTreeMap::new(),
-            used: 0,
-            bytes: 0,
-            most_bytes,
-            ttl,
-            flights: Vec::new(),
-        }
-    }
-
     pub(super) fn find(&mut self, hash: u64, question: &Arc<Question>, now: Instant) -> Found {
         if let Some(outputs) = self.kept(hash, question, now) {
             return Found::Kept(outputs);
@@ -101,21 +89,22 @@ impl Store {
             .retain(|flight| flight.hash != hash || !Arc::ptr_eq(&flight.question, question));
     }
 
-    /// Keeps an answer, and lets go of those used longest ago until all fit. One that is larger
-    /// than everything is not kept.
+    /// Keeps an answer until then, and lets go of those used longest ago until all fit into
+    /// `most` bytes. One that is larger than everything is not kept.
     pub(super) fn keep(
         &mut self,
         hash: u64,
         question: Question,
         outputs: Vec<Tensor>,
-        now: Instant,
+        until: Instant,
+        most: usize,
     ) {
-        let bytes = size(&question.inputs) + size(&outputs) + OVERHEAD;
-        if bytes > self.most_bytes {
+        let bytes = size(&question, &outputs);
+        if bytes > most {
             return;
         }
         self.drop_entry(hash);
-        while self.bytes + bytes > self.most_bytes {
+        while self.bytes + bytes > most {
             let Some((_, oldest)) = self.order.pop_first() else {
                 break;
             };
@@ -128,7 +117,7 @@ impl Store {
             question,
             outputs,
             bytes,
-            until: now + self.ttl,
+            until,
             turn: self.used,
         };
         self.kept.insert(hash, entry);
@@ -141,6 +130,22 @@ impl Store {
         }
     }
 
+    /// Lets go of everything of a version.
+    pub(super) fn forget(&mut self, version: u64) {
+        let of_version =
+            |(hash, entry): (&u64, &Entry)| (entry.question.version == version).then_some(*hash);
+        let gone: Vec<u64> = self.kept.iter().filter_map(of_version).collect();
+        for hash in gone {
+            self.drop_entry(hash);
+        }
+    }
+
+    /// How many answers are kept.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.kept.len()
+    }
+
     /// How many bytes are kept.
     #[cfg(test)]
     pub(super) fn bytes(&self) -> usize {
@@ -148,11 +153,24 @@ impl Store {
     }
 }
 
-fn size(tensors: &[Tensor]) -> usize {
-    tensors
-        .iter()
-        .map(|tensor| tensor.data().len() + tensor.name().len() + 8 * tensor.shape().rank() + 128)
-        .sum()
+/// How many bytes keeping an answer takes: elements, names, shapes, and every parameter of the
+/// request and of its tensors.
+pub(super) fn size(question: &Question, outputs: &[Tensor]) -> usize {
+    let tensors = question.inputs.iter().chain(outputs).map(tensor_size);
+    tensors.sum::<usize>() + parameters_size(&question.parameters) + OVERHEAD
+}
+
+fn tensor_size(tensor: &Tensor) -> usize {
+    let shape = size_of::<u64>() * tensor.shape().rank();
+    let own = size_of::<Tensor>() + TENSOR_OVERHEAD + tensor.name().len() + shape;
+    own + tensor.data().len() + parameters_size(tensor.parameters())
+}
+
+fn parameters_size(parameters: &Parameters) -> usize {
+    let one = |(name, value): (&str, &ParameterValue)| {
+        size_of::<(String, ParameterValue)>() + name.len() + value.as_str().map_or(0, str::len)
+    };
+    parameters.iter().map(one).sum()
 }
 
 /// One key a process, so that callers cannot aim at a hash.
@@ -162,6 +180,7 @@ static KEYED: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 /// not be the same.
 pub(super) fn hash(question: &Question) -> u64 {
     let mut hasher = KEYED.build_hasher();
+    hasher.write_u64(question.version);
     for input in &question.inputs {
         hasher.write(input.name().as_bytes());
         for dim in input.shape().dims() {

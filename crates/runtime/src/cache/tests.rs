@@ -9,7 +9,7 @@ fn request(x: i32) -> InferRequest {
 }
 
 fn cache(max_bytes: usize, ttl: Option<Duration>) -> Cache {
-    Cache::new(&CacheSettings { max_bytes, ttl })
+    Answers::default().of_version(&CacheSettings { max_bytes, ttl })
 }
 
 /// Asks, doubling in `runs` runs.
@@ -60,7 +60,7 @@ async fn what_was_used_longest_ago_goes_when_the_bytes_are_full() {
     for x in [4, 5, 6, 7] {
         ask(&cache, request(x), &runs).await;
         assert_eq!(ask(&cache, request(1), &runs).await.0, Lookup::Hit);
-        assert!(cache.store().bytes() <= 3000);
+        assert!(cache.answers.store().bytes() <= 3000);
     }
     assert_eq!(ask(&cache, request(2), &runs).await.0, Lookup::Miss);
     let (small, runs) = (self::cache(100, None), AtomicUsize::new(0));
@@ -91,7 +91,7 @@ async fn of_requests_that_are_the_same_at_once_one_runs() {
 }
 
 #[tokio::test]
-async fn those_who_wait_for_a_run_that_fails_or_is_left_run_themselves() {
+async fn one_who_waits_takes_the_place_of_a_run_that_fails_or_is_left() {
     let cache = Arc::new(cache(1 << 20, None));
     let fails = async |_| {
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -102,7 +102,8 @@ async fn those_who_wait_for_a_run_that_fails_or_is_left_run_themselves() {
     let ((_, failed), second) = tokio::join!(first, ask(&cache, request(3), &runs));
     assert!(failed.is_err());
     assert_eq!((second, runs.load(SeqCst)), ((Lookup::Miss, 6), 1));
-    // A failure is not kept, and the answer of the second is not either, as it did not lead.
+    // The failure is not kept; the answer of the second, which took its place, is.
+    assert_eq!(ask(&cache, request(3), &runs).await, (Lookup::Hit, 6));
     let leaves = {
         let cache = Arc::clone(&cache);
         tokio::spawn(async move {
@@ -127,6 +128,105 @@ async fn what_is_kept_holds_no_body() {
     let input = Tensor::new("x", oip_protocol::Datatype::Uint8, [4], body.slice(8..12)).unwrap();
     let answer = async |request: InferRequest| Ok(request.inputs);
     let _ = cache.answer(InferRequest::new([input]), answer).await;
-    assert!(cache.store().bytes() < 2000);
+    assert!(cache.answers.store().bytes() < 2000);
     assert!(body.is_unique(), "a slice of the body is kept");
+}
+
+#[tokio::test]
+async fn of_many_who_wait_for_a_run_that_fails_one_runs_at_a_time() {
+    let cache = cache(1 << 20, None);
+    let (running, most, runs) = (
+        AtomicUsize::new(0),
+        AtomicUsize::new(0),
+        AtomicUsize::new(0),
+    );
+    let run = async |_| {
+        most.fetch_max(running.fetch_add(1, SeqCst) + 1, SeqCst);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        running.fetch_sub(1, SeqCst);
+        // The third run is the first that succeeds.
+        match runs.fetch_add(1, SeqCst) {
+            0 | 1 => Err(Error::does_not_fit("no")),
+            _ => Ok(vec![Tensor::from_vec("y", [1], vec![6]).unwrap()]),
+        }
+    };
+    let ask = async || cache.answer(request(3), run).await.1.is_ok();
+    let (a, b, c, d, e) = tokio::join!(ask(), ask(), ask(), ask(), ask());
+    let answered = [a, b, c, d, e].iter().filter(|ok| **ok).count();
+    assert_eq!((answered, runs.load(SeqCst), most.load(SeqCst)), (3, 3, 1));
+}
+
+#[tokio::test]
+async fn names_and_parameters_of_requests_tensors_and_answers_count() {
+    let long = "v".repeat(1000);
+    let with = |name: &str, value: &str| Parameters::from_iter([(name, value)]);
+    let plain = || Tensor::from_vec("x", [1], vec![1_i32]).unwrap();
+    let bytes_of = async |request: InferRequest, output: Tensor| {
+        let cache = cache(1 << 20, None);
+        let answer = cache.answer(request, async |_| Ok(vec![output.clone()]));
+        answer.await.1.unwrap();
+        cache.answers.store().bytes()
+    };
+    let least = bytes_of(InferRequest::new([plain()]), plain()).await;
+    let mut of_request = InferRequest::new([plain()]);
+    of_request.parameters = with("p", &long);
+    let mut named = InferRequest::new([plain()]);
+    named.parameters = with(&long, "p");
+    let of_input = InferRequest::new([plain().with_parameters(with("p", &long))]);
+    let of_output = plain().with_parameters(with(&long, "p"));
+    let called = InferRequest::new([plain().with_name(long.as_str())]);
+    for (request, output) in [
+        (of_request, plain()),
+        (named, plain()),
+        (of_input, plain()),
+        (called, plain()),
+        (InferRequest::new([plain()]), of_output),
+    ] {
+        let bytes = bytes_of(request, output).await;
+        assert!(bytes >= least + 999, "{bytes} bytes, {least} without");
+    }
+}
+
+#[tokio::test]
+async fn many_requests_with_large_parameters_stay_within_the_bytes() {
+    let (cache, runs) = (cache(1 << 16, None), AtomicUsize::new(0));
+    for x in 0..100_i32 {
+        let mut large = request(x);
+        large.parameters.insert("p", "v".repeat(10_000).as_str());
+        ask(&cache, large, &runs).await;
+        let store = cache.answers.store();
+        assert!(store.bytes() <= 1 << 16 && store.len() <= 6);
+    }
+    // Too large to be kept at all.
+    let mut large = request(1);
+    large.parameters.insert("p", "v".repeat(1 << 17).as_str());
+    let kept = cache.answers.store().len();
+    ask(&cache, large, &runs).await;
+    assert_eq!(cache.answers.store().len(), kept);
+}
+
+#[tokio::test]
+async fn the_versions_of_a_model_share_its_bytes_and_take_theirs_along() {
+    let answers = Answers::default();
+    let settings = CacheSettings {
+        max_bytes: 3000,
+        ttl: None,
+    };
+    let (one, two) = (answers.of_version(&settings), answers.of_version(&settings));
+    let runs = AtomicUsize::new(0);
+    ask(&one, request(1), &runs).await;
+    assert_eq!(ask(&two, request(1), &runs).await.0, Lookup::Miss);
+    for x in 2..8 {
+        ask(&one, request(x), &runs).await;
+        ask(&two, request(x), &runs).await;
+        assert!(answers.store().bytes() <= 3000);
+    }
+    assert_eq!(ask(&two, request(7), &runs).await.0, Lookup::Hit);
+    let before = answers.store().bytes();
+    drop(one);
+    assert!(answers.store().bytes() < before);
+    assert_eq!(ask(&two, request(7), &runs).await.0, Lookup::Hit);
+    drop(two);
+    let store = answers.store();
+    assert_eq!((store.bytes(), store.len()), (0, 0));
 }

@@ -29,12 +29,16 @@ pub(super) fn of(served: &Served, options: &RepositoryOptions) -> ModelConfig {
         batching: gathers.map(|batching| dynamic_batching(batching, &limits)),
         response_cache: served.version.cache.is_some(),
         warmup_requests: narrow(settings.warmup.len()),
-        parameters: parameters(&served.version, options),
+        parameters: parameters(&served.version, &limits, options),
     }
 }
 
 /// What Triton's message has no field for.
-fn parameters(version: &LoadedVersion, options: &RepositoryOptions) -> Vec<(String, String)> {
+fn parameters(
+    version: &LoadedVersion,
+    limits: &Limits,
+    options: &RepositoryOptions,
+) -> Vec<(String, String)> {
     let settings = &*version.settings;
     let mut parameters = Vec::new();
     let mut add = |name: &str, value: String| parameters.push((name.to_owned(), value));
@@ -49,6 +53,16 @@ fn parameters(version: &LoadedVersion, options: &RepositoryOptions) -> Vec<(Stri
     if let Some(reason) = &version.alone_because {
         add("batching.off", reason.clone());
     }
+    // Where requests are gathered, these stand in the message's own fields.
+    if version.runnable.gathers.is_none() {
+        if settings.queue.max_size.is_some() {
+            add("queue.max_size", limits.queue.to_string());
+        }
+        if limits.levels > 1 {
+            add("queue.priority_levels", limits.levels.to_string());
+            add("queue.default_priority", limits.default_level.to_string());
+        }
+    }
     if let Some(most) = settings.queue.max_time {
         add("queue.max_time_us", most.as_micros().to_string());
     }
@@ -59,7 +73,7 @@ fn parameters(version: &LoadedVersion, options: &RepositoryOptions) -> Vec<(Stri
         }
     }
     for (output, labels) in &settings.labels {
-        add(&format!("labels.{output}"), labels.len().to_string());
+        add(&format!("labels.{output}"), labels.join("\n"));
     }
     parameters
 }

@@ -77,6 +77,7 @@ impl Repository {
             engines: self.engines.clone(),
             options: self.options.clone(),
             model: excerpt(name),
+            answers: slot.answers().clone(),
             kept,
         };
         let begun = Instant::now();

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use oip_protocol::Tensor;
+use oip_protocol::error::excerpt;
 
 use super::options::RepositoryOptions;
 use super::served::LoadedVersion;
-use crate::cache::Cache;
+use crate::cache::Answers;
 use crate::directory::{FoundModel, FoundVersion};
 use crate::engine::{Engines, Share, warm_up};
 use crate::model::{LoadError, Model, ModelFile};
@@ -27,6 +28,8 @@ pub(super) struct Maker {
     pub(super) options: RepositoryOptions,
     /// The model's name, as the log shows it.
     pub(super) model: String,
+    /// Where the answers of all versions are kept.
+    pub(super) answers: Answers,
     /// Loaded versions that may stay.
     pub(super) kept: BTreeMap<u64, Arc<LoadedVersion>>,
 }
@@ -77,6 +80,15 @@ impl Maker {
         let asked = settings.engine.as_deref();
         let engine = self.engines.of_file(&file.path, asked)?;
         let model = engine.load(&file, self.share(settings))?;
+        labels_known(&*model, settings)?;
+        if settings.threads.is_some() && engine.name() == "tract" {
+            let model = &self.model;
+            tracing::warn!(
+                model,
+                version = number,
+                "'threads' of model.toml does nothing: tract runs a request on one thread"
+            );
+        }
         let requests = match engine.warms_up() || !settings.warmup.is_empty() {
             true => self.warm_up(&*model, number, settings)?,
             false => Vec::new(),
@@ -85,7 +97,7 @@ impl Maker {
         Ok(Arc::new(LoadedVersion {
             runnable: Arc::new(Runnable { model, gathers }),
             alone_because,
-            cache: settings.cache.as_ref().map(Cache::new),
+            cache: settings.cache.as_ref().map(|s| self.answers.of_version(s)),
             engine: engine.name(),
             platform: engine.platform(),
             settled: found.fingerprint.is_settled(read_at),
@@ -149,6 +161,20 @@ impl Maker {
             sessions: settings.instances,
         }
     }
+}
+
+/// Holds `[labels]` to the outputs that there are.
+fn labels_known(model: &dyn Model, settings: &ModelSettings) -> Result<(), LoadError> {
+    let known = |name: &String| model.outputs().iter().any(|output| output.name == *name);
+    let Some(unknown) = settings.labels.keys().find(|name| !known(name)) else {
+        return Ok(());
+    };
+    let names: Vec<&str> = model.outputs().iter().map(|o| o.name.as_str()).collect();
+    Err(LoadError::Settings(format!(
+        "'labels.{}': the model has no such output; it has {}",
+        excerpt(unknown),
+        names.join(", ")
+    )))
 }
 
 /// The versions that a policy serves; without a file where the folder lacks one that is named.

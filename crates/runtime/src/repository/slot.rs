@@ -9,6 +9,7 @@ use oip_protocol::error::excerpt;
 
 use super::RepositoryOptions;
 use super::state::{Phase, Snapshot, Version};
+use crate::cache::Answers;
 use crate::schedule::Schedule;
 use crate::settings::ModelSettings;
 
@@ -18,6 +19,8 @@ pub(super) struct ModelSlot {
     snapshot: ArcSwap<Snapshot>,
     /// How requests run and wait, all versions together and across reloads.
     schedule: Schedule,
+    /// The answers that are kept, those of all versions together.
+    answers: Answers,
     /// Held by whoever loads or unloads, so that one is done before the next begins.
     changing: tokio::sync::Mutex<()>,
 }
@@ -29,6 +32,7 @@ impl ModelSlot {
             name: name.to_owned(),
             snapshot: ArcSwap::from_pointee(Snapshot::of(Phase::Loading)),
             schedule: Schedule::new(owner, options.limits(&ModelSettings::default(), None)),
+            answers: Answers::default(),
             changing: tokio::sync::Mutex::default(),
         }
     }
@@ -39,6 +43,10 @@ impl ModelSlot {
 
     pub(super) fn schedule(&self) -> &Schedule {
         &self.schedule
+    }
+
+    pub(super) fn answers(&self) -> &Answers {
+        &self.answers
     }
 
     pub(super) fn snapshot(&self) -> Arc<Snapshot> {

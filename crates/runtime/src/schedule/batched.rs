@@ -11,8 +11,8 @@ use crate::model::Laps;
 
 /// Runs requests that are alike as one batch and gives each its rows. When that fails, for
 /// whatever reason, each runs alone, so that a bad request gets its own error and the others
-/// their answers. Whether the model ran at all.
-pub(super) fn run(jobs: Vec<Job>) -> bool {
+/// their answers. How many rows the model ran on; 0 where it did not run at all.
+pub(super) fn run(jobs: Vec<Job>) -> u64 {
     let now = Instant::now();
     let jobs: Vec<Job> = jobs
         .into_iter()
@@ -23,8 +23,9 @@ pub(super) fn run(jobs: Vec<Job>) -> bool {
     }
     match together(&jobs) {
         Ok((answers, laps)) => {
+            let rows = jobs.iter().map(Job::size).sum();
             answer(jobs, answers, laps, now);
-            true
+            rows
         }
         Err(reason) => {
             tracing::debug!(requests = jobs.len(), reason, "a batch is run one by one");
@@ -33,12 +34,15 @@ pub(super) fn run(jobs: Vec<Job>) -> bool {
     }
 }
 
-fn one_by_one(jobs: Vec<Job>) -> bool {
-    let mut ran = false;
+fn one_by_one(jobs: Vec<Job>) -> u64 {
+    let mut rows = 0;
     for job in jobs {
-        ran |= direct::run(job);
+        let size = job.size();
+        if direct::run(job) {
+            rows += size;
+        }
     }
-    ran
+    rows
 }
 
 type Answers = Vec<Vec<oip_protocol::Tensor>>;

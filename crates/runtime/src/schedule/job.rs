@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::merge::{rows_of, trailing};
 use crate::model::{Laps, Model};
-use crate::settings::Batching;
+use crate::settings::{Batching, MOST_ROWS};
 
 /// What an instance runs: a loaded version, and whether its requests may be gathered.
 pub(crate) struct Runnable {
@@ -135,6 +135,16 @@ pub(super) fn in_order(model: &dyn Model, mut inputs: Vec<Tensor>) -> Vec<Tensor
 }
 
 impl Job {
+    /// Its rows, as the time of a run grows with them; 1 where the model's requests are not
+    /// gathered at all.
+    pub(super) fn size(&self) -> u64 {
+        let rows = match &self.runnable.gathers {
+            None => None,
+            Some(_) => self.rows.or_else(|| rows_of(self.inputs.first()?)),
+        };
+        rows.unwrap_or(1).clamp(1, MOST_ROWS)
+    }
+
     /// What it shares with those that it may share a batch with; `None` where it runs alone.
     pub(super) fn kind(&self) -> Option<Kind> {
         self.rows?;

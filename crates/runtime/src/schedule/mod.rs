@@ -34,9 +34,9 @@ use tokio::time::Instant;
 
 pub(crate) use job::{Ran, Runnable, telling};
 
-use job::{Job, in_order, rows};
+use job::{Job, Kind, in_order, rows};
 use pace::{Pace, retry_seconds};
-use queue::{Next, Queue};
+use queue::{Ahead, Next, Queue};
 
 /// How many requests of a model run and wait.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,29 +130,39 @@ impl Schedule {
         let parameters = telling(request.parameters);
         let mut state = self.0.state();
         let level = state.limits.level(priority.as_ref())?;
-        let queued = Instant::now();
-        self.0.admit(&state, level, call.deadline(), queued)?;
+        let rows = rows(runnable, &inputs).filter(|_| state.gathers(runnable));
         state.last_id += 1;
         let id = state.last_id;
-        state.queue.push(Job {
+        let job = Job {
             id,
             runnable: Arc::clone(runnable),
-            rows: rows(runnable, &inputs),
+            rows,
             inputs,
             parameters,
             level,
-            queued,
+            queued: Instant::now(),
             deadline: call.deadline(),
             answer,
-        });
+        };
+        let kind = job.kind();
+        match self.0.admit(&state, &job, kind.as_ref()) {
+            Ok(begins) => state.queue.push(job, kind, begins),
+            Err(error) => {
+                // Before the tensors are dropped.
+                drop(state);
+                return Err(error);
+            }
+        }
         Ok((id, answered))
     }
 
     /// Refuses where one more request would find the queue full now.
     pub(crate) fn refuse_full(&self) -> Result<()> {
         let state = self.0.state();
-        match state.queue.len() >= state.limits.queue {
-            true => self.0.admit(&state, 0, None, Instant::now()),
+        let waiting = state.queue.len();
+        let idle = waiting == 0 && state.busy < state.limits.instances;
+        match !idle && waiting >= state.limits.queue {
+            true => Err(self.0.full(&state)),
             false => Ok(()),
         }
     }
@@ -201,58 +211,77 @@ impl Limits {
     }
 }
 
+impl State {
+    /// Whether requests are gathered now: what takes microseconds is not worth it.
+    fn gathers(&self, runnable: &Runnable) -> bool {
+        let batching = runnable.gathers.as_ref();
+        batching.is_some_and(|batching| !batching.adaptive || self.pace.is_worth_gathering())
+    }
+
+    /// How long one waits who comes now with this priority.
+    fn wait(&self, level: usize) -> Duration {
+        let ahead = self.queue.ahead(level);
+        self.pace.wait(ahead, self.limits.instances)
+    }
+}
+
 impl Inner {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a request is let in: refused where it would only wait in vain.
-    fn admit(
-        &self,
-        state: &State,
-        level: usize,
-        deadline: Option<Instant>,
-        now: Instant,
-    ) -> Result<()> {
+    /// Lets a request in, and says when the run is expected to begin that it opens; refuses it
+    /// where it would only wait in vain.
+    fn admit(&self, state: &State, job: &Job, kind: Option<&Kind>) -> Result<Instant> {
         let limits = &state.limits;
-        let waiting = state.queue.len();
+        let (waiting, now) = (state.queue.len(), job.queued);
         if waiting == 0 && state.busy < limits.instances {
-            return Ok(());
+            return Ok(now);
         }
-        let wait = |level| {
-            let ahead = state.queue.runs_ahead(level);
-            state.pace.wait(ahead, limits.instances)
-        };
         if waiting >= limits.queue {
-            let owner = &self.owner;
-            return Err(Error::too_many_requests(format!(
-                "the queue of {owner} is full: {waiting} requests wait already"
-            ))
-            .retry_after(retry_seconds(wait(usize::MAX)))
-            .at_limit(Limit::ModelQueue));
+            return Err(self.full(state));
         }
-        if deadline.is_none() && limits.max_time.is_none() {
-            return Ok(());
-        }
-        let wait = wait(level);
-        let left = deadline.map(|deadline| deadline.saturating_duration_since(now));
+        let opens = state.wait(job.level);
+        let joins = kind.and_then(|kind| state.queue.joins(job, kind));
+        let wait = joins.map_or(opens, |begins| {
+            // However late that one is, something runs before it.
+            let least = state.pace.wait(Ahead::default(), limits.instances);
+            opens.min(begins.saturating_duration_since(now).max(least))
+        });
+        let run = state.pace.run(job.size());
+        let left = job.deadline;
+        let left = left.map(|deadline| deadline.saturating_duration_since(now));
         let (allowed, whose) = match (left, limits.max_time) {
             (_, Some(most)) if wait > most => (most, "the wait that is allowed"),
-            (Some(left), _) if state.pace.surely_done(wait) > left => {
+            (Some(left), _) if Pace::surely_done(wait, run) > left => {
                 (left, "the time that is left")
             }
-            _ => return Ok(()),
+            // A tenth later than expected: whoever joins relies on it.
+            _ => {
+                let begins = opens.saturating_add(opens / 10);
+                return Ok(now.checked_add(begins).unwrap_or(now));
+            }
         };
         let owner = &self.owner;
         Err(Error::too_many_requests(format!(
             "{owner} is overloaded: the wait is expected to take {} ms and a run {} ms, beyond \
              {whose} ({} ms)",
             wait.as_millis(),
-            state.pace.run().as_millis(),
+            run.as_millis(),
             allowed.as_millis()
         ))
         .retry_after(retry_seconds(wait))
         .at_limit(Limit::ModelQueue))
+    }
+
+    /// What one is told who finds the queue full.
+    fn full(&self, state: &State) -> Error {
+        let (owner, waiting) = (&self.owner, state.queue.len());
+        Error::too_many_requests(format!(
+            "the queue of {owner} is full: {waiting} requests wait already"
+        ))
+        .retry_after(retry_seconds(state.wait(usize::MAX)))
+        .at_limit(Limit::ModelQueue)
     }
 
     /// Gives idle instances what is to run.
@@ -316,8 +345,9 @@ impl Inner {
                 leaves: true,
             };
             let began = std::time::Instant::now();
-            if batched::run(jobs) {
-                instance.took = Some(began.elapsed());
+            let rows = batched::run(jobs);
+            if rows > 0 {
+                instance.took = Some((rows, began.elapsed()));
             }
             instance.leaves = false;
             drop(instance);
@@ -345,7 +375,8 @@ impl Inner {
 struct Instance<'a> {
     inner: &'a Inner,
     requests: usize,
-    took: Option<Duration>,
+    /// The rows that it ran on, and how long that took.
+    took: Option<(u64, Duration)>,
     /// Whether the thread ends with it: it panicked.
     leaves: bool,
 }
@@ -354,8 +385,8 @@ impl Drop for Instance<'_> {
     fn drop(&mut self) {
         let mut state = self.inner.state();
         state.running -= self.requests;
-        if let Some(took) = self.took {
-            state.pace.record(took);
+        if let Some((rows, took)) = self.took {
+            state.pace.record(rows, took);
         }
         if self.leaves {
             state.busy -= 1;

@@ -28,8 +28,8 @@ pub(super) struct Queue {
     waiting: BTreeMap<(Instant, Place), u64>,
     /// Those of the waiting whose model is adaptive.
     eager: BTreeMap<Place, u64>,
-    /// How many runs the requests of each priority take.
-    runs: BTreeMap<usize, Runs>,
+    /// Of each priority, what waits at it and above.
+    ahead: ByLevel<Ahead>,
 }
 
 /// Requests that may share a batch; or one that runs alone.
@@ -38,16 +38,51 @@ struct Group {
     jobs: BTreeMap<Place, Job>,
     /// Rows of all of them.
     rows: u64,
+    /// Most rows of a run.
+    most: u64,
+    /// Of each priority, how much of runs the requests at it and above fill.
+    fills: ByLevel<u64>,
+    open: Open,
     /// Where it is filed: in `ready`, or in `waiting` until that moment.
     filed: Option<(Place, Option<Instant>)>,
 }
 
-/// What the requests of one priority take.
+/// The last run of a group, which further requests may join.
+struct Open {
+    /// How much of it is filled.
+    filled: u64,
+    /// When it was expected to begin, as its first request came.
+    begins: Instant,
+}
+
+/// What waits before somebody.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Ahead {
+    /// Runs, where each is as full as what waits can make it: requests that are not alike share
+    /// none, however few rows they have.
+    pub(super) runs: u64,
+    /// Rows of those runs.
+    pub(super) rows: u64,
+}
+
+/// A figure for each priority, of what waits at it and above. There are few priorities.
 #[derive(Default)]
-struct Runs {
-    requests: usize,
-    /// Runs, where each is as full as it can be.
-    runs: f64,
+struct ByLevel<T>(Vec<T>);
+
+impl<T: Copy + Default> ByLevel<T> {
+    /// What waits at this priority and above; beyond the lowest in use, everything.
+    fn at(&self, level: usize) -> T {
+        let found = self.0.get(level).or(self.0.last());
+        found.copied().unwrap_or_default()
+    }
+
+    /// Those of this priority and below, down to `lowest`.
+    fn downwards(&mut self, level: usize, lowest: usize) -> impl Iterator<Item = &mut T> {
+        let so_far = self.at(usize::MAX);
+        let length = self.0.len().max(lowest.max(level) + 1);
+        self.0.resize(length, so_far);
+        self.0.iter_mut().skip(level)
+    }
 }
 
 /// What an idle instance is to do.
@@ -65,26 +100,32 @@ impl Queue {
         self.requests.len()
     }
 
-    /// Lets a request in. Later ones have greater ids.
-    pub(super) fn push(&mut self, job: Job) {
+    /// Lets a request in; `kind` is its own. Later ones have greater ids. Where no run that waits
+    /// has room for it, its own is expected to begin at this moment.
+    pub(super) fn push(&mut self, job: Job, kind: Option<Kind>, begins: Instant) {
         let (id, place) = (job.id, (job.level, job.id));
-        let kind = job.kind();
         let known = kind.as_ref().and_then(|kind| self.kinds.get(kind)).copied();
         let number = known.unwrap_or(id);
         self.unfile(number);
         if let (None, Some(kind)) = (known, &kind) {
             self.kinds.insert(kind.clone(), number);
         }
-        let runs = self.runs.entry(job.level).or_default();
-        runs.requests += 1;
-        runs.runs += share(&job);
+        let most = most(&job);
         let group = self.groups.entry(number).or_insert_with(|| Group {
             kind,
             jobs: BTreeMap::new(),
             rows: 0,
+            most,
+            fills: ByLevel::default(),
+            open: Open { filled: 0, begins },
             filed: None,
         });
         group.rows += job.rows.unwrap_or(0);
+        group.join(fill(&job), begins);
+        self.count(number, &job, true);
+        let Some(group) = self.groups.get_mut(&number) else {
+            return;
+        };
         group.jobs.insert(place, job);
         self.requests.insert(id, (place, number));
         self.file(number);
@@ -99,10 +140,38 @@ impl Queue {
         job
     }
 
-    /// How many runs what waits at this priority and above takes, where each is as full as it
-    /// can be.
-    pub(super) fn runs_ahead(&self, level: usize) -> f64 {
-        self.runs.range(..=level).map(|(_, runs)| runs.runs).sum()
+    /// What waits at this priority and above.
+    pub(super) fn ahead(&self, level: usize) -> Ahead {
+        self.ahead.at(level)
+    }
+
+    /// When the run is expected to begin that a request would join, if one that waits has room.
+    pub(super) fn joins(&self, job: &Job, kind: &Kind) -> Option<Instant> {
+        let group = self.groups.get(self.kinds.get(kind)?)?;
+        let room = group.open.filled + fill(job) <= group.most;
+        room.then_some(group.open.begins)
+    }
+
+    /// Counts a request of a group in, or out.
+    fn count(&mut self, number: u64, job: &Job, comes: bool) {
+        let Some(group) = self.groups.get_mut(&number) else {
+            return;
+        };
+        let lowest = self.ahead.0.len().saturating_sub(1);
+        let fills = group.fills.downwards(job.level, lowest);
+        let ahead = self.ahead.downwards(job.level, lowest);
+        let (fill, size) = (fill(job), job.size());
+        for (filled, ahead) in fills.zip(ahead) {
+            let before = filled.div_ceil(group.most);
+            if comes {
+                *filled += fill;
+                ahead.rows += size;
+            } else {
+                *filled -= fill;
+                ahead.rows -= size;
+            }
+            ahead.runs = ahead.runs + filled.div_ceil(group.most) - before;
+        }
     }
 
     /// What to run next. `running` is how many requests run now; `worth` says whether a run takes
@@ -164,14 +233,7 @@ impl Queue {
         let job = group.jobs.remove(&place)?;
         group.rows -= job.rows.unwrap_or(0);
         self.requests.remove(&job.id);
-        if let Some(runs) = self.runs.get_mut(&job.level) {
-            runs.requests -= 1;
-            runs.runs -= share(&job);
-            if runs.requests == 0 {
-                // With it goes what adding and taking away has rounded.
-                self.runs.remove(&job.level);
-            }
-        }
+        self.count(number, &job, false);
         Some(job)
     }
 
@@ -219,6 +281,14 @@ impl Queue {
 }
 
 impl Group {
+    /// A request comes to the last run, or opens a further one where that has no room.
+    fn join(&mut self, fill: u64, begins: Instant) {
+        if self.jobs.is_empty() || self.open.filled + fill > self.most {
+            self.open = Open { filled: 0, begins };
+        }
+        self.open.filled += fill;
+    }
+
     fn first(&self) -> Option<(Place, &Job)> {
         self.jobs
             .first_key_value()
@@ -257,11 +327,21 @@ impl Group {
     }
 }
 
-/// What part of a run a request takes.
-fn share(job: &Job) -> f64 {
+/// Most rows of a run that a request is in; 1 for one that runs alone.
+fn most(job: &Job) -> u64 {
     match (job.rows, &job.runnable.gathers) {
-        (Some(rows), Some(batching)) => rows as f64 / batching.max_batch_size as f64,
-        _ => 1.0,
+        (Some(_), Some(batching)) => batching.max_batch_size.max(1),
+        _ => 1,
+    }
+}
+
+/// How much of a run a request fills: its rows, and all of it where no second one of its size
+/// fits.
+fn fill(job: &Job) -> u64 {
+    let most = most(job);
+    match job.rows {
+        Some(rows) if rows <= most / 2 => rows,
+        _ => most,
     }
 }
 

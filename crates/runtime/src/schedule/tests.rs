@@ -7,9 +7,11 @@ use oip_core::{Access, Arrival, BoxFuture, Dataplane, Models, ResolvedModel};
 use oip_protocol::{ErrorKind, InferResponse, ModelMetadata, ModelRef, RepositoryEntry, Tensor};
 
 use super::fake::{BOMB, Fake, POISON, batching, rows, runnable};
+use super::job::rows as rows_of_request;
 use super::*;
 use crate::settings::Batching;
 
+mod overload;
 mod stress;
 
 /// One fake model behind the pipeline.

@@ -20,6 +20,9 @@ pub use warmup::{Fill, Warmup, WarmupInput};
 /// The name of the file in a model's folder.
 pub const FILE: &str = "model.toml";
 
+/// Most rows that a batch may have.
+pub(crate) const MOST_ROWS: u64 = 65_536;
+
 /// How one model is served. The default is what a model without a file gets.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ModelSettings {

@@ -7,15 +7,14 @@ use toml::{Table, Value};
 
 use super::reader::{Reader, whole};
 use super::{
-    Batching, CacheSettings, ModelSettings, QueueSettings, SettingsError, VersionPolicy, labels,
-    warmup,
+    Batching, CacheSettings, MOST_ROWS, ModelSettings, QueueSettings, SettingsError, VersionPolicy,
+    labels, warmup,
 };
 
 type Result<T> = std::result::Result<T, SettingsError>;
 
 /// Most threads, instances and priorities that a file may ask for.
 const MOST_THREADS: u64 = 1024;
-const MOST_ROWS: u64 = 65_536;
 const MOST_WAITING: u64 = 1_000_000;
 const MOST_PRIORITIES: u64 = 32;
 
@@ -169,6 +168,10 @@ fn queue(mut table: Reader) -> Result<QueueSettings> {
 fn cache(mut table: Reader) -> Result<CacheSettings> {
     let max_bytes = table.bytes("max_bytes")?;
     let ttl = table.duration("ttl")?;
+    if ttl.is_some_and(|ttl| ttl.is_zero()) {
+        let allowed = "a duration above 0; without [cache] nothing is kept";
+        return Err(table.wrong("ttl", &Value::from("0"), allowed));
+    }
     let max_bytes = max_bytes.ok_or_else(|| {
         table.missing(
             "max_bytes",

@@ -213,6 +213,62 @@ async fn a_class_has_the_label_of_its_output() {
 }
 
 #[tokio::test]
+async fn labels_of_an_output_that_is_not_there_are_refused() {
+    let house = with_settings("labels = { nope = [\"a\"] }", ONE).await;
+    let index = house.index().await;
+    let reason = "model.toml: 'labels.nope': the model has no such output; it has y";
+    assert!(index[0].contains(reason), "{index:?}");
+    assert_eq!(index[1], "n 1 READY");
+}
+
+#[tokio::test]
+async fn the_configuration_shows_queue_and_labels_without_batching_too() {
+    let text = "labels = { y = [\"zero\", \"one\"] }\n\
+                [queue]\nmax_size = 7\npriority_levels = 5\ndefault_priority = 2";
+    let config = with_settings(text, ONE).await.config().await;
+    assert!(config.batching.is_none());
+    for (name, value) in [
+        ("queue.max_size", "7"),
+        ("queue.priority_levels", "5"),
+        ("queue.default_priority", "2"),
+        ("labels.y", "zero\none"),
+    ] {
+        let shown = (name.to_owned(), value.to_owned());
+        assert!(
+            config.parameters.contains(&shown),
+            "{:?}",
+            config.parameters
+        );
+    }
+}
+
+#[tokio::test]
+async fn versions_of_a_model_share_the_bytes_of_its_cache() {
+    let files = &[
+        ("m/1/model.onnx", "unnamed_batch"),
+        ("m/2/model.onnx", "unnamed_batch"),
+    ];
+    // Room for one answer.
+    let house = with_settings("[cache]\nmax_bytes = 1500", files).await;
+    let of_version = |number: &str| ModelRef::new("m").version(number);
+    for number in ["1", "2", "1"] {
+        house.answers(of_version(number)).await.unwrap();
+    }
+    let caller = house.dataplane.authenticate(Arrival::default()).await;
+    let permit = house
+        .dataplane
+        .authorize::<actions::Metrics>(&caller.unwrap())
+        .await
+        .unwrap();
+    let figures = house.dataplane.metrics(permit).await.unwrap();
+    let hits = figures
+        .models
+        .iter()
+        .map(|model| model.statistics.cache_hit.count);
+    assert_eq!(hits.sum::<u64>(), 0, "more was kept than the model may");
+}
+
+#[tokio::test]
 async fn a_change_of_the_settings_is_seen_in_a_watched_folder() {
     let folder = put_models(ONE);
     let house = House::at(folder, |options| {

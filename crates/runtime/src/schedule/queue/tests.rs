@@ -29,7 +29,7 @@ impl Line {
     fn push(&mut self, tensor: Tensor, level: usize, parameters: Parameters) {
         let inputs = vec![tensor];
         self.last += 1;
-        self.queue.push(Job {
+        let job = Job {
             id: self.last,
             runnable: Arc::clone(&self.runnable),
             rows: job::rows(&self.runnable, &inputs),
@@ -39,7 +39,10 @@ impl Line {
             queued: self.began,
             deadline: None,
             answer: oneshot::channel().0,
-        });
+        };
+        let kind = job.kind();
+        let begins = self.began + Duration::from_secs(self.last);
+        self.queue.push(job, kind, begins);
     }
 
     /// Requests of so many rows.
@@ -192,12 +195,64 @@ async fn a_caller_who_leaves_is_out_of_the_queue() {
 }
 
 #[tokio::test]
-async fn the_runs_ahead_count_full_batches_and_higher_priorities_only() {
+async fn the_runs_ahead_are_those_that_what_waits_really_takes() {
     let mut line = Line::of(batching(4));
-    line.push_rows(&[1, 1, 2, 9]);
+    line.push_rows(&[1, 1, 1]);
+    assert_eq!(line.queue.ahead(0), Ahead { runs: 1, rows: 3 });
+    line.push_rows(&[1, 1, 9]);
+    assert_eq!(line.queue.ahead(0), Ahead { runs: 3, rows: 14 });
+    // Requests that are not alike share no run, however few rows they have.
+    for width in 3..8 {
+        line.push(rows(&[1], width), 0, Parameters::new());
+    }
+    assert_eq!(line.queue.ahead(0), Ahead { runs: 8, rows: 19 });
+    // Three of four rows leave no room for as many more.
+    line.push_rows(&[3, 3]);
+    assert_eq!(line.queue.ahead(0), Ahead { runs: 10, rows: 25 });
+    line.all();
+    assert_eq!(line.queue.ahead(0), Ahead::default());
+}
+
+#[tokio::test]
+async fn lower_priorities_are_not_ahead_and_ride_along_where_there_is_room() {
+    let mut line = Line::of(batching(4));
     line.push(rows(&[1, 1], 2), 3, Parameters::new());
-    assert_eq!(line.queue.runs_ahead(0), 2.0);
-    assert_eq!(line.queue.runs_ahead(3), 2.5);
+    let runs = |line: &Line| [0, 1, 3, 9].map(|level| line.queue.ahead(level).runs);
+    assert_eq!(runs(&line), [0, 0, 1, 1]);
+    line.push(rows(&[1, 1], 2), 1, Parameters::new());
+    assert_eq!(runs(&line), [0, 1, 1, 1]);
+    line.push(rows(&[1], 2), 7, Parameters::new());
+    assert_eq!(runs(&line), [0, 1, 1, 2]);
+    line.push(rows(&[1], 5), 0, Parameters::new());
+    assert_eq!(runs(&line), [1, 2, 2, 3]);
+    line.all();
+    assert_eq!(runs(&line), [0; 4]);
+}
+
+#[tokio::test]
+async fn one_who_joins_a_run_that_waits_begins_with_it() {
+    let mut line = Line::of(batching(4));
+    let seconds = |line: &mut Line, tensor: Tensor| {
+        line.push(tensor, 0, Parameters::new());
+        let group = line
+            .queue
+            .groups
+            .values()
+            .max_by_key(|group| group.open.begins);
+        group
+            .unwrap()
+            .open
+            .begins
+            .duration_since(line.began)
+            .as_secs()
+    };
+    assert_eq!(seconds(&mut line, rows(&[1, 1], 2)), 1);
+    assert_eq!(seconds(&mut line, rows(&[1], 2)), 1);
+    assert_eq!(seconds(&mut line, rows(&[1], 3)), 3);
+    assert_eq!(seconds(&mut line, rows(&[1, 1], 2)), 4, "it was full");
+    assert_eq!(line.next_at(0, 1), Ok(vec![1, 2]));
+    assert_eq!(seconds(&mut line, rows(&[1, 1], 2)), 4);
+    assert_eq!(seconds(&mut line, rows(&[1], 2)), 6);
 }
 
 #[tokio::test]
@@ -230,10 +285,10 @@ async fn a_caller_who_leaves_takes_its_rows_along() {
     line.push_rows(&[1, 1]);
     assert!(line.queue.remove(1).is_some());
     assert_eq!(line.next_at(0, 1), Err(5), "one row is no full batch");
-    assert_eq!(line.queue.runs_ahead(0), 0.5);
+    assert_eq!(line.queue.ahead(0), Ahead { runs: 1, rows: 1 });
     line.push_rows(&[1]);
     assert_eq!(line.next_at(0, 1), Ok(vec![2, 3]));
-    assert_eq!(line.queue.runs_ahead(9), 0.0);
+    assert_eq!(line.queue.ahead(9), Ahead::default());
 }
 
 #[tokio::test]
