@@ -7,8 +7,9 @@
 use std::error::Error;
 use std::io::{self, BufRead, BufWriter, Write};
 
+use half::{bf16, f16};
 use oip_protocol::json;
-use oip_protocol::{DecodeLimits, InferRequest, Tensor};
+use oip_protocol::{DecodeLimits, Element, InferRequest, Tensor};
 
 /// How many elements a tensor has.
 const LINE: usize = 1000;
@@ -27,12 +28,31 @@ fn write(count: usize, seed: u64) -> Result<(), Box<dyn Error>> {
     let mut out = BufWriter::new(io::stdout().lock());
     let mut random = Random(seed);
     for line in 0..count / LINE {
-        let tensor = match line % 4 {
-            // Doubles of any exponent, then singles of any, of those that tensors hold, and round ones.
+        let tensor = match line % 10 {
+            // Doubles of any exponent, then singles of any, of those that tensors hold, and round ones;
+            // subnormal doubles and singles, narrow floats, integers.
             0 => doubles((0..LINE).map(|_| f64::from_bits(random.next())))?,
             1 => singles((0..LINE).map(|_| f32::from_bits(random.next() as u32)))?,
             2 => singles((0..LINE).map(|_| random.even()))?,
-            _ => singles((0..LINE).map(|_| (random.next() % 2_000_001) as f32 / 1000.0 - 1000.0))?,
+            3 => singles((0..LINE).map(|_| (random.next() % 2_000_001) as f32 / 1000.0 - 1000.0))?,
+            4 => doubles((0..LINE).map(|_| f64::from_bits(random.next() >> (random.next() % 64))))?,
+            5 => singles((0..LINE).map(|_| f32::from_bits(random.next() as u32 & 0x807f_ffff)))?,
+            6 => narrow(
+                (0..LINE).map(|_| f16::from_bits(random.next() as u16)),
+                f16::is_finite,
+            )?,
+            7 => narrow(
+                (0..LINE).map(|_| bf16::from_bits(random.next() as u16)),
+                bf16::is_finite,
+            )?,
+            8 => narrow(
+                (0..LINE).map(|_| random.next() as i64 >> (random.next() % 64)),
+                |_| true,
+            )?,
+            _ => narrow(
+                (0..LINE).map(|_| random.next() >> (random.next() % 64)),
+                |_| true,
+            )?,
         };
         let bits: String = tensor
             .data()
@@ -58,6 +78,17 @@ fn doubles(elements: impl Iterator<Item = f64>) -> Result<Tensor, Box<dyn Error>
 fn singles(elements: impl Iterator<Item = f32>) -> Result<Tensor, Box<dyn Error>> {
     let elements: Vec<f32> = elements
         .map(|x| if x.is_finite() { x } else { 0.0 })
+        .collect();
+    Ok(Tensor::from_vec("x", [elements.len() as u64], elements)?)
+}
+
+/// Those that can be written; 0 for others.
+fn narrow<T: Element + Default>(
+    elements: impl Iterator<Item = T>,
+    finite: impl Fn(T) -> bool,
+) -> Result<Tensor, Box<dyn Error>> {
+    let elements: Vec<T> = elements
+        .map(|x| if finite(x) { x } else { T::default() })
         .collect();
     Ok(Tensor::from_vec("x", [elements.len() as u64], elements)?)
 }

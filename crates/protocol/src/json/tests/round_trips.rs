@@ -20,6 +20,35 @@ fn round_trip(tensor: &Tensor) {
     }
 }
 
+/// What serde_json reads in the data of a request that we have written.
+fn by_serde_json(tensor: Tensor) -> Vec<serde_json::Value> {
+    let body = encode_request(&InferRequest::new([tensor])).unwrap();
+    let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    body["inputs"][0]["data"].as_array().unwrap().clone()
+}
+
+/// What we read of elements that serde_json has written.
+fn of_serde_json<T: Element + Into<serde_json::Value>>(datatype: &str, elements: &[T]) -> Vec<T> {
+    let data = serde_json::Value::Array(values(elements)).to_string();
+    let read = input(datatype, &format!("[{}]", elements.len()), &data);
+    read.to_slice::<T>().unwrap().into_owned()
+}
+
+fn values<T: Element + Into<serde_json::Value>>(elements: &[T]) -> Vec<serde_json::Value> {
+    elements.iter().map(|x| (*x).into()).collect()
+}
+
+/// A double of any size, subnormal ones and the ends among them.
+fn any_double() -> impl Strategy<Value = f64> {
+    let ends = [f64::MAX, f64::MIN, f64::MIN_POSITIVE, 5e-324, 0.0, -0.0];
+    prop_oneof![
+        8 => any::<u64>().prop_map(f64::from_bits),
+        2 => any::<u64>().prop_map(|bits| f64::from_bits(bits & 0x800f_ffff_ffff_ffff)),
+        1 => prop::sample::select(ends.to_vec()),
+    ]
+    .prop_filter("finite", |double| double.is_finite())
+}
+
 fn vector<T: Element>(elements: Vec<T>) -> Tensor {
     Tensor::from_vec("x", [elements.len() as u64], elements).unwrap()
 }
@@ -61,6 +90,46 @@ proptest! {
         round_trip(&vector(d));
         round_trip(&vector(e));
         round_trip(&vector(f));
+    }
+
+    #[test]
+    fn serde_json_and_we_read_the_same_integers_of_each_other(
+        a in prop::collection::vec(any::<i64>(), 1..60),
+        b in prop::collection::vec(any::<u64>(), 1..60),
+        c in prop::collection::vec(any::<i8>(), 1..60),
+    ) {
+        prop_assert_eq!(by_serde_json(vector(a.clone())), values(&a));
+        prop_assert_eq!(by_serde_json(vector(b.clone())), values(&b));
+        prop_assert_eq!(by_serde_json(vector(c.clone())), values(&c));
+        prop_assert_eq!(of_serde_json("INT64", &a), a);
+        prop_assert_eq!(of_serde_json("UINT64", &b), b);
+        prop_assert_eq!(of_serde_json("INT8", &c), c);
+    }
+
+    #[test]
+    fn floats_that_serde_json_has_written_are_read_to_the_bit(
+        doubles in prop::collection::vec(any_double(), 1..60),
+        singles in prop::collection::vec(any::<u32>().prop_map(f32::from_bits), 1..60),
+    ) {
+        let singles: Vec<f32> = singles.into_iter().map(|x| if x.is_finite() { x } else { 0.0 }).collect();
+        let bits = |doubles: &[f64]| doubles.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+        prop_assert_eq!(bits(&of_serde_json("FP64", &doubles)), bits(&doubles));
+        let bits = |singles: &[f32]| singles.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+        prop_assert_eq!(bits(&of_serde_json("FP32", &singles)), bits(&singles));
+    }
+
+    /// As it is built here serde_json may miss a double by a few steps.
+    #[test]
+    fn serde_json_reads_the_floats_that_we_have_written(
+        doubles in prop::collection::vec(any_double(), 1..60),
+    ) {
+        let read = by_serde_json(vector(doubles.clone()));
+        for (read, double) in read.iter().zip(&doubles) {
+            let read = read.as_f64().unwrap();
+            let (a, b) = (read.to_bits() as i64, double.to_bits() as i64);
+            prop_assert!((a - b).abs() <= 8, "{} became {}", double, read);
+        }
+        prop_assert_eq!(read.len(), doubles.len());
     }
 
     #[test]
