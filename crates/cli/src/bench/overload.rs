@@ -1,6 +1,7 @@
 //! `oip bench --overload`: what remains of a server's throughput at up to ten times the load.
 //!
-//! The model takes a time that is known; the server runs one at a time and has a bounded queue.
+//! The model takes a time that is known; the server makes one run at a time and has a bounded
+//! queue.
 //! What it can do is measured in a closed loop. Then requests come in an open loop, each with a
 //! deadline, and only answers within it count.
 
@@ -33,11 +34,14 @@ use super::{BenchError, affinity};
 const TIMES: [f64; 7] = [0.5, 0.8, 1.0, 1.5, 2.0, 5.0, 10.0];
 /// What the file of such a model is called; it holds the microseconds of a run.
 const FILE: &str = "model.takes";
-/// Connections of the closed loop: enough that the server never waits for the load.
-const CLOSED: usize = 8;
+/// Connections of the closed loop: enough that the server never waits for the load, nor for a
+/// batch to fill.
+const CLOSED: usize = 40;
 
-/// The models: one sleeps, one computes.
-const MODELS: [&str; 2] = ["sleeps", "computes"];
+/// The models: one sleeps, one computes, one sleeps and takes requests in batches.
+const MODELS: [&str; 3] = ["sleeps", "computes", "gathers"];
+/// How many rows a batch has at most; a request of [`SMALL`] elements has as many rows.
+const BATCH: usize = 16 * SMALL;
 
 /// One model under growing load.
 pub(super) struct Overload {
@@ -49,7 +53,7 @@ pub(super) struct Overload {
     failures: u64,
 }
 
-/// Measures both models.
+/// Measures every model.
 pub(super) fn run(options: &Options) -> Result<Vec<Overload>, BenchError> {
     let cpus = Cpus::share();
     let takes = options.service_time.as_micros().to_string();
@@ -57,6 +61,10 @@ pub(super) fn run(options: &Options) -> Result<Vec<Overload>, BenchError> {
         for model in MODELS {
             std::fs::create_dir_all(folder.join(model))?;
             std::fs::write(folder.join(model).join(FILE), &takes)?;
+            if model == "gathers" {
+                let settings = format!("[batching]\nmax_batch_size = {BATCH}");
+                std::fs::write(folder.join(model).join("model.toml"), settings)?;
+            }
         }
         Ok(())
     })?;
@@ -285,13 +293,11 @@ impl Engine for Taking {
         let micros =
             micros.ok_or_else(|| LoadError::Invalid("no number of microseconds".to_owned()))?;
         let tensor = |name: &str| vec![TensorMetadata::new(name, Datatype::Fp32, vec![-1])];
-        let sleeps = file
-            .path
-            .components()
-            .any(|part| part.as_os_str() == "sleeps");
+        let lies_in = |folder: &str| file.path.iter().any(|part| part == folder);
         Ok(Arc::new(Takes {
             time: Duration::from_micros(micros),
-            sleeps,
+            computes: lies_in("computes"),
+            gathers: lies_in("gathers"),
             inputs: tensor("x"),
             outputs: tensor("y"),
         }))
@@ -300,7 +306,9 @@ impl Engine for Taking {
 
 struct Takes {
     time: Duration,
-    sleeps: bool,
+    computes: bool,
+    /// A full batch takes three times as long as a request alone, about.
+    gathers: bool,
     inputs: Vec<TensorMetadata>,
     outputs: Vec<TensorMetadata>,
 }
@@ -315,10 +323,14 @@ impl Model for Takes {
     }
 
     fn run(&self, inputs: &[Tensor], _: &mut Laps) -> Result<Vec<Tensor>> {
-        match self.sleeps {
-            true => std::thread::sleep(self.time),
+        let rows = inputs.first().map_or(0, Tensor::element_count);
+        match self.computes {
+            false if self.gathers => {
+                std::thread::sleep(self.time + self.time * rows as u32 / (BATCH / 2) as u32);
+            }
+            false => std::thread::sleep(self.time),
             // Of its own: what others use of the CPU meanwhile does not count.
-            false => {
+            true => {
                 let began = Instant::now();
                 let used = || affinity::thread_time().unwrap_or_else(|| began.elapsed());
                 let until = used() + self.time;

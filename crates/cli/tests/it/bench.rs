@@ -166,6 +166,29 @@ fn bench_shows_what_remains_under_overload() {
     let tenfold = table
         .lines()
         .filter(|line| line.trim_start().starts_with("10x"));
-    assert_eq!(tenfold.count(), 2, "{table}");
+    assert_eq!(tenfold.count(), 3, "{table}");
     assert_eq!(files(folder.path()), ["goodput-by-load.svg"]);
 }
+
+#[test]
+fn bench_shows_small_requests_beside_large_ones() {
+    let output = output(oip(&["bench", "--mixed"]).args(TINY));
+    assert!(output.status.success(), "{}", stderr(&output));
+    let table = stdout(&output);
+    // Both doors, at floor and server.
+    for door in ["REST", "gRPC"] {
+        let lines = table.lines().filter(|line| line.starts_with(door));
+        assert_eq!(lines.count(), 2, "{table}");
+    }
+}
+
+#[test]
+fn bench_writes_no_csv_of_what_is_no_list_of_requests() {
+    for mode in ["--batching", "--latency", "--mixed", "--overload"] {
+        let output = output(&mut oip(&["bench", mode, "--csv", "figures.csv"]));
+        assert_eq!(output.status.code(), Some(2), "{mode}");
+        assert!(stderr(&output).contains("--csv"), "{mode}");
+    }
+}
+
+const TINY: [&str; 4] = ["--seconds", "0.05", "--warm-up", "0.02"];

@@ -76,7 +76,10 @@ pub(crate) fn command() -> Command {
         .args(modes())
         .args([
             file("json", "Write everything as JSON"),
-            file("csv", "Write the medians as CSV"),
+            file(
+                "csv",
+                "Write the medians as CSV (of requests, --gates and --onnx)",
+            ),
             named("plot", "DIR", "Write plots as SVG into this folder")
                 .value_parser(value_parser!(PathBuf)),
         ])
@@ -227,7 +230,7 @@ fn modes() -> [Arg; 8] {
         )
         .long_help(
             "What remains of the throughput at up to ten times the load: a model that takes \
-                 --service-time (once sleeping, once computing) behind a bounded queue is sent \
+                 --service-time (once sleeping, once computing, once sleeping in batches) behind a bounded queue is sent \
                  half to ten times of what it can do, in an open loop. Only answers within \
                  --within count.",
         )
