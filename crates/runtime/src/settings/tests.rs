@@ -121,6 +121,10 @@ fn a_value_that_cannot_be_is_refused_with_what_is_allowed() {
         ("[cache]\nmax_bytes = -1", "'cache.max_bytes' is -1"),
         ("[cache]\nttl = \"1 s\"", "'cache.max_bytes' is missing"),
         (
+            "[cache]\nmax_bytes = 1\nttl = \"0 ms\"",
+            "'cache.ttl' is 0, but it is a duration above 0",
+        ),
+        (
             "version_policy = \"newest\"",
             "'version_policy' is \"newest\", but it is \"all\", { latest",
         ),
