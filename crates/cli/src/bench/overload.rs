@@ -41,7 +41,7 @@ const CLOSED: usize = 40;
 /// The models: one sleeps, one computes, one sleeps and takes requests in batches.
 const MODELS: [&str; 3] = ["sleeps", "computes", "gathers"];
 /// How many rows a batch has at most; a request of [`SMALL`] elements has as many rows.
-const BATCH: usize = 16 * SMALL;
+const BATCH: usize = 4 * SMALL;
 
 /// One model under growing load.
 pub(super) struct Overload {

@@ -64,7 +64,7 @@ impl Pace {
     /// Beyond them as the nearest one took, so that a size is tried before it is refused.
     fn seconds(&self, rows: f64) -> f64 {
         let seen = || self.sizes.iter().flatten();
-        let below = seen().filter(|size| size.rows <= rows).next_back();
+        let below = seen().rfind(|size| size.rows <= rows);
         let above = seen().find(|size| size.rows > rows);
         match (below, above) {
             (None, None) => 0.0,

@@ -3,14 +3,13 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use oip_core::dataplane::Figures;
-use oip_core::telemetry::Way;
+use oip_core::telemetry::{Way, alignment_copies};
 use oip_protocol::Limit;
 
 use super::text::{Text, Type};
 use crate::door::Door;
 use crate::rest::bodies_cut_short;
 use crate::telemetry::Fates;
-use oip_core::telemetry::alignment_copies;
 
 /// The doors, as labels name them.
 const DOORS: [Way; 2] = [Way::Rest, Way::Grpc];
