@@ -11,7 +11,7 @@ use crate::config::{AuthConfigError, AuthenticationConfig};
 use crate::http::{HttpClient, HttpOptions};
 use crate::jwt::{
     Algorithm, ClaimPath, ClaimRules, Family, KeySet, KeySource, Remote, Target, TokenCache,
-    TokenVerifier, VerifyingKey, looks_like_pem, public_key,
+    TokenVerifier, VerifyingKey, looks_like_pem, looks_public, public_key,
 };
 use crate::secret::Secret;
 use crate::watched::{self, Watched};
@@ -188,12 +188,13 @@ fn key(
 ) -> Result<VerifyingKey, AuthConfigError> {
     let algorithm = algorithms.first().copied().unwrap_or(Algorithm::Hs256);
     if algorithm.family() == Family::Hmac {
-        if option == "auth_key_file" || looks_like_pem(text) {
+        if option == "auth_key_file" || looks_public(text) {
             return Err(AuthConfigError::PublicKeyForSecret {
                 key: option,
                 algorithm,
             });
         }
+        warn_of_an_encrypted_secret(option, text, warnings);
         warn_of_a_short_secret(option, text, algorithms, warnings);
         return Ok(VerifyingKey::hmac(text));
     }
@@ -216,6 +217,18 @@ fn key(
             Family::Ed25519 => "Ed25519",
         },
     })
+}
+
+/// Files are taken literally: what was meant to be decrypted is the secret itself, and stands
+/// wherever the file was copied from.
+fn warn_of_an_encrypted_secret(option: &str, text: &[u8], warnings: &mut Warnings) {
+    let start = text.trim_ascii().get(..4).unwrap_or_default();
+    if start.eq_ignore_ascii_case(b"enc(") {
+        warnings.push(format!(
+            "{option} begins with ENC(, and nothing is decrypted here: that very text is the \
+             secret (only oip.properties holds encrypted values)"
+        ));
+    }
 }
 
 fn warn_of_a_short_secret(

@@ -11,7 +11,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{Method, Request, Uri, header};
+use http::{HeaderValue, Method, Request, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -41,6 +41,8 @@ pub struct HttpOptions {
     /// A PEM file of the authorities to trust, in place of the system's (which are those of
     /// `SSL_CERT_FILE` and `SSL_CERT_DIR` where these are set).
     pub ca_file: Option<PathBuf>,
+    /// A file of a bearer token that is shown with every request, read each time.
+    pub token_file: Option<PathBuf>,
     /// Where `http://` may lead to.
     pub plain_http: PlainHttp,
 }
@@ -52,6 +54,7 @@ impl Default for HttpOptions {
             timeout: Duration::from_secs(5),
             max_response_bytes: 1 << 20,
             ca_file: None,
+            token_file: None,
             plain_http: PlainHttp::Loopback,
         }
     }
@@ -71,6 +74,9 @@ pub enum HttpError {
     /// There are no certificate authorities to trust.
     #[error("certificate authorities: {0}")]
     Authorities(String),
+    /// The file of the bearer token is no token.
+    #[error("bearer token: {0}")]
+    Token(String),
     /// No connection, or one that broke.
     #[error("{0}")]
     Connection(String),
@@ -115,7 +121,8 @@ impl HttpClient {
     /// A client with these options.
     ///
     /// # Errors
-    /// [`HttpError::Authorities`] when `ca_file` is set and cannot be used.
+    /// [`HttpError::Authorities`] when `ca_file` is set and cannot be used, [`HttpError::Token`]
+    /// when `token_file` is.
     pub fn new(options: HttpOptions) -> Result<Self, HttpError> {
         let client = Self {
             plain: builder().build(connector(options.timeout)),
@@ -124,6 +131,9 @@ impl HttpClient {
         };
         if client.options.ca_file.is_some() {
             client.secure()?;
+        }
+        if let Some(file) = &client.options.token_file {
+            bearer(file)?;
         }
         Ok(client)
     }
@@ -212,6 +222,11 @@ impl HttpClient {
         for (name, value) in headers {
             request = request.header(name, *value);
         }
+        if let Some(file) = self.options.token_file.clone() {
+            let read = tokio::task::spawn_blocking(move || bearer(&file)).await;
+            let read = read.unwrap_or_else(|error| Err(HttpError::Token(error.to_string())));
+            request = request.header(header::AUTHORIZATION, read.map_err(Fault::Other)?);
+        }
         let request = request
             .body(Full::new(body))
             .map_err(|error| Fault::Other(HttpError::Connection(error.to_string())))?;
@@ -250,6 +265,25 @@ impl HttpClient {
             .enable_http1()
             .wrap_connector(tcp);
         Ok(self.secure.get_or_init(|| builder().build(https)))
+    }
+}
+
+/// The header that shows the token of a file.
+fn bearer(file: &Path) -> Result<HeaderValue, HttpError> {
+    let wrong = |fault: &str| HttpError::Token(format!("{}: {fault}", file.display()));
+    let content = crate::watched::read(file).map_err(|fault| wrong(&fault))?;
+    let token = std::str::from_utf8(&content).map_err(|_| wrong("is no text"))?;
+    match token.trim() {
+        "" => Err(wrong("is blank")),
+        token if token.bytes().any(|byte| !byte.is_ascii_graphic()) => {
+            Err(wrong("holds more than one token"))
+        }
+        token => {
+            let shown = HeaderValue::from_str(&format!("Bearer {token}"));
+            let mut shown = shown.map_err(|_| wrong("holds no token"))?;
+            shown.set_sensitive(true);
+            Ok(shown)
+        }
     }
 }
 

@@ -22,7 +22,7 @@ pub(crate) use cache::TokenCache;
 pub(crate) use claims::{ClaimPath, ClaimRules, subject_id};
 pub(crate) use key::VerifyingKey;
 pub(crate) use keyset::KeySet;
-pub(crate) use pem::{looks_like_pem, public_key};
+pub(crate) use pem::{looks_like_pem, looks_public, public_key};
 pub(crate) use remote::{Remote, Target};
 pub(crate) use source::KeySource;
 pub(crate) use verifier::TokenVerifier;

@@ -30,7 +30,7 @@ pub use entry::Entry;
 use gather::Gathering;
 use pen::Pen;
 use thiserror::Error;
-pub use verify::{Finding, Report, verify};
+pub use verify::{Finding, Report, verify, verify_log};
 use writer::Writer;
 
 /// What becomes of a request whose line cannot be written (`audit_failure`).
@@ -222,5 +222,7 @@ impl Drop for Inner {
     }
 }
 
+#[cfg(test)]
+mod head_tests;
 #[cfg(test)]
 mod tests;

@@ -9,11 +9,11 @@ use oip_core::access::Decision;
 
 const KEY: &[u8; 32] = b"0123456789abcdef0123456789abcdef";
 
-fn key() -> Option<AuditKey> {
+pub(super) fn key() -> Option<AuditKey> {
     Some(AuditKey::new(KEY).unwrap())
 }
 
-async fn entry(subject: &str, name: &str) -> Entry<'static> {
+pub(super) async fn entry(subject: &str, name: &str) -> Entry<'static> {
     let decision = Decision::Permit {
         reason: "policy \"x\"".to_owned(),
     };
@@ -73,7 +73,7 @@ async fn five(path: &Path, key: Option<AuditKey>) -> Head {
     log.close().unwrap()
 }
 
-fn check(text: &str, key: Option<AuditKey>, head: Option<Head>) -> Report {
+pub(super) fn check(text: &str, key: Option<AuditKey>, head: Option<Head>) -> Report {
     verify(text.as_bytes(), key, head).unwrap()
 }
 

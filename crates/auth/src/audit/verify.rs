@@ -5,6 +5,10 @@ use std::io::{self, BufRead, Read as _};
 
 use super::chain::{AuditKey, Chain, Head, Sealed};
 
+mod log;
+
+pub use log::verify_log;
+
 /// The longest line that is read as one; more is no line of an audit.
 const LONGEST: u64 = 64 << 10;
 
@@ -120,6 +124,18 @@ pub struct Report {
 }
 
 impl Report {
+    /// Nothing read yet.
+    fn new(head: Head, keyed: bool) -> Self {
+        Self {
+            lines: 0,
+            head,
+            keyed,
+            sealed: false,
+            findings: Vec::new(),
+            found: 0,
+        }
+    }
+
     /// Whether nothing is wrong.
     #[must_use]
     pub fn is_whole(&self) -> bool {
@@ -171,14 +187,7 @@ pub fn verify(
 ) -> io::Result<Report> {
     let keyed = key.is_some();
     let chain = Chain::new(key);
-    let mut report = Report {
-        lines: 0,
-        head: chain.start(),
-        keyed,
-        sealed: false,
-        findings: Vec::new(),
-        found: 0,
-    };
+    let mut report = Report::new(chain.start(), keyed);
     let start = report.head.code;
     let mut named = None;
     let mut bytes = Vec::new();

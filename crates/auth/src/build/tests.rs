@@ -1,3 +1,6 @@
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+
 use super::*;
 use crate::testing::{SECRET, content, file, with_key, with_secret};
 
@@ -49,6 +52,109 @@ fn a_public_key_with_a_shared_secret_algorithm_refuses_to_start() {
     config.key_file = None;
     config.jwks_file = Some(file("jwks-old.json"));
     refused(&config, &["auth_jwks_file is a public key", "HS256"]);
+}
+
+/// The DER in a PEM text.
+fn der(name: &str) -> Vec<u8> {
+    let pem = content(name);
+    let inner = pem.lines().filter(|line| !line.starts_with("-----"));
+    STANDARD.decode(inner.collect::<String>()).unwrap()
+}
+
+#[test]
+fn a_public_key_in_any_other_form_is_no_shared_secret_either() {
+    let spki = der("rsa.pem");
+    let set = content("jwks-old.json");
+    let key = serde_json::from_str::<serde_json::Value>(&set).unwrap()["keys"][0].to_string();
+    let ssh =
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGqUuZTLZQnLDpMlbA7LbnYN2iKvjYJt6m7tYcLlGkyN a@b";
+    let blob = ssh.split(' ').nth(1).unwrap();
+    let packed = |bytes: &[u8]| STANDARD.encode(bytes).into_bytes();
+    let wrapped = packed(&spki)
+        .chunks(64)
+        .collect::<Vec<_>>()
+        .join(&b"\n"[..]);
+    let url_safe = URL_SAFE_NO_PAD.encode(&spki).into_bytes();
+    // PKCS #1 is what an SPKI of RSA holds behind its head of 24 bytes.
+    let forms: [(&str, Vec<u8>); 14] = [
+        ("SPKI", spki.clone()),
+        ("P-256", der("p256.pem")),
+        ("a certificate", der("rsa-certificate.pem")),
+        ("PKCS #1", spki[24..].to_vec()),
+        ("base64 of SPKI", packed(&spki)),
+        ("the same in lines", wrapped),
+        ("the same for URLs", url_safe),
+        (
+            "base64 of a certificate",
+            packed(&der("rsa-certificate.pem")),
+        ),
+        ("base64 of PEM", packed(content("rsa.pem").as_bytes())),
+        ("a key set", set.clone().into_bytes()),
+        ("a key", format!("\n {key} ").into_bytes()),
+        ("keys in a list", format!("[{key}]").into_bytes()),
+        ("SSH", ssh.into()),
+        ("the middle of SSH", blob.into()),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("secret");
+    for (form, text) in forms {
+        for end in ["", "\n", "\r\n"] {
+            std::fs::write(&path, [&text, end.as_bytes()].concat()).unwrap();
+            let config = AuthenticationConfig {
+                secret_file: Some(path.clone()),
+                ..AuthenticationConfig::default()
+            };
+            let made = Authentication::new(&config).map(|_| ());
+            let Err(error) = made else {
+                panic!("{form} is taken for a secret")
+            };
+            assert!(
+                error.to_string().contains("is a public key"),
+                "{form}: {error}"
+            );
+        }
+        if let Ok(text) = String::from_utf8(text) {
+            let mut config = with_secret();
+            config.secret = Some(Secret::new(text));
+            refused(&config, &["auth_secret is a public key"]);
+        }
+    }
+}
+
+#[test]
+fn what_is_no_public_key_is_a_shared_secret() {
+    for secret in [
+        "{\"user\": \"alice\", \"password\": \"a very long one, with spaces\"}",
+        "0123456789abcdef0123456789abcdef0123456789abcdef",
+        "q3JyZWN0IGhvcnNlIGJhdHRlcnkgc3RhcGxlIGFuZCBtb3JlIG9mIGl0IGFsbA==",
+        "sshhhhhh, it is a secret that nobody knows",
+        "[1, 2, 3] and further numbers up to thirty-two",
+    ] {
+        let mut config = with_secret();
+        config.secret = Some(Secret::new(secret));
+        let (_, warnings) = Authentication::new(&config).unwrap();
+        assert_eq!(warnings, Vec::<String>::new(), "{secret}");
+    }
+}
+
+#[test]
+fn a_secret_file_that_holds_an_encrypted_value_is_warned_about() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("secret");
+    for (text, warned) in [
+        ("ENC(VCS4DnoG6fNvnLSnadYRuE4Li+HTiS4faR+iLHzbOCqt)\n", true),
+        ("enc(VCS4DnoG6fNvnLSnadYRuE4Li+HTiS4faR+iLHzbOCqt", true),
+        ("encoded: VCS4DnoG6fNvnLSnadYRuE4Li+HTiS4faR+iLHzb", false),
+    ] {
+        std::fs::write(&path, text).unwrap();
+        let config = AuthenticationConfig {
+            secret_file: Some(path.clone()),
+            ..AuthenticationConfig::default()
+        };
+        let (_, warnings) = Authentication::new(&config).unwrap();
+        assert_eq!(warnings.len(), usize::from(warned), "{warnings:?}");
+        assert!(!warnings.join("").contains("VCS4"), "{warnings:?}");
+    }
 }
 
 #[test]

@@ -66,6 +66,58 @@ async fn a_kept_connection_that_was_closed_is_replaced() {
 }
 
 #[tokio::test]
+async fn the_token_of_a_file_is_shown_with_every_request_and_read_each_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token");
+    let options = || HttpOptions {
+        token_file: Some(file.clone()),
+        ..HttpOptions::default()
+    };
+    for (text, fault) in [
+        (None, "No such file"),
+        (Some(" \n"), "blank"),
+        (Some("a b"), "more than one"),
+        (Some("a\u{fc}"), "more than one"),
+    ] {
+        if let Some(text) = text {
+            std::fs::write(&file, text).unwrap();
+        }
+        let error = HttpClient::new(options()).unwrap_err().to_string();
+        assert!(error.contains(fault) && error.contains("token"), "{error}");
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let uri: Uri = format!("http://{}/x", listener.local_addr().unwrap())
+        .parse()
+        .unwrap();
+    let asked = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut asked = Vec::new();
+        for _ in 0..2 {
+            let mut buffer = vec![0; 4096];
+            let read = stream.read(&mut buffer).await.unwrap();
+            asked.push(String::from_utf8_lossy(&buffer[..read]).into_owned());
+            stream.write_all(OK).await.unwrap();
+        }
+        asked
+    });
+    std::fs::write(&file, "first\n").unwrap();
+    let client = HttpClient::new(options()).unwrap();
+    client.get(&uri).await.unwrap();
+    std::fs::write(&file, "second").unwrap();
+    client.post(&uri, &[], Bytes::new()).await.unwrap();
+    let asked = asked.await.unwrap();
+    assert!(
+        asked[0].contains("authorization: Bearer first\r\n"),
+        "{asked:?}"
+    );
+    assert!(
+        asked[1].contains("authorization: Bearer second\r\n"),
+        "{asked:?}"
+    );
+    assert!(!format!("{client:?}").contains("second"));
+}
+
+#[tokio::test]
 async fn a_redirect_is_handed_back_and_not_followed() {
     let (uri, connections) = server(
         b"HTTP/1.1 302 Found\r\nlocation: /elsewhere\r\ncontent-length: 0\r\n\r\n",

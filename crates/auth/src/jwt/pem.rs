@@ -1,6 +1,9 @@
 //! Public keys and certificates in PEM.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use rustls::pki_types::pem::{PemObject, SectionKind};
+use serde_json::Value;
 use thiserror::Error;
 use x509_cert::der::asn1::{ObjectIdentifier, UintRef};
 use x509_cert::der::{Decode, Encode, Reader, SliceReader};
@@ -40,6 +43,65 @@ pub enum PemError {
 /// Whether a text looks like PEM at all.
 pub(crate) fn looks_like_pem(text: &[u8]) -> bool {
     text.windows(11).any(|window| window == b"-----BEGIN ")
+}
+
+/// Whether a text is public key material in any of its usual forms: PEM, DER of a key or a
+/// certificate, a JSON Web Key or a set of them, SSH's forms, XML; or the base64 of one of them.
+/// Whoever has read it could sign tokens, were it taken for a shared secret.
+pub(crate) fn looks_public(text: &[u8]) -> bool {
+    is_public(text) || unpacked(text).is_some_and(|inner| is_public(&inner))
+}
+
+fn is_public(text: &[u8]) -> bool {
+    let trimmed = text.trim_ascii();
+    let ssh = |bytes: &[u8]| {
+        let kinds: [&[u8]; 3] = [b"ssh-", b"ecdsa-sha2-", b"sk-"];
+        kinds.iter().any(|kind| bytes.starts_with(kind))
+    };
+    let wire = trimmed.split_first_chunk::<4>();
+    looks_like_pem(text)
+        || ssh(trimmed)
+        || wire.is_some_and(|(length, name)| length.starts_with(&[0, 0, 0]) && ssh(name))
+        || trimmed.starts_with(b"---- BEGIN ")
+        || trimmed.starts_with(b"<RSAKeyValue>")
+        || is_jwk(trimmed)
+        || is_der(text)
+}
+
+/// What base64 packs, of either alphabet, with line breaks and padding or without.
+fn unpacked(text: &[u8]) -> Option<Vec<u8>> {
+    let plain = text.iter().filter(|byte| !byte.is_ascii_whitespace());
+    let plain: Vec<u8> = plain
+        .filter(|byte| **byte != b'=')
+        .map(|byte| match byte {
+            b'-' => b'+',
+            b'_' => b'/',
+            byte => *byte,
+        })
+        .collect();
+    STANDARD_NO_PAD.decode(plain).ok()
+}
+
+/// A JSON Web Key, or several of them.
+fn is_jwk(text: &[u8]) -> bool {
+    let is_key = |value: &Value| value.get("kty").is_some() || value.get("keys").is_some();
+    match serde_json::from_slice(text) {
+        Ok(Value::Array(keys)) => keys.iter().any(is_key),
+        Ok(value) => is_key(&value),
+        Err(_) => false,
+    }
+}
+
+/// A public key or a certificate, whole; whoever read the file may have taken a line break off.
+fn is_der(text: &[u8]) -> bool {
+    let breaks: [&[u8]; 3] = [b"", b"\n", b"\r\n"];
+    text.starts_with(&[0x30])
+        && breaks.iter().any(|end| {
+            let der = [text, end].concat();
+            SubjectPublicKeyInfoRef::from_der(&der).is_ok()
+                || x509_cert::Certificate::from_der(&der).is_ok()
+                || rsa_numbers(&der).is_ok()
+        })
 }
 
 /// The one public key of a PEM text: a `PUBLIC KEY` or the one of a `CERTIFICATE`. The validity

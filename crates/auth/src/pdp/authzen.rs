@@ -85,15 +85,20 @@ fn decision(answer: &Value) -> Decision {
     let obliged = context
         .and_then(|context| context.get("obligations"))
         .is_some_and(|value| !value.as_array().is_some_and(Vec::is_empty));
+    // The one for operators is the better one here; `reason` is what many implementations say.
+    let reason = context.and_then(|context| {
+        let names = ["reason_admin", "reason", "reason_user"];
+        names.iter().find_map(|name| context.get(*name))
+    });
     match answer.get("decision") {
         Some(Value::Bool(true)) if obliged => Decision::Deny {
             reason: "permitted with an obligation, which this server cannot fulfil".to_owned(),
         },
         Some(Value::Bool(true)) => Decision::Permit {
-            reason: "decision is true".to_owned(),
+            reason: remote::with_reason("decision is true", reason),
         },
         Some(Value::Bool(false)) => Decision::Deny {
-            reason: "decision is false".to_owned(),
+            reason: remote::with_reason("decision is false", reason),
         },
         _ => wrong("the answer has no decision that is true or false".to_owned()),
     }
@@ -133,6 +138,32 @@ mod tests {
     async fn a_call_that_concerns_no_model_is_about_the_server() {
         let body = ask("alice", &[], "index", server(), request).await;
         assert_eq!(body["resource"], json!({"type": "server", "id": "oip"}));
+    }
+
+    #[test]
+    fn the_decision_points_reason_is_kept_and_never_taken_for_the_decision() {
+        for (context, expected) in [
+            (json!({}), "decision is false"),
+            (json!({"reason": " "}), "decision is false"),
+            (json!({"reason": "closed"}), "decision is false: closed"),
+            (
+                json!({"reason_user": {"en": "no"}, "reason_admin": {"en": "rule 7"}}),
+                "decision is false: rule 7",
+            ),
+            (json!({"reason": {"code": 7}}), "decision is false"),
+            (
+                json!({"reason": "a\nFORGED LINE \u{1b}[2J"}),
+                "decision is false: a\\nFORGED LINE \\u{1b}[2J",
+            ),
+        ] {
+            let answer = json!({"decision": false, "context": context});
+            assert_eq!(decision(&answer).reason(), expected);
+        }
+        let long = json!({"decision": true, "context": {"reason": "x".repeat(1_000_000)}});
+        let Decision::Permit { reason } = decision(&long) else {
+            panic!("not a permit")
+        };
+        assert!(reason.ends_with("x...") && reason.len() < 300, "{reason}");
     }
 
     #[test]

@@ -75,19 +75,23 @@ fn decision(answer: &Value) -> Decision {
     let Some(answer) = answer.as_object() else {
         return wrong("the answer is not an object".to_owned());
     };
-    let allow = match answer.get("result") {
-        Some(Value::Object(result)) => result.get("allow"),
-        other => other,
+    let (allow, reason) = match answer.get("result") {
+        Some(Value::Object(result)) => {
+            let names = ["reason", "reasons"];
+            let reason = names.iter().find_map(|name| result.get(*name));
+            (result.get("allow"), reason)
+        }
+        other => (other, None),
     };
     match allow {
         Some(Value::Bool(true)) => Decision::Permit {
-            reason: "the rule is true".to_owned(),
+            reason: remote::with_reason("the rule is true", reason),
         },
         Some(Value::Bool(false)) => Decision::Deny {
-            reason: "the rule is false".to_owned(),
+            reason: remote::with_reason("the rule is false", reason),
         },
         None => Decision::Deny {
-            reason: "the rule is undefined".to_owned(),
+            reason: remote::with_reason("the rule is undefined", reason),
         },
         Some(_) => wrong("the rule's value is neither true nor false".to_owned()),
     }
@@ -116,6 +120,28 @@ mod tests {
         assert_eq!(input["action"], "load");
         assert_eq!(input["resource"], json!({"type": "model", "name": "iris"}));
         assert_eq!(input["context"]["path"], "/v2/test");
+    }
+
+    #[test]
+    fn a_reason_beside_allow_is_kept() {
+        for (result, expected) in [
+            (
+                json!({"allow": false, "reason": "no"}),
+                "the rule is false: no",
+            ),
+            (
+                json!({"allow": true, "reasons": ["a\nb", "c"]}),
+                "the rule is true: a\\nb",
+            ),
+            (
+                json!({"reason": "no rule"}),
+                "the rule is undefined: no rule",
+            ),
+            (json!({"allow": false, "reason": true}), "the rule is false"),
+            (json!(false), "the rule is false"),
+        ] {
+            assert_eq!(decision(&json!({"result": result})).reason(), expected);
+        }
     }
 
     #[test]

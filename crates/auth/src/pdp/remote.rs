@@ -116,6 +116,35 @@ fn unreachable(cause: String) -> Decision {
     }
 }
 
+/// Longest part of a decision point's own reason that is kept, in characters.
+const LONGEST_REASON: usize = 200;
+
+/// What was decided, and the reason that the decision point gives, cut and on one line: it is the
+/// other side's text, and ends in the log, the audit and on terminals.
+pub(super) fn with_reason(decided: &str, given: Option<&Value>) -> String {
+    let Some(given) = given.and_then(first_text).map(str::trim) else {
+        return decided.to_owned();
+    };
+    let mut short: String = given.chars().take(LONGEST_REASON).collect();
+    if short.len() < given.len() {
+        short.push_str("...");
+    }
+    match short.is_empty() {
+        true => decided.to_owned(),
+        false => format!("{decided}: {}", short.escape_debug()),
+    }
+}
+
+/// A text, the first of a list, or the first of an object (texts by language, say).
+fn first_text(value: &Value) -> Option<&str> {
+    match value {
+        Value::String(text) => Some(text),
+        Value::Array(several) => several.iter().find_map(Value::as_str),
+        Value::Object(named) => named.values().find_map(Value::as_str),
+        _ => None,
+    }
+}
+
 /// The subject's id and its properties: roles, and the claims where there are any.
 pub(super) fn subject(question: &Question<'_>) -> (String, Map<String, Value>) {
     let mut properties = Map::new();

@@ -15,7 +15,7 @@ use arc_swap::ArcSwap;
 use oip_core::BoxFuture;
 use oip_core::access::{Action, Decision, PolicyDecisionPoint, Question};
 use thiserror::Error;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::Explain;
 use policies::Policies;
@@ -95,6 +95,12 @@ impl Embedded {
         })
     }
 
+    /// Whether there is no policy at all: then everybody is refused everything.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.current.load().is_empty()
+    }
+
     /// Reads the file again if it has changed since; says whether it did.
     ///
     /// # Errors
@@ -128,10 +134,16 @@ impl Embedded {
                 let Some(embedded) = watched.upgrade() else {
                     return;
                 };
-                let look = tokio::task::spawn_blocking(move || embedded.reload_if_changed());
+                let look = tokio::task::spawn_blocking(move || {
+                    let read = embedded.reload_if_changed()?;
+                    Ok::<_, PolicyError>((read, embedded.is_empty()))
+                });
                 match look.await {
-                    Ok(Ok(false)) => {}
-                    Ok(Ok(true)) => info!(file = ?path, "policies read again"),
+                    Ok(Ok((false, _))) => {}
+                    Ok(Ok((true, false))) => info!(file = ?path, "policies read again"),
+                    Ok(Ok((true, true))) => {
+                        warn!(file = ?path, "no policy is left: everybody is refused everything");
+                    }
                     Ok(Err(fault)) => error!(%fault, "the old policies stay in force"),
                     Err(fault) => error!(%fault, "reading the policies failed"),
                 }

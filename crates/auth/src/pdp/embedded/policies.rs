@@ -70,6 +70,10 @@ impl Policies {
         })
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.set.policies().next().is_none()
+    }
+
     pub(super) fn may_permit_anonymous(&self, action: Action) -> bool {
         let found = Action::ALL.iter().position(|known| *known == action);
         found
