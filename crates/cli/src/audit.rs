@@ -1,11 +1,11 @@
 //! `oip audit`: whether an audit is whole.
 
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
-use clap::{Arg, ArgMatches, Command, value_parser};
-use oip::auth::audit::{AuditKey, Head, Report, verify};
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use oip::auth::audit::{AuditKey, Head, Report, verify, verify_log};
 
 use crate::exit::{Exit, fail};
 
@@ -14,7 +14,7 @@ pub(crate) fn command() -> Command {
         .value_name("FILE")
         .required(true)
         .value_parser(value_parser!(PathBuf))
-        .help("The audit, as audit_file names it");
+        .help("The audit, as audit_file names it; - reads standard input");
     let key = Arg::new("key-file")
         .long("key-file")
         .value_name("FILE")
@@ -25,11 +25,16 @@ pub(crate) fn command() -> Command {
         .value_name("COUNT:HASH")
         .value_parser(|text: &str| text.parse::<Head>())
         .help("A head from the server's log: finds lines that were cut off at the end");
+    let log = Arg::new("log")
+        .long("log")
+        .action(ArgAction::SetTrue)
+        .help("FILE is a log of the server, text or JSON, among whose lines the audit stands");
     let verify = Command::new("verify")
         .about("Find lines that were changed, dropped or moved; exit code 1 when there are any")
         .arg(file)
         .arg(key)
-        .arg(head);
+        .arg(head)
+        .arg(log);
     Command::new("audit")
         .about("Look over an audit")
         .subcommand_required(true)
@@ -50,10 +55,20 @@ pub(crate) fn run(matches: &ArgMatches) -> Exit {
     let path = matches
         .get_one::<PathBuf>("file")
         .map_or(Path::new(""), |path| path);
-    let report = File::open(path).and_then(|file| verify(BufReader::new(file), key, head));
+    let report = open(path).and_then(|audit| match matches.get_flag("log") {
+        true => verify_log(audit, key, head),
+        false => verify(audit, key, head),
+    });
     match report {
         Ok(report) => say(&report, head.is_some()),
         Err(error) => fail(Exit::Usage, format!("{}: {error}", path.display())),
+    }
+}
+
+fn open(path: &Path) -> io::Result<Box<dyn BufRead>> {
+    match path.to_str() {
+        Some("-") => Ok(Box::new(io::stdin().lock())),
+        _ => Ok(Box::new(BufReader::new(File::open(path)?))),
     }
 }
 

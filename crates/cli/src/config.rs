@@ -68,12 +68,14 @@ pub(crate) fn run(matches: &ArgMatches) -> Exit {
     Exit::Usage
 }
 
-/// What 'oip serve' would warn of in the keys, policies and certificates that are configured.
+/// What 'oip serve' would warn of: what is open, and what is odd in the keys, policies and
+/// certificates that are configured.
 fn warnings(config: &Config) -> Vec<String> {
     let Ok(settings) = config.settings() else {
         return Vec::new();
     };
-    let mut warnings = Vec::new();
+    // As if no sockets were handed over.
+    let mut warnings = settings.concerns(settings.reach());
     if let Some(tls) = settings.tls.clone().and_then(|tls| Tls::open(tls).ok()) {
         warnings.extend(tls.warnings());
     }

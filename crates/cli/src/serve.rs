@@ -184,7 +184,6 @@ fn announce_doors(bound: &BoundServer, settings: &Settings) {
     if let Some(metrics) = bound.metrics_address() {
         tracing::info!(%metrics, "metrics are served at an address of their own");
     }
-    announce::warn_of_open_doors(settings);
 }
 
 /// Is done when every model that should be there from the start was tried.

@@ -35,14 +35,30 @@ pub enum GateError {
     #[error(transparent)]
     Policy(#[from] PolicyError),
     /// The policy decision point is not one that can be called.
-    #[error("pdp_url: {0}")]
-    Pdp(#[from] HttpError),
+    #[error("{key}: {fault}")]
+    Pdp {
+        /// The option that names what is wrong.
+        key: &'static str,
+        /// What is wrong.
+        fault: HttpError,
+    },
     /// The audit cannot be kept.
     #[error(transparent)]
     Audit(#[from] AuditError),
     /// Policies are to be decided here, and this build cannot.
     #[error("pdp is embedded, and this build has no policies of its own (feature 'cedar')")]
     NoCedar,
+}
+
+impl From<HttpError> for GateError {
+    fn from(fault: HttpError) -> Self {
+        let key = match fault {
+            HttpError::Authorities(_) => "pdp_ca_file",
+            HttpError::Token(_) => "pdp_token_file",
+            _ => "pdp_url",
+        };
+        Self::Pdp { key, fault }
+    }
 }
 
 /// Who may come in and who decides, ready to be opened.
@@ -69,12 +85,23 @@ impl Gates {
         if remote && access.policy_file.is_some() {
             warnings.push("policy_file is not used: a remote decision point decides (pdp)".into());
         }
-        if !remote && access.pdp_url.is_some() {
-            warnings.push("pdp_url is not used: policies are decided here (pdp = embedded)".into());
+        let named = [
+            ("pdp_url", access.pdp_url.is_some()),
+            ("pdp_ca_file", access.pdp_ca_file.is_some()),
+            ("pdp_token_file", access.pdp_token_file.is_some()),
+        ];
+        for (key, _) in named.iter().filter(|(_, given)| *given && !remote) {
+            let sentence = "is not used: policies are decided here (pdp = embedded)";
+            warnings.push(format!("{key} {sentence}"));
+        }
+        let pdp = DecisionPoint::new(access)?;
+        if pdp.refuses_everybody() {
+            let sentence = "policy_file holds no policy: everybody is refused everything";
+            warnings.push(sentence.to_owned());
         }
         Ok(Self {
             authentication: Arc::new(authentication),
-            pdp: DecisionPoint::new(access)?,
+            pdp,
             settings: access.clone(),
             probes: match settings.probes_by_policy {
                 true => ProbeAccess::Policy,
@@ -174,6 +201,8 @@ impl DecisionPoint {
         }
         let client = Arc::new(HttpClient::new(HttpOptions {
             timeout: settings.pdp_timeout,
+            ca_file: settings.pdp_ca_file.clone(),
+            token_file: settings.pdp_token_file.clone(),
             ..HttpOptions::default()
         })?);
         let url = settings.pdp_url.as_deref().unwrap_or_default();
@@ -231,6 +260,17 @@ impl DecisionPoint {
             },
             _ => remote,
         }
+    }
+
+    #[cfg(feature = "cedar")]
+    fn refuses_everybody(&self) -> bool {
+        let embedded = self.embedded.as_ref();
+        embedded.is_some_and(|embedded| embedded.is_empty())
+    }
+
+    #[cfg(not(feature = "cedar"))]
+    fn refuses_everybody(&self) -> bool {
+        false
     }
 
     fn watch(&self, every: Duration) {

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use oip::config::{ClientAuth, Config, LogFormat, Settings, Standing};
+use oip::config::{Config, LogFormat, Settings, Standing};
 use oip::models::Models;
 use oip::{ModelRef, ModelState, RepositoryEntry};
 
@@ -73,44 +73,6 @@ pub(super) fn reachable(address: SocketAddr) -> SocketAddr {
     match address.ip().is_unspecified() {
         true => SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), address.port()),
         false => address,
-    }
-}
-
-/// Says loudly when tensors are kept, and when everyone may do everything, or can read along.
-pub(super) fn warn_of_open_doors(settings: &Settings) {
-    if let Some(payloads) = &settings.payload_log {
-        tracing::warn!(
-            to = payloads.to,
-            "EVERY TENSOR THAT IS SENT AND ANSWERED IS KEPT (payload_log)"
-        );
-    }
-    let beyond = settings.beyond_loopback();
-    if beyond && settings.tls.is_none() {
-        tracing::warn!(
-            "LISTENING BEYOND THIS MACHINE WITHOUT TLS: tokens and data can be read on the way \
-             (tls_cert, tls_key)"
-        );
-    }
-    if settings.auth_enabled {
-        return;
-    }
-    let certificates_needed = settings
-        .tls
-        .as_ref()
-        .is_some_and(|tls| tls.client_ca.is_some() && tls.client_auth == ClientAuth::Required);
-    match (certificates_needed, beyond) {
-        (true, _) => tracing::warn!(
-            "AUTHENTICATION IS OFF: everyone with a certificate of tls_client_ca may run, load and \
-             unload every model (auth_enabled = false)"
-        ),
-        (false, true) => tracing::warn!(
-            "AUTHENTICATION IS OFF AND THIS SERVER LISTENS BEYOND THIS MACHINE: everyone who reaches \
-             it may run, load and unload every model (auth_enabled = false)"
-        ),
-        (false, false) => tracing::warn!(
-            "AUTHENTICATION IS OFF: everyone on this machine may run, load and unload every model \
-             (auth_enabled = false)"
-        ),
     }
 }
 

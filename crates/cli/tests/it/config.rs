@@ -67,7 +67,8 @@ fn config_says_on_the_side_why_a_server_would_not_start() {
 
 #[test]
 fn config_check_is_silent_about_a_good_configuration_and_exits_2_on_a_bad_one() {
-    let good = output(&mut oip(&["config", "check", "--auth-enabled", "false"]));
+    let secret = "a secret that is longer than 32 bytes";
+    let good = output(oip(&["config", "check"]).env("AUTH_SECRET", secret));
     assert_eq!((good.status.code(), stderr(&good).as_str()), (Some(0), ""));
     let repository = ["config", "check", "--auth-enabled", "no"];
     for arguments in [
@@ -80,13 +81,49 @@ fn config_check_is_silent_about_a_good_configuration_and_exits_2_on_a_bad_one() 
     ] {
         let bad = output(&mut oip(arguments));
         assert_eq!(bad.status.code(), Some(2), "{arguments:?}");
-        // clap adds a line of usage to a flag that it does not know.
-        let first = stderr(&bad).lines().next().map(str::to_owned);
+        // What is warned of comes before; clap adds a line of usage to a flag it does not know.
+        let said = stderr(&bad);
+        let mut told = said.lines();
+        let first = told.find(|line| !line.starts_with("warning: "));
         assert!(
             first.is_some_and(|line| line.starts_with("error: ")),
-            "{}",
-            stderr(&bad)
+            "{said}"
         );
+    }
+}
+
+#[test]
+fn config_check_warns_of_what_a_server_would_warn_of() {
+    let secret = "a secret that is longer than 32 bytes";
+    for (arguments, warned) in [
+        (
+            &["--auth-enabled", "false"][..],
+            "AUTHENTICATION IS OFF: everyone on this machine",
+        ),
+        (
+            &["--auth-enabled", "false", "--grpc-host", "0.0.0.0"],
+            "AUTHENTICATION IS OFF AND THIS SERVER LISTENS BEYOND THIS MACHINE",
+        ),
+        (&["--rest-host", "0.0.0.0"], "WITHOUT TLS"),
+        (&["--policy-mode", "shadow"], "THE POLICY REFUSES NOBODY"),
+        (&["--trusted-proxies", "::/0"], "trusted_proxies"),
+        (&["--auth-require-exp", "no"], "auth_require_exp"),
+        (&["--auth-leeway", "10m"], "auth_leeway"),
+        (
+            &["--policy-file", "/dev/null"],
+            "policy_file holds no policy",
+        ),
+    ] {
+        let checked = output(
+            oip(&["config", "check"])
+                .args(arguments)
+                .env("AUTH_SECRET", secret),
+        );
+        let said = stderr(&checked);
+        assert_eq!(checked.status.code(), Some(0), "{said}");
+        let mut lines = said.lines();
+        let found = lines.any(|line| line.starts_with("warning: ") && line.contains(warned));
+        assert!(found, "{arguments:?}: {said}");
     }
 }
 

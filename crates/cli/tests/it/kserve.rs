@@ -99,13 +99,10 @@ fn the_environment_names_of_the_original_do_the_same() {
         ("KSERVE_WORKERS", "1"),
         ("KSERVE_MAX_THREADS", "4"),
         ("KSERVE_MAX_ASYNCIO_WORKERS", "None"),
+        ("KSERVE_ACCESS_LOG_FORMAT", "None"),
         ("KSERVE_ENABLE_DOCS_URL", "True"),
         ("KSERVE_ENABLE_LATENCY_LOGGING", "False"),
     ];
-    let environment: Vec<_> = environment
-        .into_iter()
-        .filter(|(_, value)| *value != "None")
-        .collect();
     let arguments = ["--model_dir", path, "--model_name", "iris"];
     let server = Running::start_in(&arguments, &environment, "curl");
     assert_eq!(rest(&server, "GET", "/docs", &[], "").0, 200);
@@ -115,4 +112,9 @@ fn the_environment_names_of_the_original_do_the_same() {
     server.signal("-TERM");
     let (_, log) = server.wait();
     assert!(!log.contains("inference ended"), "{log}");
+    // None is not given: there is no access log, and nothing is said of it.
+    for nothing in ["GET /v2", "oip::access", "kserve_max_asyncio_workers"] {
+        assert!(!log.contains(nothing), "{nothing}: {log}");
+    }
+    assert!(log.contains("kserve_max_threads"), "{log}");
 }

@@ -35,6 +35,14 @@ fn open_doors_are_warned_about_and_more_loudly_beyond_this_machine() {
     };
     let local = ["--port", "0"];
     let beyond = ["--port", "0", "--rest-host", "0.0.0.0"];
+    let metrics = [
+        "--port",
+        "0",
+        "--metrics-port",
+        "0",
+        "--metrics-host",
+        "0.0.0.0",
+    ];
     let off = ["--auth-enabled", "false"];
     let secret = [("AUTH_SECRET", "a secret that is longer than 32 bytes")];
     let (open, loud, plain) = (
@@ -47,6 +55,8 @@ fn open_doors_are_warned_about_and_more_loudly_beyond_this_machine() {
         ([&local[..], &off].concat(), &[], &[open]),
         (beyond.to_vec(), &secret, &[plain]),
         ([&beyond[..], &off].concat(), &[], &[plain, loud]),
+        // The address of the metrics alone.
+        ([&metrics[..], &off].concat(), &[], &[plain, open]),
     ] {
         let said = warnings(&arguments, secret);
         for warning in [open, loud, plain] {

@@ -60,6 +60,8 @@ pub struct AccessSettings {
     pub pdp_url: Option<String>,
     pub pdp_timeout: Duration,
     pub pdp_cache_ttl: Duration,
+    pub pdp_ca_file: Option<PathBuf>,
+    pub pdp_token_file: Option<PathBuf>,
     pub policy_file: Option<PathBuf>,
     /// Whether refusals are only logged (`policy_mode = shadow`).
     pub policy_shadow: bool,
@@ -105,6 +107,8 @@ impl AccessSettings {
             pdp_url: read.text("pdp_url"),
             pdp_timeout: faults.or(some_time(read, "pdp_timeout"), Duration::MAX),
             pdp_cache_ttl: read.duration("pdp_cache_ttl"),
+            pdp_ca_file: read.path("pdp_ca_file"),
+            pdp_token_file: read.path("pdp_token_file"),
             policy_file: read.path("policy_file"),
             policy_shadow: read.text("policy_mode").as_deref() == Some("shadow"),
             audit_file: read.path("audit_file"),

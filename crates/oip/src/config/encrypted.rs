@@ -17,9 +17,18 @@ const SALT: usize = 16;
 const VECTOR: usize = 16;
 const KEY: usize = 32;
 
-/// What stands between `ENC(` and `)`, where a value is encrypted.
+/// What stands between `ENC(` and `)`, where a value is encrypted. White space around it, which
+/// editors and YAML leave there, is passed over.
 pub(super) fn encrypted(value: &str) -> Option<&str> {
-    value.strip_prefix("ENC(")?.strip_suffix(')')
+    value.trim().strip_prefix("ENC(")?.strip_suffix(')')
+}
+
+/// Whether a value was meant to be encrypted: it begins as `ENC(` does, in any case, behind white
+/// space or quotes. A secret like that would be one that stands in a file for everybody to read.
+pub(super) fn is_meant_encrypted(value: &str) -> bool {
+    let value = value.trim_start_matches(|c: char| c.is_whitespace() || matches!(c, '"' | '\''));
+    let (word, rest) = value.split_at_checked(3).unwrap_or(("", ""));
+    word.eq_ignore_ascii_case("enc") && rest.trim_start().starts_with('(')
 }
 
 /// Decrypts what stands between the brackets.
@@ -84,10 +93,38 @@ mod tests {
     }
 
     #[test]
-    fn only_a_whole_enc_is_encrypted() {
-        assert_eq!(encrypted("ENC(abc)"), Some("abc"));
+    fn only_a_whole_enc_is_encrypted_and_white_space_around_it_is_passed_over() {
+        for value in ["ENC(abc)", "ENC(abc) ", "\tENC(abc)\r\n"] {
+            assert_eq!(encrypted(value), Some("abc"), "{value:?}");
+        }
         for value in ["enc(abc)", "ENC(abc", "xENC(abc)", "ENC abc"] {
-            assert_eq!(encrypted(value), None);
+            assert_eq!(encrypted(value), None, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn what_begins_as_an_encrypted_value_does_was_meant_to_be_one() {
+        for value in [
+            "ENC(abc)",
+            "ENC(abc",
+            "enc(abc)",
+            " Enc(",
+            "ENC (abc)",
+            "\"ENC(abc)\"",
+            "'enc(abc)'",
+        ] {
+            assert!(is_meant_encrypted(value), "{value:?}");
+        }
+        for value in [
+            "",
+            "EN",
+            "encoded",
+            "xENC(abc)",
+            "ENC abc",
+            "\u{fc}(x)",
+            "en\u{fc}(",
+        ] {
+            assert!(!is_meant_encrypted(value), "{value:?}");
         }
     }
 }

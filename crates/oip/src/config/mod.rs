@@ -15,10 +15,12 @@
 mod words;
 
 mod access;
+mod concerns;
 mod encrypted;
 mod error;
 mod expand;
 mod listen;
+mod misspelt;
 mod nearest;
 mod options;
 mod properties;
@@ -37,6 +39,7 @@ mod watch;
 use std::path::{Path, PathBuf};
 
 pub use access::{AccessSettings, PdpKind};
+pub use concerns::Reach;
 pub use error::ConfigError;
 pub use listen::{Listen, Sockets};
 pub use options::{ConfigOption, Group, OPTIONS, Standing, option};
@@ -47,7 +50,7 @@ pub use tls::{ClientAuth, TlsSettings};
 pub use value::{Kind, Value};
 pub use watch::{Changes, Watch};
 
-use encrypted::encrypted;
+use encrypted::{encrypted, is_meant_encrypted};
 use error::Faults;
 use properties::Properties;
 use value::kserve_boolean;
@@ -144,7 +147,7 @@ impl Config {
             }));
         }
         warnings.splice(0..0, std::mem::take(&mut properties.warnings));
-        warn_of_unknown_variables(sources, &mut warnings);
+        misspelt::warn_of_unknown_variables(sources, &mut warnings);
         let config = Self {
             entries,
             warnings,
@@ -244,6 +247,9 @@ fn candidates(
             given.push(Given { text, origin, name });
         }
     }
+    // How Python writes that nothing is given.
+    let unset = |one: &Given| option.key.starts_with("kserve_") && one.text.trim() == "None";
+    given.retain(|one| !unset(one));
     Ok(given)
 }
 
@@ -293,7 +299,8 @@ fn entry(option: &'static ConfigOption, given: Option<Given>) -> Result<Entry, C
         None => return Ok(default(option)),
     };
     let outside_a_file = !matches!(origin, Origin::File { .. } | Origin::Default);
-    if outside_a_file && encrypted(&text).is_some() {
+    let meant = option.secret && is_meant_encrypted(&text);
+    if outside_a_file && (meant || encrypted(&text).is_some()) {
         return Err(ConfigError::Encrypted {
             key: option.key,
             origin,
@@ -361,25 +368,6 @@ fn excerpt(text: &str) -> String {
     let short: String = text.chars().take(MOST).collect();
     let more = if short.len() < text.len() { "..." } else { "" };
     format!("{}{more}", short.escape_debug())
-}
-
-/// Names of the environment that look like ours and are not. Only near misses: others may use
-/// the prefix too.
-fn warn_of_unknown_variables(sources: &Sources, warnings: &mut Vec<String>) {
-    let known: Vec<String> = OPTIONS
-        .iter()
-        .flat_map(ConfigOption::variable_spellings)
-        .collect();
-    for name in sources.environment.keys() {
-        if !name.starts_with("OIP_") || known.contains(name) {
-            continue;
-        }
-        if let Some(near) = nearest::nearest(name, known.iter().map(String::as_str)) {
-            warnings.push(format!(
-                "environment variable {name} is not known; is {near} meant?"
-            ));
-        }
-    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,15 @@
 /// The nearest of the known names, unless none is near.
 pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     // A name is near when at most a third of it is wrong.
-    let most = (name.chars().count() / 3).clamp(1, 4);
+    nearest_within((name.chars().count() / 3).clamp(1, 4), name, known)
+}
+
+/// The nearest of the known names of which at most so many characters differ, in any case.
+pub(super) fn nearest_within<'a>(
+    most: usize,
+    name: &str,
+    known: impl Iterator<Item = &'a str>,
+) -> Option<&'a str> {
     let wanted = name.to_ascii_lowercase();
     let distance = |known: &str| strsim::damerau_levenshtein(&wanted, &known.to_ascii_lowercase());
     known

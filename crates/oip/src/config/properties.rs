@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use java_properties::{LineContent, PropertiesIter};
 
-use super::encrypted::{decrypt, encrypted};
+use super::encrypted::{decrypt, encrypted, is_meant_encrypted};
 use super::error::{ConfigError, Faults};
 use super::expand::expand;
 use super::options::{ConfigOption, OPTIONS};
@@ -68,17 +68,32 @@ impl Properties {
         if let Err(error) = std::str::from_utf8(bytes) {
             return Err(unreadable(path, format!("it is not UTF-8: {error}")));
         }
+        let mut here = BTreeMap::new();
         for line in PropertiesIter::new_with_encoding(bytes, encoding_rs::UTF_8) {
             let line = line.map_err(|error| unreadable(path, error.to_string()))?;
             let origin = Origin::File {
                 path: path.to_owned(),
                 line: line.line_number(),
             };
+            let number = line.line_number();
             if let LineContent::KVPair(key, text) = line.consume_content() {
+                if let Some(before) = here.insert(key.clone(), number) {
+                    self.warn_of_a_second(&key, before, &origin);
+                }
                 self.values.insert(key, Raw { text, origin });
             }
         }
         Ok(())
+    }
+
+    /// The last of several lines counts, as in Java; whoever reads the first alone is misled.
+    fn warn_of_a_second(&mut self, key: &str, before: usize, origin: &Origin) {
+        let mut options = OPTIONS.iter();
+        if options.any(|option| option.key_spellings().any(|known| known == key)) {
+            self.warnings.push(format!(
+                "{origin}: {key} stands in line {before} already; this line is in force"
+            ));
+        }
     }
 
     fn warn_of_unknown_keys(&mut self) {
@@ -135,15 +150,34 @@ impl Properties {
             before = decrypt(inner, password).map_err(refuse)?.to_string();
             text = expand(&before, lookup);
         }
+        if option.secret && is_meant_encrypted(&text) {
+            return Err(ConfigError::Encrypted {
+                key: option.key,
+                origin,
+                reason: NOT_WHOLE,
+            });
+        }
         if option.secret && text != before {
             self.warnings.push(format!(
                 "{} ({origin}): a part of it that begins with $ was replaced by a variable of the \
-                 environment; a secret that holds $ belongs into auth_secret_file, which is taken \
-                 literally",
-                option.key
+                 environment; a secret that holds $ belongs into {}, which is taken literally",
+                option.key,
+                literal_place(option)
             ));
         }
         Ok((!text.is_empty()).then_some((text, origin)))
+    }
+}
+
+/// Why a value that begins like an encrypted one is none.
+const NOT_WHOLE: &str = "it is not a whole ENC(...) in capitals, without quotes; a secret that \
+    really begins like this belongs into a file of its own";
+
+/// Where a secret that holds a dollar sign is safe.
+fn literal_place(option: &ConfigOption) -> String {
+    match option.key {
+        "auth_secret" => "auth_secret_file".to_owned(),
+        _ => format!("the environment ({})", option.variable()),
     }
 }
 

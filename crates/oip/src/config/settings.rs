@@ -225,22 +225,6 @@ impl Settings {
         Ok(settings)
     }
 
-    /// Whether any door can be reached from beyond this machine.
-    #[must_use]
-    pub fn beyond_loopback(&self) -> bool {
-        let far = |address: SocketAddr, socket: &Option<PathBuf>| {
-            socket.is_none() && !address.ip().is_loopback()
-        };
-        let Sockets { rest, grpc, .. } = &self.sockets;
-        match self.listen {
-            Listen::Two {
-                rest: at,
-                grpc: and,
-            } => far(at, rest) || far(and, grpc),
-            Listen::One(address) | Listen::RestOnly(address) => far(address, rest),
-        }
-    }
-
     fn check_authentication(&self, read: &Reader<'_>) -> Result<(), ConfigError> {
         if !self.auth_enabled {
             return Ok(());

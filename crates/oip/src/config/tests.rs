@@ -28,6 +28,7 @@ fn refusal(sources: &Sources) -> String {
 }
 
 mod aliases;
+mod concerns;
 mod layers;
 mod precedence;
 mod security;

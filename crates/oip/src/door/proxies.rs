@@ -18,6 +18,11 @@ pub struct Network {
 }
 
 impl Network {
+    /// Whether every address of its kind is in it.
+    pub(crate) const fn is_everything(&self) -> bool {
+        self.prefix == 0
+    }
+
     fn contains(&self, address: IpAddr) -> bool {
         match (self.address, address.to_canonical()) {
             (IpAddr::V4(network), IpAddr::V4(address)) => {

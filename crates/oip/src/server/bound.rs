@@ -12,6 +12,7 @@ use super::listen::{Kind, Listener};
 use super::reconfigure::{Frame, Reconfigure};
 use super::transport::Transport;
 use super::{ConnectionLimits, accept, drain};
+use crate::config::{Reach, Settings};
 use crate::door::Door;
 use crate::door::access_log::AccessLog;
 use crate::rest;
@@ -27,6 +28,8 @@ pub struct BoundServer {
     pub(super) reconfigure: Option<Reconfigure>,
     pub(super) connections: ConnectionLimits,
     pub(super) transport: Transport,
+    /// Those it was configured by.
+    pub(super) settings: Option<Box<Settings>>,
     pub(super) delay: Duration,
     pub(super) grace: Duration,
 }
@@ -83,12 +86,35 @@ impl BoundServer {
         self.address(Kind::Metrics)
     }
 
+    /// What of this server can be reached from beyond this machine, by the addresses that are
+    /// listened at, inherited ones included.
+    #[must_use]
+    pub fn reach(&self) -> Reach {
+        let at = |metrics: bool| {
+            let listeners = self.listeners.iter();
+            let those = listeners.filter(move |(_, kind)| (*kind == Kind::Metrics) == metrics);
+            those.filter_map(|(listener, _)| listener.address())
+        };
+        Reach::of(at(false), at(true))
+    }
+
+    /// Says loudly what the settings open.
+    fn warn(&self) {
+        let Some(settings) = &self.settings else {
+            return;
+        };
+        for concern in settings.concerns(self.reach()) {
+            tracing::warn!("{concern}");
+        }
+    }
+
     /// The pipeline behind the doors.
     #[must_use]
     pub fn dataplane(&self) -> &Arc<Dataplane> {
         &self.door.dataplane
     }
 
+    /// Logs what the settings open ([`Settings::concerns`]), where the server was configured by any.
     /// Serves until `stop` is done, then drains: readiness turns false, new connections are
     /// taken for the delay and then refused, what is in flight is answered within the grace,
     /// what the audit and the logs hold is written, and the models are unloaded.
@@ -96,6 +122,7 @@ impl BoundServer {
     ///
     /// Returns how many connections had to be cut when the grace ran out.
     pub async fn serve(self, stop: impl Future<Output = ()>) -> usize {
+        self.warn();
         let own: Vec<SocketAddr> = [self.rest_address(), self.grpc_address()]
             .into_iter()
             .flatten()

@@ -73,6 +73,10 @@ impl Server {
             (Some(path), Listen::Two { .. }) => server.grpc_socket(path),
             _ => server,
         };
+        let server = Self {
+            settings: Some(Box::new(settings.clone())),
+            ..server
+        };
         server
             .socket_mode(sockets.mode)
             .limits(limits(settings))

@@ -37,6 +37,7 @@ pub use oip_core::dataplane::Phase;
 pub use reconfigure::Reconfigure;
 pub use signals::{StopSignals, stop_signal};
 
+use crate::config::Settings;
 use crate::door::{Door, DoorOptions, Origins};
 use crate::logging::LogControl;
 use crate::rest;
@@ -122,6 +123,8 @@ pub struct Server {
     metrics: Option<SocketAddr>,
     telemetry: Telemetry,
     log: Option<LogControl>,
+    /// What the operator is told of when it serves.
+    settings: Option<Box<Settings>>,
     delay: Duration,
     grace: Duration,
 }
@@ -161,6 +164,7 @@ impl Server {
             metrics: None,
             telemetry: Telemetry::default(),
             log: None,
+            settings: None,
             delay: Duration::ZERO,
             grace: Duration::from_secs(30),
         }
@@ -395,6 +399,7 @@ impl Server {
             reconfigure: None,
             connections: self.connections,
             transport: self.transport,
+            settings: self.settings,
             delay: self.delay,
             grace: self.grace,
         })

@@ -67,6 +67,9 @@ impl Reconfigure {
         let Some(running) = self.running.load_full() else {
             return;
         };
+        if let Some(concern) = settings.every_proxy() {
+            tracing::warn!("{concern}");
+        }
         let options = DoorOptions {
             // Decided once, at the start.
             access_log: self.door.options.access_log,

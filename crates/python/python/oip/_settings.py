@@ -104,6 +104,8 @@ class Settings(TypedDict, total=False):
     pdp_url: str | None
     pdp_timeout: float | str | None
     pdp_cache_ttl: float | str | None
+    pdp_ca_file: str | Path | None
+    pdp_token_file: str | Path | None
     policy_file: str | Path | None
     policy_mode: str | None
     audit_file: str | Path | None

@@ -186,6 +186,19 @@ pub(super) const SECURITY: &[ConfigOption] = &[
         "How long a decision of a remote decision point is remembered; 0s for not at all.",
     ),
     new(
+        "pdp_ca_file",
+        Path,
+        "",
+        "File of the authorities to trust when a remote policy decision point is asked, in place \
+         of the system's, in PEM.",
+    ),
+    new(
+        "pdp_token_file",
+        Path,
+        "",
+        "File of a bearer token to show to a remote policy decision point, read each time.",
+    ),
+    new(
         "policy_file",
         Path,
         "",

@@ -122,6 +122,65 @@ fn a_misspelt_variable_is_named_with_its_neighbour() {
     assert!(config.warnings()[0].contains("OIP_REST_PORT"));
 }
 
+#[test]
+fn a_misspelt_variable_of_the_originals_and_one_without_our_prefix_are_named() {
+    for (name, meant) in [
+        ("AUTH_ENABELD", "is AUTH_ENABLED meant"),
+        ("AUTH_ENABLE", "is AUTH_ENABLED meant"),
+        ("auth_secret", "is OIP_AUTH_SECRET meant"),
+        ("AUTH_ALGORITHMS", "is AUTH_ALGORITHM meant"),
+        ("FASTAPI_PROT", "is FASTAPI_PORT meant"),
+        ("AUTH_SECRET_FILE", "is OIP_AUTH_SECRET_FILE meant"),
+        ("AUDIT_KEY_FILE", "is OIP_AUDIT_KEY_FILE meant"),
+        ("POLICY_FILE", "is OIP_POLICY_FILE meant"),
+    ] {
+        let config = Config::resolve(&open().with_variable(name, "x")).unwrap();
+        let [warning] = config.warnings() else {
+            panic!("{name}: {:?}", config.warnings())
+        };
+        assert!(
+            warning.contains(name) && warning.contains(meant),
+            "{warning}"
+        );
+    }
+    for foreign in [
+        "PATH",
+        "HTTP_PORT",
+        "GRPC_VERBOSITY",
+        "GRPC_TRACE",
+        "AUTH_SERVICE_HOST",
+        "AUTHOR",
+        "OTEL_EXPORTER_OTLP_PROTOCOL",
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+        "KSERVE_LOGLEVEL",
+        "PORT",
+        "WORKERS",
+        "RELOAD",
+    ] {
+        let config = Config::resolve(&open().with_variable(foreign, "x")).unwrap();
+        assert!(config.warnings().is_empty(), "{:?}", config.warnings());
+    }
+}
+
+#[test]
+fn a_key_that_stands_twice_in_one_file_is_warned_about_and_the_last_is_in_force() {
+    let (_layers, sources) = Layers::new([
+        Some("rest_port=1\nx=1\nx=2\nrest_port=2\n"),
+        Some("in_flight=7\n"),
+        Some("in_flight=8\n"),
+    ]);
+    let config = Config::resolve(&sources).unwrap();
+    let twice = config.warnings().iter();
+    let twice: Vec<_> = twice.filter(|told| told.contains("already")).collect();
+    let [warning] = twice[..] else {
+        panic!("{twice:?}")
+    };
+    for part in ["oip.properties:4", "rest_port stands in line 1 already"] {
+        assert!(warning.contains(part), "{warning}");
+    }
+    assert_eq!(shown(&sources, "rest_port").0, "2");
+}
+
 const SECRET: &str = "VCS4DnoG6fNvnLSnadYRuE4Li+HTiS4faR+iLHzbOCqt/AOOpOUPi+lYsf+S9s59";
 
 #[test]
@@ -146,6 +205,60 @@ fn an_encrypted_value_that_cannot_be_decrypted_refuses_to_start() {
     assert!(!message.contains(SECRET), "{message}");
     let elsewhere = open().with_variable("AUTH_SECRET", format!("ENC({SECRET})"));
     assert!(refusal(&elsewhere).contains("only values in oip.properties"));
+}
+
+#[test]
+fn a_secret_that_only_looks_encrypted_is_refused_from_every_source() {
+    let whole = format!("ENC({SECRET})");
+    let odd = [
+        format!("enc({SECRET})"),
+        format!("Enc({SECRET})"),
+        format!("ENC({SECRET}"),
+        format!("ENC ({SECRET})"),
+        format!("\"ENC({SECRET})\""),
+        format!("ENC({SECRET}) # the secret"),
+    ];
+    for key in ["auth_secret", "otlp_headers"] {
+        let option = option(key).unwrap();
+        for value in odd.iter().chain([&whole]) {
+            for padded in [value.clone(), format!("{value} "), format!(" \t{value}\t")] {
+                let by_flag = open().with_flag(option.flag(), &padded);
+                let by_variable = open().with_variable(option.variable(), &padded);
+                for sources in [by_flag, by_variable] {
+                    let message = refusal(&sources);
+                    assert!(message.contains(key), "{padded:?}: {message}");
+                    assert!(!message.contains(SECRET), "{message}");
+                }
+            }
+        }
+        for value in &odd {
+            let (_layers, sources) = Layers::one(&format!("{key}={value} \n"));
+            let sources = sources.with_variable("KRAUSENING_PASSWORD", "pw");
+            let message = refusal(&sources);
+            assert!(message.contains("not a whole ENC(...)"), "{message}");
+            assert!(!message.contains(SECRET), "{message}");
+        }
+    }
+}
+
+#[test]
+fn white_space_behind_an_encrypted_value_does_not_make_it_the_secret() {
+    for space in [" ", "\t", " \\u0020", "\\r"] {
+        let (_layers, sources) = Layers::one(&format!("auth_secret=ENC({SECRET}){space}\n"));
+        let message = refusal(&sources);
+        assert!(message.contains("KRAUSENING_PASSWORD"), "{message}");
+        let sources = sources.with_variable("KRAUSENING_PASSWORD", "pw");
+        let settings = Config::resolve(&sources).unwrap().settings().unwrap();
+        assert_eq!(settings.access.auth_secret.unwrap().expose(), "s3cret");
+    }
+}
+
+#[test]
+fn what_is_decrypted_and_looks_encrypted_again_is_no_secret() {
+    // ENC(...) in a variable, to which the value in the file leads.
+    let (_layers, sources) = Layers::one("auth_secret=$INNER\n");
+    let sources = sources.with_variable("INNER", format!("enc({SECRET})"));
+    assert!(refusal(&sources).contains("not a whole ENC(...)"));
 }
 
 /// Three folders, and what the package `krausening` itself makes of each key in them.
@@ -195,4 +308,15 @@ fn a_secret_that_was_expanded_by_accident_is_warned_about_and_not_shown() {
         );
         assert!(!warnings.contains("/root"), "{warnings}");
     }
+}
+
+#[test]
+fn each_secret_that_was_expanded_is_told_a_place_where_it_stands_literally() {
+    let (_layers, sources) = Layers::one("otlp_headers=authorization=pa$HOME$$x\n");
+    let config = Config::resolve(&sources.with_variable("HOME", "/root")).unwrap();
+    let [warning] = config.warnings() else {
+        panic!("{:?}", config.warnings())
+    };
+    assert!(warning.contains("OIP_OTLP_HEADERS"), "{warning}");
+    assert!(!warning.contains("auth_secret"), "{warning}");
 }
