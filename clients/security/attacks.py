@@ -4,6 +4,10 @@ import base64
 import json
 import time
 
+import jwt
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+
 from credentials import Issuer, base64url, claims, hs256
 
 HOUR = 3600
@@ -173,6 +177,28 @@ CONFUSION = {
     }.items()
 }
 
+def otherwise(algorithm, named=None):
+    """Signed with the issuer's own key by another algorithm, under its name or the right one."""
+    def make(issuer):
+        other = jwt.get_algorithm_by_name(algorithm)
+        head = {"alg": named or issuer.algorithm, "typ": "JWT"}
+        return issuer.compact(head, claims(), lambda text: other.sign(text.encode(), issuer.key))
+    return make
+
+
+# The same key pair by another algorithm of its kind, which is not in `auth_algorithm`.
+OF_THE_SAME_KEY = {
+    "RS256": {"PS256 by the same key": otherwise("PS256", "PS256"), "RS384 by the same key": otherwise("RS384", "RS384"),
+              "a signature of PS256 under the name RS256": otherwise("PS256")},
+    "PS256": {"RS256 by the same key": otherwise("RS256", "RS256"), "PS512 by the same key": otherwise("PS512", "PS512"),
+              "a signature of RS256 under the name PS256": otherwise("RS256")},
+    "ES384": {"a signature in DER": lambda i: i.compact(
+        i.header(), claims(), lambda text: i.key.sign(text.encode(), ec.ECDSA(hashes.SHA384())))},
+}
+# What of the table of tokens concerns the key.
+OF_THE_KEY = [name for name in TOKENS if name.startswith("alg ") or "attacker" in name or "signature" in name
+              or "in the header" in name or name in ("signed by another key", "another payload", "another header")]
+
 # Header values as a whole.
 HEADERS = {
     "two headers": lambda i: [f"Bearer {i.token()}"] * 2,
@@ -238,4 +264,10 @@ def attacks(algorithm):
     table = {name: bearer(make) for name, make in TOKENS.items()}
     if algorithm != "HS256":
         table |= {name: bearer(make) for name, make in CONFUSION.items()}
-    return table | HEADERS
+    same = OF_THE_SAME_KEY.get(algorithm, {})
+    return table | HEADERS | {name: bearer(make) for name, make in same.items()}
+
+
+def attacks_on_the_key(algorithm):
+    """Of these, the ones that concern the key: names."""
+    return [*OF_THE_KEY, *CONFUSION, *OF_THE_SAME_KEY.get(algorithm, {})]

@@ -2,6 +2,7 @@
 
 import datetime
 import ipaddress
+import ssl
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -48,3 +49,12 @@ class Authority:
             builder = builder.add_extension(x509.SubjectAlternativeName(addresses), critical=False)
         certificate = builder.sign(self.key, hashes.SHA256())
         return pem_of_key(key), pem_of(certificate) + pem_of(self.certificate)
+
+    def serving(self, folder, host="127.0.0.1"):
+        """What a TLS server of that address needs, with the authority beside it as `ca.pem`."""
+        key, chain = self.issue("server", usage=ExtendedKeyUsageOID.SERVER_AUTH, hosts=[host])
+        for name, content in (("tls.key", key), ("tls.crt", chain), ("ca.pem", pem_of(self.certificate))):
+            (folder / name).write_bytes(content)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(folder / "tls.crt", folder / "tls.key")
+        return context

@@ -29,10 +29,10 @@ def issuer():
 def _starter(folder, models):
     running, numbers = [], itertools.count()
 
-    def start(*extra, keys=True, env=None, repository=None, **options):
+    def start(*extra, keys=True, env=None, repository=None, kind=Guarded, **options):
         log = folder / f"oip-{next(numbers)}.log"
         env = ({"OIP_AUTH_SECRET": SECRET} if keys else {}) | (env or {})
-        server = Guarded(repository or models, log, [*ENGINE, *extra], env=env, **options)
+        server = kind(repository or models, log, [*ENGINE, *extra], env=env, **options)
         running.append(server)
         return server
 

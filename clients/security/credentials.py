@@ -12,6 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 SECRET = "a secret of the issuer that has more than 32 bytes"
 ALGORITHMS = ("HS256", "RS256", "ES256", "EdDSA")
+# Of which what holds is tried, and what concerns the key; the rest does not hang on the algorithm.
+FURTHER = ("PS256", "ES384")
 
 
 def base64url(data):
@@ -37,6 +39,8 @@ class Issuer:
         self.key = {
             "HS256": lambda: SECRET.encode(),
             "RS256": lambda: rsa.generate_private_key(65537, 2048),
+            "PS256": lambda: rsa.generate_private_key(65537, 2048),
+            "ES384": lambda: ec.generate_private_key(ec.SECP384R1()),
             "ES256": lambda: ec.generate_private_key(ec.SECP256R1()),
             "EdDSA": ed25519.Ed25519PrivateKey.generate,
         }[algorithm]()
@@ -53,6 +57,7 @@ class Issuer:
     def jwk(self):
         """The public key as a member of a key set."""
         kinds = {"RS256": jwt.algorithms.RSAAlgorithm, "ES256": jwt.algorithms.ECAlgorithm,
+                 "PS256": jwt.algorithms.RSAAlgorithm, "ES384": jwt.algorithms.ECAlgorithm,
                  "EdDSA": jwt.algorithms.OKPAlgorithm}
         key = kinds[self.algorithm].to_jwk(self.key.public_key(), as_dict=True)
         named = {"kid": self.kid} if self.kid else {}

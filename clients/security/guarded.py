@@ -1,14 +1,16 @@
 """A server that asks who is there, and one face for its two doors."""
 
+import contextlib
 import http.client
 import json
 import socket
+import time
 from typing import NamedTuple
 
 import grpc
 
 from messages import MESSAGES
-from oip_server import Server
+from oip_server import START_LIMIT_S, Server
 
 DOORS = ("rest", "grpc")
 
@@ -66,7 +68,13 @@ class Guarded(Server):
     def __init__(self, repository, log_path, extra=(), **options):
         """Starts it; see `Server`."""
         super().__init__(repository, log_path, extra, auth=True, **options)
-        self.channel = grpc.insecure_channel(self.grpc)
+        # Of a Unix socket grpcio makes an authority that HTTP/2 does not allow.
+        options = [("grpc.default_authority", "localhost")] if self.grpc.startswith("unix:") else []
+        self.channel = grpc.insecure_channel(self.grpc, options)
+
+    def connect(self):
+        """A connection to the REST door."""
+        return socket.create_connection(("127.0.0.1", self.rest_port), 30)
 
     def rest_call(self, method, path, headers=(), body=None):
         """One request whose head stands as it is given; names and values are text or bytes."""
@@ -76,7 +84,7 @@ class Guarded(Server):
         body = _bytes(body or "")
         if method == "POST":
             head += f"Content-Length: {len(body)}\r\n".encode()
-        with socket.create_connection(("127.0.0.1", self.rest_port), 30) as connection:
+        with self.connect() as connection:
             connection.sendall(head + b"\r\n" + body)
             reply = http.client.HTTPResponse(connection, method=method)
             reply.begin()
@@ -109,6 +117,34 @@ class Guarded(Server):
         if hasattr(self, "channel"):
             self.channel.close()
         super().kill()
+
+
+class OnSocket(Guarded):
+    """The same, both doors on one Unix socket and at no address."""
+
+    def __init__(self, repository, log_path, extra=(), **options):
+        self.path = log_path.with_suffix(".sock")
+        sockets = ("--rest-socket", self.path, "--grpc-socket", self.path)
+        super().__init__(repository, log_path, [*sockets, *extra], wait=None, **options)
+
+    @property
+    def grpc(self):
+        return f"unix:{self.path}"
+
+    def connect(self):
+        connection = socket.socket(socket.AF_UNIX)
+        connection.settimeout(30)
+        connection.connect(str(self.path))
+        return connection
+
+    def wait_for_port(self, limit=START_LIMIT_S):
+        end = time.monotonic() + limit
+        while self.process.poll() is None and time.monotonic() < end:
+            with contextlib.suppress(OSError):
+                if self.rest_call("GET", "/v2/health/ready").status == 200:
+                    return
+            time.sleep(0.02)
+        raise AssertionError(f"the socket does not answer:\n{self.log()}")
 
 
 def authorization(value):

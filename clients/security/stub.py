@@ -28,15 +28,16 @@ def http_answer(body, status="200 OK", content_type="application/json", *more):
 class Stub:
     """Answers with `answer(asked)`: bytes, or an iterable of bytes that are sent one by one."""
 
-    def __init__(self, answer):
-        self.answer, self.asked, self.connections = answer, [], 0
+    def __init__(self, answer, tls=None):
+        """`tls` is a server's `ssl.SSLContext`; without one it speaks plain HTTP."""
+        self.answer, self.tls, self.asked, self.connections = answer, tls, [], 0
         self.gone = threading.Event()
         self.port, self.listener = 0, None
         self.open = set()
         self.up()
 
     def url(self, path="/"):
-        return f"http://127.0.0.1:{self.port}{path}"
+        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}{path}"
 
     def up(self):
         """Listens, on the port of before."""
@@ -83,6 +84,13 @@ class Stub:
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection):
+        if self.tls:
+            try:
+                connection.settimeout(10)
+                connection = self.tls.wrap_socket(connection, server_side=True)
+            except OSError:
+                connection.close()
+                return
         with contextlib.suppress(OSError, ValueError), connection, connection.makefile("rb") as reader:
             while (asked := _read(reader)) is not None:
                 self.asked.append(asked)

@@ -170,6 +170,48 @@ def test_two_servers_do_not_keep_one_audit(kept, tmp_path):
     assert ended.returncode not in (0, 101) and "another process" in ended.stdout
 
 
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_an_audit_in_the_log_is_verified_there(guard, issuer, tmp_path, form):
+    """Without a file; `oip audit verify --log` finds its lines and heads among the others."""
+    key = tmp_path / "key"
+    key.write_bytes(KEY)
+    logs = []
+    for _ in range(2):
+        server = guard("--audit-key-file", key, "--log-format", form, "--log-level", "debug")
+        for door in DOORS:
+            server.ask(door, "metadata", authorization(issuer.bearer()))
+            server.ask(door, "load", authorization(issuer.bearer('bob"\n' + FORGED)))
+            server.ask(door, "metadata", authorization("Bearer x"))
+        server.stop()
+        logs.append(server.log())
+    # The collector of the cluster puts something before each line of text.
+    whole = [("oip-0 " if form == "text" else "") + line for log in logs for line in log.splitlines()]
+    file = tmp_path / "log"
+
+    def verify(lines, *flags):
+        file.write_text("\n".join(lines) + "\n")
+        command = [find_binary(), "audit", "verify", "--log", file, "--key-file", key, *flags]
+        done = subprocess.run(command, env=clean_environment(), capture_output=True, text=True)
+        return done.returncode, done.stdout + done.stderr
+
+    code, said = verify(whole)
+    assert code == 0 and "12 lines" in said and "the audit is whole" in said, said
+    last = [at for at, line in enumerate(whole) if "seq" in line and "hmac" in line]
+    assert len(last) == 12
+    for name, lines in {
+        "a missing line": [line for at, line in enumerate(whole) if at != last[2]],
+        "a cut end of a run": [line for at, line in enumerate(whole) if at != last[5]],
+        "a cut end": [line for at, line in enumerate(whole) if at != last[11]],
+        "a changed line": [line.replace("alice", "carol") if at == last[0] else line for at, line in enumerate(whole)],
+    }.items():
+        assert verify(lines)[0] == 1, name
+    heads = re.findall(r"6:[0-9a-f]{64}", "\n".join(whole))
+    assert len(heads) == 2 and all(verify(whole, "--head", head)[0] == 0 for head in heads)
+    piped = subprocess.run([find_binary(), "audit", "verify", "--log", "-", "--key-file", key], env=clean_environment(),
+                           input="\n".join(whole), capture_output=True, text=True)
+    assert piped.returncode == 0, piped
+
+
 FORGED = '{"seq":1,"subject":"root","decision":"permit"}'
 INJECTED = ["bob\n" + FORGED, "bob\r\n" + FORGED, "bob\u2028" + FORGED, "bob\u0085x", "bob\x0bx", "bob\x1b[2J", "bob\0",
             'bob","decision":"permit","x":"', "bob\\", "b\u043eb", "\u202ebob", "\U0001f980"]

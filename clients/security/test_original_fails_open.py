@@ -1,11 +1,14 @@
 """Where the Python original fails open, entry by entry; none of it happens here."""
 
+import base64
 import json
 import time
 
 import pytest
+from cryptography.hazmat.primitives import serialization as form
 
 import onnx_models
+from certificates import Authority
 from credentials import SECRET, Issuer, claims
 from decision_points import DIALECTS, permit, saying
 from guarded import DOORS, NO, NOT_NOW, WHO, YES, authorization
@@ -106,6 +109,55 @@ def test_an_encrypted_secret_is_decrypted_and_its_text_is_no_secret(guard, tmp_p
     assert "ENC(" in fails_to_start(tmp_path, AUTH_SECRET=ENCRYPTED)
 
 
+@pytest.mark.parametrize("space", [" ", "\t", "\\u0020", "\\r"])
+def test_an_encrypted_secret_with_white_space_around_it_is_decrypted_all_the_same(guard, tmp_path, space):
+    env = properties(tmp_path, f"auth_secret={ENCRYPTED}{space}\n")
+    assert "KRAUSENING_PASSWORD" in fails_to_start(tmp_path, **env)
+    server = guard(keys=False, env=env | {"KRAUSENING_PASSWORD": "pw"})
+    issuer = Issuer("HS256")
+    for key, word in ((b"s3cret", YES), (ENCRYPTED.encode(), WHO), (ENCRYPTED.encode() + b" ", WHO)):
+        issuer.key = key
+        assert server.ask("rest", "metadata", authorization(issuer.bearer())).word == word
+
+
+NOT_WHOLE = [ENCRYPTED.lower(), "Enc" + ENCRYPTED[3:], ENCRYPTED[:-1], f'"{ENCRYPTED}"', ENCRYPTED + " # secret",
+             "ENC (" + ENCRYPTED[4:], "enc()"]
+
+
+@pytest.mark.parametrize("value", [*NOT_WHOLE, ENCRYPTED + " ", " " + ENCRYPTED])
+def test_an_encrypted_secret_that_is_not_whole_is_no_secret_from_any_source(tmp_path, value):
+    """Its text would be a secret that stands in a file for everybody to read."""
+    said = [fails_to_start(tmp_path, AUTH_SECRET=value), fails_to_start(tmp_path, "--auth-secret", value)]
+    if value in NOT_WHOLE:
+        env = properties(tmp_path, f"auth_secret={value}")
+        said.append(fails_to_start(tmp_path, KRAUSENING_PASSWORD="pw", **env))
+    for one in said:
+        assert "auth_secret" in one and "ENC(" in one and ENCRYPTED[4:20] not in one
+
+
+def test_a_secret_file_that_holds_an_encrypted_value_is_warned_about(guard, tmp_path):
+    (tmp_path / "secret").write_text(ENCRYPTED)
+    log = guard("--auth-secret-file", tmp_path / "secret", keys=False).log()
+    assert "auth_secret_file begins with ENC(" in log and ENCRYPTED[4:20] not in log
+
+
+def test_a_public_key_in_any_form_is_no_shared_secret(tmp_path):
+    """Whoever has the public key could sign tokens; the original takes it without a word."""
+    key = Issuer("RS256", "one")
+    der = key.key.public_key().public_bytes(form.Encoding.DER, form.PublicFormat.SubjectPublicKeyInfo)
+    ssh = key.key.public_key().public_bytes(form.Encoding.OpenSSH, form.PublicFormat.OpenSSH)
+    chain = Authority().certificate.public_bytes(form.Encoding.DER)
+    forms = {"PEM": key.public_pem, "DER": der, "base64 of DER": base64.b64encode(der), "SSH": ssh,
+             "a certificate": chain, "base64 of a certificate": base64.encodebytes(chain),
+             "a key": json.dumps(key.jwk()).encode(), "a set": json.dumps({"keys": [key.jwk()]}).encode()}
+    for name, text in forms.items():
+        (tmp_path / "secret").write_bytes(text)
+        said = fails_to_start(tmp_path, "--auth-secret-file", str(tmp_path / "secret"))
+        assert "auth_secret_file is a public key" in said, name
+        if name not in ("DER", "a certificate"):
+            assert "auth_secret is a public key" in fails_to_start(tmp_path, AUTH_SECRET=text.decode()), name
+
+
 def test_a_port_that_is_no_number_is_refused_by_its_name(tmp_path):
     said = fails_to_start(tmp_path, FASTAPI_PORT="abc", AUTH_SECRET=SECRET)
     assert "FASTAPI_PORT" in said and "abc" in said
@@ -141,6 +193,14 @@ def test_a_misspelt_key_is_named_and_opens_nothing(guard, tmp_path, key):
     server = guard(keys=False, env=properties(tmp_path, f"auth_secret={SECRET}\n{key}=false\n"))
     assert {server.ask(door, "metadata").word for door in DOORS} == {WHO}
     assert key in server.log() and "auth_enabled" in server.log()
+
+
+@pytest.mark.parametrize(("name", "meant"), [("AUTH_ENABELD", "AUTH_ENABLED"), ("AUTH_SECRET_FILE", "OIP_AUTH_SECRET_FILE"),
+                                             ("OIP_AUTH_ENABELD", "OIP_AUTH_ENABLED")])
+def test_a_misspelt_variable_is_named_and_opens_nothing(guard, name, meant):
+    server = guard(env={name: "false"})
+    assert {server.ask(door, "metadata").word for door in DOORS} == {WHO}
+    assert f"{name} is not known; is {meant} meant?" in server.log()
 
 
 # Authentication.

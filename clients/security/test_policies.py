@@ -132,6 +132,21 @@ def test_pinned_versions_cedar_keeps_version_3_for_testers(ruled):
         assert say(path, "tester") == tester, path
 
 
+def test_settings_for_admins_cedar_is_the_built_in_policy_without_settings(ruled):
+    strict, built_in = ruled("settings-for-admins.cedar"), ruled("builtin.cedar")
+
+    def settings(of, *roles):
+        headers = authorization(of.issuer.bearer("alice", roles))
+        return [of.server.rest_call(method, path, headers, "{}").status
+                for method in ("GET", "POST") for path in ("/v2/logging", "/v2/trace/setting")]
+
+    assert settings(strict, "user") == [403] * 4 and settings(strict, "admin") == [200] * 4
+    assert settings(built_in, "user") == [200] * 4
+    for roles in (None, (), ("user",)):
+        for what in ASKS:
+            assert strict.say(roles, what) == built_in.say(roles, what), (roles, what)
+
+
 @pytest.mark.parametrize("file", sorted(p.name for p in POLICIES.glob("*.cedar")))
 def test_each_shipped_policy_is_one_by_the_schema_and_has_a_test_here(file):
     checked = subprocess.run([find_binary(), "policy", "check", POLICIES / file], env=clean_environment())

@@ -6,8 +6,8 @@ import time
 import pytest
 
 import raw_grpc
-from attacks import BROKEN, GOOD, attacks, foreign
-from credentials import ALGORITHMS, Issuer, claims
+from attacks import BROKEN, GOOD, attacks, attacks_on_the_key, foreign
+from credentials import ALGORITHMS, FURTHER, Issuer, claims
 from guarded import DOORS, WHO, YES, Said
 from messages import MESSAGES
 
@@ -41,6 +41,7 @@ def show(server, door, values, what="metadata"):
 
 
 CASES = [(algorithm, name) for algorithm in ALGORITHMS for name in attacks(algorithm)]
+CASES += [(algorithm, name) for algorithm in FURTHER for name in attacks_on_the_key(algorithm)]
 
 
 @pytest.mark.parametrize(("algorithm", "name"), CASES)
@@ -61,7 +62,7 @@ def test_a_header_that_http_does_not_know_lets_nobody_in(attacked, algorithm, na
 
 
 @pytest.mark.parametrize("name", GOOD)
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("algorithm", ALGORITHMS + FURTHER)
 def test_what_holds_is_let_in_at_both_doors(attacked, algorithm, name):
     server, issuer, _ = attacked(algorithm)
     values = GOOD[name](issuer)

@@ -12,9 +12,9 @@ import pytest
 from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
-from guarded import ASKS, INFER, NO, SERVICE, WHO, YES, authorization
+from guarded import ASKS, INFER, NO, SERVICE, WHO, YES, OnSocket, authorization
 from messages import MESSAGES
-from oip_server import ROOT
+from oip_server import ROOT, free_port
 
 MODEL, VERSION = "/v2/models/{model_name}", "/v2/models/{model_name}/versions/{model_version}"
 # method, path, action, whether the built-in policy lets Anonymous. Without an action: open to all.
@@ -345,3 +345,56 @@ def test_an_extension_that_is_not_served_is_unimplemented_for_everyone(builtin, 
 def test_an_unknown_call_says_the_same_to_everyone(builtin, admin, path):
     said = {builtin.grpc_call(path, b"", m) for m in ([], [("authorization", admin)])}
     assert {one.word for one in said} == {"UNIMPLEMENTED"} and len(said) == 1, said
+
+
+def test_a_unix_socket_is_as_closed_as_an_address(guard, issuer):
+    server = guard(kind=OnSocket)
+    wrong = f"Bearer {issuer.token()[:-4]}AAAA"
+    for shown, refused in ((None, "this needs authentication"), (wrong, "the credential does not hold")):
+        headers = authorization(shown) if shown else []
+        for path, anonymous, reply in walk_rest(server, headers):
+            is_open = path in PROBES if shown else anonymous
+            assert reply.status == (200 if is_open else 401), path
+            assert is_open or reply.sentence() == refused, path
+        for call, anonymous, said in walk_grpc(server, [(name.lower(), value) for name, value in headers]):
+            is_open = call in PROBES if shown else anonymous
+            opens = (YES, "DEADLINE_EXCEEDED") if is_open else (WHO,)
+            assert said.word in opens, (call, said)
+    for door in ("rest", "grpc"):
+        assert server.ask(door, "infer", authorization(issuer.bearer())).word == YES
+        assert server.ask(door, "load", authorization(issuer.bearer())).word == NO
+
+
+class AtMetrics:
+    """The address of the metrics, asked as the REST door is."""
+
+    def __init__(self, server, port):
+        self.server, self.port = server, port
+
+    def rest_call(self, *args):
+        own, self.server.rest_port = self.server.rest_port, self.port
+        try:
+            return self.server.rest_call(*args)
+        finally:
+            self.server.rest_port = own
+
+
+def test_the_address_of_the_metrics_answers_nothing_without_a_decision(guard, issuer, tmp_path):
+    port, audit = free_port(), tmp_path / "audit"
+    policy = tmp_path / "policy.cedar"
+    policy.write_text('permit(principal in Role::"scraper", action == Action::"metrics", resource);')
+    server = guard("--metrics-port", port, "--policy-file", policy, "--audit-file", audit, "--probe-access", "policy",
+                   status=401)
+    metrics = AtMetrics(server, port)
+    scraper = authorization(issuer.bearer("prometheus", ["scraper"]))
+    asked = {"nothing": [], "a wrong token": authorization("Bearer x"), "no right": authorization(issuer.bearer()),
+             "the right": scraper}
+    for name, headers in asked.items():
+        for path, _, reply in walk_rest(metrics, headers):
+            allowed = {"nothing": (401, 404, 405), "a wrong token": (401, 404), "no right": (403, 404, 405)}
+            expected = allowed.get(name, (200,) if path == "/metrics" else (403, 404, 405))
+            assert reply.status in expected, (name, path, reply)
+    written = [line for line in lines(audit) if line["path"] == "/metrics"]
+    assert {(line["subject"], line["decision"]) for line in written} >= {
+        ("Anonymous", "deny"), ("alice", "deny"), ("prometheus", "permit")}
+    assert server.rest_call("GET", "/metrics", scraper).status in (403, 404), "not at the REST door as well"

@@ -9,7 +9,7 @@ import time
 import pytest
 from cryptography.hazmat.primitives import serialization as form
 
-from credentials import Issuer, claims
+from credentials import ALGORITHMS, FURTHER, Issuer, claims
 from guarded import DOORS, NOT_NOW, WHO, YES, authorization
 from oip_server import clean_environment, find_binary, run_to_exit
 from stub import Stub, http_answer
@@ -37,7 +37,7 @@ def serves(*issuers):
     return lambda _: http_answer(key_set(*issuers))
 
 
-@pytest.mark.parametrize("algorithm", ["HS256", "RS256", "ES256", "EdDSA"])
+@pytest.mark.parametrize("algorithm", ALGORITHMS + FURTHER)
 @pytest.mark.parametrize("way", ["file", "environment", "properties"])
 def test_a_key_lets_its_tokens_in_at_both_doors(guard, tmp_path, algorithm, way):
     issuer = Issuer(algorithm)

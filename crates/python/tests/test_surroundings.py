@@ -3,6 +3,7 @@ not installed."""
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -28,11 +29,14 @@ def ask(url):
 """
 
 
-def run(tmp_path: Path, program: str) -> "subprocess.CompletedProcess[str]":
+def run(
+    tmp_path: Path, program: str, *arguments: str, **environment: str
+) -> "subprocess.CompletedProcess[str]":
     file = tmp_path / "program.py"
     file.write_text(RUNNING + program)
     ended = subprocess.run(
-        [sys.executable, file], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, file, *arguments], capture_output=True, text=True, timeout=60,
+        check=False, env={**os.environ, **environment},
     )
     assert ended.returncode == 0, ended.stderr
     return ended
@@ -109,3 +113,43 @@ with client(Echo()) as asked:
 print(back.dtype, back.tolist())
 """)
     assert ended.stdout == f"uint16 {[0x3FC0, 0xC000]}\n"
+
+
+def test_the_programs_own_arguments_are_not_the_servers(tmp_path: Path) -> None:
+    """The original gives them to KServe's parser, which takes ports and workers from them."""
+    ended = run(tmp_path, """
+import json
+
+class Tells(oip.ModelHandler):
+    def infer(self, payload, model_name, model_version=None):
+        return {"pid": [os.getpid()]}
+
+running = oip.Server(Tells(), auth_enabled=False).start()
+body = b'{"inputs":[{"name":"x","datatype":"FP32","shape":[1],"data":[1]}]}'
+pids = set()
+for _ in range(8):
+    with urllib.request.urlopen(running.url + "/v2/models/m/infer", body, timeout=10) as answer:
+        pids.update(json.load(answer)["outputs"][0]["data"])
+port = int(running.url.rsplit(":", 1)[1])
+running.stop()
+# Processes that share the work would answer from elsewhere.
+print("told", port not in (0, 1), pids == {os.getpid()}, sys.argv[1:])
+""", "--workers", "4", "--http_port", "1", "--grpc_port=1", OIP_REST_PORT="0", OIP_GRPC_PORT="0")
+    arguments = ["--workers", "4", "--http_port", "1", "--grpc_port=1"]
+    assert f"told True True {arguments}" in ended.stdout, ended.stdout
+
+
+def test_a_server_that_is_open_says_so_and_louder_beyond_this_machine(tmp_path: Path) -> None:
+    here = "AUTHENTICATION IS OFF: everyone on this machine"
+    loud = "AUTHENTICATION IS OFF AND THIS SERVER LISTENS BEYOND THIS MACHINE"
+    for settings, said in (("", here), ("rest_host='0.0.0.0'", loud), ("grpc_host='0.0.0.0'", loud)):
+        ended = run(tmp_path, f"""
+logging.basicConfig(stream=sys.stdout)
+running = server({settings}).start()
+port = running.url.rsplit(":", 1)[1]
+ask(f"http://127.0.0.1:{{port}}")
+running.stop()
+""")
+        warned = [line for line in ended.stdout.splitlines() if line.startswith("WARNING")]
+        assert sum(said in line for line in warned) == 1, ended.stdout
+        assert (here in ended.stdout) != (loud in ended.stdout), ended.stdout
