@@ -46,7 +46,7 @@ def seconds(time):
 
 
 def containers():
-    """Every container that runs the server, with the pod around it."""
+    """Every container that runs the server: what it belongs to, the pod around it, and itself."""
     for document in [*kubernetes(), *map(kserve, KSERVE)]:
         if document["kind"] == "Deployment":
             pod = document["spec"]["template"]["spec"]
@@ -55,4 +55,4 @@ def containers():
         else:
             continue
         for container in pod["containers"]:
-            yield document["metadata"]["name"], pod, container
+            yield f"{document['kind']} {document['metadata']['name']}", pod, container

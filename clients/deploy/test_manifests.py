@@ -2,6 +2,7 @@
 
 import copy
 import http.client
+import re
 
 import pytest
 
@@ -16,6 +17,8 @@ RUNTIMES = [name for name in documents.KSERVE if documents.kserve(name)["kind"] 
 SERVICES = [name for name in documents.KSERVE if documents.kserve(name)["kind"] == "InferenceService"]
 # So that no test waits for proxies that are not there.
 AT_ONCE = "--shutdown-delay=0s"
+RELIABILITY = ROOT / "docs" / "reliability.md"
+ROOM_FOR_MODELS = 384 * 2**20
 CONTAINERS = {name: (pod, container) for name, pod, container in documents.containers()}
 
 
@@ -109,6 +112,45 @@ def test_a_pod_has_longer_to_end_than_the_server_takes():
     assert pod["terminationGracePeriodSeconds"] > longest
     standard = documents.kserve("queue-depth")["spec"]["predictor"]
     assert standard["terminationGracePeriodSeconds"] > longest
+
+
+UNITS = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+
+
+def size(text):
+    """Bytes, as Kubernetes or the server's options write them."""
+    number, unit = re.fullmatch(r"(\d+)([KMG]iB?)", text).groups()
+    return int(number) * UNITS[unit]
+
+
+def documented_bound(options):
+    """What docs/reliability.md says the server takes at most besides its models, with these options."""
+    formula = re.search(r"### Memory.*?```text\n(.*?)```", RELIABILITY.read_text(), re.S)[1]
+    base = size(re.search(r"^base \(about (\d+) MiB\)", formula, re.M)[1] + "MiB")
+    bodies = int(re.search(r"\+ (\d+) × body_memory", formula)[1]) * size(options["body_memory"])
+    connection = size("".join(re.search(r"\+ connections × (\d+) (KiB)", formula).groups()))
+    payloads = size("".join(re.search(r"\+ (\d+) (MiB) .*`payload_log`", formula).groups()))
+    return base + bodies + int(options["connections"]) * connection + ("payload_log" in options) * payloads
+
+
+def options_of(name, container):
+    """The options that a container's server is given: by its properties file, or by its arguments."""
+    if name.startswith("Deployment"):
+        return properties()
+    flags = (argument.removeprefix("--").split("=", 1) for argument in container["args"])
+    return {key.replace("-", "_"): value for key, value in flags}
+
+
+@pytest.mark.parametrize("name", CONTAINERS)
+def test_what_is_under_way_fits_into_the_memory_limit_beside_the_models(name):
+    _, container = CONTAINERS[name]
+    limit = size(container["resources"]["limits"]["memory"])
+    assert documented_bound(options_of(name, container)) + ROOM_FOR_MODELS <= limit
+
+
+def test_the_defaults_would_not_fit_into_that_limit():
+    defaults = {"body_memory": "1GiB", "connections": "10000"}
+    assert documented_bound(defaults) > size("1Gi")
 
 
 @pytest.mark.parametrize("name", SERVICES)

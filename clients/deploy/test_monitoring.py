@@ -4,29 +4,18 @@ import contextlib
 import http.client
 import json
 import re
-import shutil
 import subprocess
-import time
-import urllib.parse
+import threading
 
 import pytest
 import yaml
 
 import onnx_models
-from documents import DEPLOY
-from oip_server import ROOT, Server, free_port
+from documents import DEPLOY, kserve
+from oip_server import ROOT, Server
+from scraping import PROMETHEUS, PROMTOOL, RULES, Prometheus
 
-PROMETHEUS, PROMTOOL = shutil.which("prometheus"), shutil.which("promtool")
-RULES = DEPLOY / "prometheus" / "rules.yaml"
 DASHBOARD = json.loads((DEPLOY / "grafana" / "oip.json").read_text())
-# What Prometheus' discovery tells of a pod that deploy/kubernetes makes.
-POD = {
-    "__meta_kubernetes_pod_annotation_prometheus_io_scrape": "true",
-    "__meta_kubernetes_pod_annotation_prometheus_io_path": "/metrics",
-    "__meta_kubernetes_pod_label_app_kubernetes_io_name": "oip",
-    "__meta_kubernetes_namespace": "models",
-    "__meta_kubernetes_pod_name": "oip-0",
-}
 needs_prometheus = pytest.mark.skipif(PROMETHEUS is None, reason="prometheus is not installed")
 
 
@@ -40,10 +29,10 @@ def rules():
 
 
 def test_dashboard_and_rules_speak_only_of_metrics_that_are_documented():
-    documented = set(re.findall(r"^\| `(oip_\w+)`", (ROOT / "docs" / "metrics.md").read_text(), re.M))
+    documented = set(re.findall(r"^\| `((?:oip|process)_\w+)`", (ROOT / "docs" / "metrics.md").read_text(), re.M))
     texts = [query for _, query in panel_queries()] + [rule["expr"] for rule in rules()]
     texts.append((DEPLOY / "kserve" / "queue-depth.yaml").read_text())
-    used = set(re.findall(r"\boip_\w+", " ".join(texts)))
+    used = set(re.findall(r"\b(?:oip|process)_\w+", " ".join(texts)))
     names = {re.sub(r"_(bucket|sum|count)$", "", name) for name in used}
     assert names <= documented, names - documented
 
@@ -55,6 +44,11 @@ def test_the_adapter_takes_what_a_rule_records_and_gives_what_the_autoscaler_wan
     autoscaler = yaml.safe_load((DEPLOY / "kubernetes" / "horizontalpodautoscaler.yaml").read_text())
     wanted = [metric["pods"]["metric"]["name"] for metric in autoscaler["spec"]["metrics"]]
     assert wanted == [adapter["name"]["as"]]
+
+
+def test_the_adapters_metric_has_a_name_that_the_server_does_not_give():
+    adapter = yaml.safe_load((DEPLOY / "prometheus" / "adapter.yaml").read_text())["rules"][0]
+    assert f"`{adapter['name']['as']}`" not in (ROOT / "docs" / "metrics.md").read_text()
 
 
 def test_no_two_panels_lie_on_one_another():
@@ -73,52 +67,6 @@ def test_the_rules_do_what_their_examples_say():
     assert done.returncode == 0, done.stdout
 
 
-class Prometheus:
-    """Prometheus that scrapes one target as deploy/prometheus/prometheus.yaml has it, only more often."""
-
-    def __init__(self, folder, target):
-        self.port, self.log = free_port(), folder / "prometheus.log"
-        settings = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yaml").read_text())
-        scrape = settings["scrape_configs"][0]
-        # Debian's Prometheus is built without the discovery of Kubernetes: its answer is written down instead.
-        del scrape["kubernetes_sd_configs"]
-        labels = POD | {"__meta_kubernetes_pod_annotation_prometheus_io_port": target.split(":")[1]}
-        scrape["static_configs"] = [{"targets": [target], "labels": labels}]
-        scrape["scrape_interval"] = "250ms"
-        settings |= {"rule_files": [str(RULES)], "global": {"evaluation_interval": "250ms", "scrape_timeout": "250ms"}}
-        (folder / "prometheus.yaml").write_text(yaml.safe_dump(settings))
-        with open(self.log, "wb") as log:
-            self.process = subprocess.Popen(
-                [PROMETHEUS, f"--config.file={folder / 'prometheus.yaml'}", f"--storage.tsdb.path={folder / 'tsdb'}",
-                 f"--web.listen-address=127.0.0.1:{self.port}"],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
-
-    def query(self, text):
-        """The samples of an instant query, as (labels, value)."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
-        with contextlib.closing(connection):
-            connection.request("GET", "/api/v1/query?" + urllib.parse.urlencode({"query": text}))
-            answer = json.loads(connection.getresponse().read())
-        assert answer["status"] == "success", (text, answer)
-        return [(sample["metric"], float(sample["value"][1])) for sample in answer["data"]["result"]]
-
-    def wait_for(self, text, wanted, limit=30):
-        """Waits until the query has samples of which `wanted` is true."""
-        end, seen = time.monotonic() + limit, None
-        while time.monotonic() < end:
-            # While it starts it says so in plain text.
-            with contextlib.suppress(OSError, json.JSONDecodeError):
-                seen = self.query(text)
-                if seen and wanted(seen):
-                    return
-            time.sleep(0.1)
-        raise AssertionError(f"{text} gives {seen}: {self.log.read_text()[-2000:]}")
-
-    def stop(self):
-        self.process.terminate()
-        self.process.wait(20)
-
-
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory):
     """A server with a batched model and a cached one, each asked between two looks of Prometheus."""
@@ -127,7 +75,10 @@ def watched(tmp_path_factory):
     for name, settings in {"batched": "[batching]\nmax_batch_size = 8\n", "cached": '[cache]\nmax_bytes = "1 MiB"\n'}.items():
         onnx_models.put(repository, name, onnx_models.identity("FP32", ("m", 2)))
         (repository / name / "model.toml").write_text(settings)
-    server = Server(repository, folder / "oip.log", ["--onnxruntime-library=off"])
+    # Everyone may do everything, so that there are decisions to be shown.
+    (folder / "policy.cedar").write_text("permit (principal, action, resource);\n")
+    flags = ["--onnxruntime-library=off", f"--auth-secret={'s' * 32}", "--policy-file", folder / "policy.cedar"]
+    server = Server(repository, folder / "oip.log", flags, auth=True)
     prometheus = Prometheus(folder, server.rest)
     try:
         for wanted in (2, 4, 6):
@@ -163,6 +114,61 @@ def test_a_panel_has_something_to_show(watched, title, query):
     samples = watched.query(query)
     assert samples, f"{title}: {query}"
     assert all(value == value for _, value in samples if len(samples) == 1), samples
+
+
+class Crowd:
+    """Callers that ask for a model again and again, whatever they are told."""
+
+    def __init__(self, server, model, side, callers):
+        self.server, self.path, self.going = server, f"/v2/models/{model}/infer", True
+        tensor = {"name": "x", "datatype": "FP32", "shape": [side, side], "data": [0.5] * side**2}
+        self.body = json.dumps({"inputs": [tensor]})
+        self.statuses = []
+        self.threads = [threading.Thread(target=self._ask) for _ in range(callers)]
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.going = False
+        for thread in self.threads:
+            thread.join()
+
+    def _ask(self):
+        connection = http.client.HTTPConnection(*self.server.rest.split(":"), timeout=60)
+        with contextlib.closing(connection):
+            while self.going:
+                connection.request("POST", self.path, self.body)
+                answer = connection.getresponse()
+                answer.read()
+                self.statuses.append(answer.status)
+
+
+@needs_prometheus
+def test_an_overloaded_replica_is_seen_by_the_autoscalers_and_by_an_alert(tmp_path, busy):
+    onnx_models.put(tmp_path / "models", "digits", busy)
+    flags = ["--onnxruntime-library=off", "--model-concurrency=1", "--threads=1", "--model-queue=3"]
+    server = Server(tmp_path / "models", tmp_path / "oip.log", flags)
+    prometheus = Prometheus(tmp_path / "prometheus", server.rest)
+    keda = kserve("queue-depth")["spec"]["predictor"]["autoScaling"]["metrics"][0]["external"]["metric"]["query"]
+    # The HorizontalPodAutoscaler adds a replica where this is above 2.
+    pods = "oip:waiting_and_refused:mean1m"
+    alert = next(rule["expr"] for rule in rules() if rule.get("alert") == "OipLimitReached")
+    try:
+        prometheus.wait_for(pods, lambda seen: seen[0][1] == 0)
+        assert prometheus.query(keda)[0][1] == 0
+        with Crowd(server, "digits", side=256, callers=8) as crowd:
+            for query in (pods, keda):
+                prometheus.wait_for(query, lambda seen: seen[0][1] > 3)
+            # Both halves count: what waits, and what is refused.
+            prometheus.wait_for("oip:queue_depth:mean1m", lambda seen: seen[0][1] > 1)
+            prometheus.wait_for(alert, lambda seen: [labels["limit"] for labels, _ in seen] == ["model_queue"])
+        assert set(crowd.statuses) == {200, 429}
+    finally:
+        prometheus.stop()
+        server.stop()
 
 
 @needs_prometheus
