@@ -49,6 +49,8 @@ impl Hasher for Place {
 struct Entry {
     subject: Arc<Subject>,
     until: u64,
+    /// The second in which it was checked.
+    since: u64,
     /// The set of keys that it was checked with.
     generation: u64,
 }
@@ -70,7 +72,9 @@ impl TokenCache {
         }
     }
 
-    /// Whom the token speaks for, if it was checked with these keys and still holds.
+    /// Whom the token speaks for, if it was checked with these keys and still holds. What was
+    /// checked in what is now the future, as the clock was set back, is checked again: the token
+    /// may not hold yet.
     pub(crate) fn get(
         &self,
         token: &Fingerprint,
@@ -79,7 +83,7 @@ impl TokenCache {
     ) -> Option<Arc<Subject>> {
         let mut shard = self.shard(token);
         let entry = shard.get(token)?;
-        if entry.generation == generation && now < entry.until {
+        if entry.generation == generation && (entry.since..entry.until).contains(&now) {
             return Some(Arc::clone(&entry.subject));
         }
         shard.remove(token);
@@ -109,6 +113,7 @@ impl TokenCache {
         let entry = Entry {
             subject,
             until: until.unwrap_or(now.saturating_add(LONGEST)),
+            since: now,
             generation,
         };
         shard.insert(token, entry);
@@ -147,6 +152,14 @@ mod tests {
         assert_eq!(cache.get(&token, 1, 49), Some(subject("alice")));
         assert_eq!(cache.get(&token, 1, 50), None);
         assert_eq!(cache.len(), 0);
+    }
+
+    #[test]
+    fn a_token_is_checked_again_when_the_clock_was_set_back_behind_its_check() {
+        let cache = TokenCache::new(100);
+        let token = fingerprint("a.b.c");
+        cache.put(token, 1, subject("alice"), Some(50), 10);
+        assert_eq!(cache.get(&token, 1, 9), None);
     }
 
     #[test]
