@@ -28,11 +28,15 @@ def find_binary():
     raise FileNotFoundError(f"no binary at {' or '.join(map(str, candidates))}: cargo build first")
 
 
-def free_port():
-    """A port that was free a moment ago on 127.0.0.1."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+def free_port(but=None):
+    """A port that was free a moment ago on 127.0.0.1, and is not `but`."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        # The system may give the same one twice.
+        if port != but:
+            return port
 
 
 def clean_environment(extra=None):
@@ -68,7 +72,7 @@ class Server:
     def __init__(self, repository, log_path, extra=(), env=None, wait="ready", auth=False, status=200,
                  one_port=False):
         self.rest_port = free_port()
-        self.grpc_port = self.rest_port if one_port else free_port()
+        self.grpc_port = self.rest_port if one_port else free_port(but=self.rest_port)
         self.log_path = pathlib.Path(log_path)
         self.repository = repository
         ports = (self.rest_port, self.grpc_port)

@@ -5,6 +5,7 @@ import os
 import pytest
 
 import onnx_models
+from oip_server import Server
 
 LONG = os.environ.get("OIP_LONG") == "1"
 
@@ -22,3 +23,16 @@ def served(start, repository):
     return lambda *flags, **more: start(repository, *flags, **more)
 
 
+@pytest.fixture
+def guarded(repository, tmp_path):
+    """Starts a server of `m` with authentication on, unless the flags say otherwise."""
+    onnx_models.put(repository, "m", onnx_models.add(1.0))
+    running = []
+
+    def start(*flags, env=None):
+        running.append(Server(repository, tmp_path / "oip.log", flags, env, auth=True))
+        return running[-1]
+
+    yield start
+    for one in running:
+        one.stop()

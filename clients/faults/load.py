@@ -1,5 +1,6 @@
 """Callers of both doors that ask without a pause and judge every answer strictly."""
 
+import collections
 import contextlib
 import json
 import socket
@@ -26,10 +27,15 @@ def message(model="m"):
 
 
 class Load:
-    """Threads at one door or both. `refused` are connections that nobody took; `failures` all else."""
+    """Threads at one door or both. `refused` are connections that nobody took; `failures` all else.
 
-    def __init__(self, server, rest=0, grpc_callers=0, model="m", headers=(), tls=False, kept=True, pause=0.0):
+    Codes (429, "RESOURCE_EXHAUSTED") that are `allowed` are counted in `refusals`, with the seconds that each took.
+    """
+
+    def __init__(self, server, rest=0, grpc_callers=0, model="m", headers=(), tls=False, kept=True, pause=0.0,
+                 allowed=()):
         self.server, self.model, self.tls, self.kept, self.pause = server, model, tls, kept, pause
+        self.allowed, self.refusals = set(allowed), collections.defaultdict(list)
         self.headers = list(headers)
         self.going = True
         self.answered, self.refused, self.failures = 0, 0, []
@@ -55,9 +61,11 @@ class Load:
             assert time.monotonic() < end and not self.failures, (self.answered, self.failures)
             time.sleep(0.01)
 
-    def _note(self, failure=None, refused=False):
+    def _note(self, failure=None, refused=False, code=None, took=0.0):
         with self.lock:
-            if failure is not None:
+            if code in self.allowed:
+                self.refusals[code].append(took)
+            elif failure is not None:
                 self.failures.append(failure)
             elif refused:
                 self.refused += 1
@@ -91,13 +99,14 @@ class Load:
             if stream is None:
                 self._note(refused=True)
                 return
+            began = time.perf_counter()
             try:
                 stream.sendall(request)
                 status, close = _answer(stream)
             except (OSError, ValueError) as error:
                 self._note(failure=repr(error))
                 return
-            self._note(failure=None if status == 200 else status)
+            self._note(None if status == 200 else status, code=status, took=time.perf_counter() - began)
             if close or not self.kept:
                 stream.close()
                 stream = None
@@ -114,9 +123,14 @@ class Load:
         with contextlib.closing(grpc.insecure_channel(target, options)) as channel:
             ask = channel.unary_unary(METHOD)
             while self.going:
+                began = time.perf_counter()
                 try:
                     ask(message(self.model), timeout=20, metadata=[(n.lower(), v) for n, v in self.headers])
                 except grpc.RpcError as error:
+                    if error.code().name in self.allowed:
+                        self._note(code=error.code().name, took=time.perf_counter() - began)
+                        time.sleep(self.pause)
+                        continue
                     refused = "Failed to connect" in error.details() or "refused" in error.details()
                     said = f"{error.code()}: {error.details()}"
                     self._note(failure=None if refused else said, refused=refused)
