@@ -19,7 +19,7 @@ import onnx_models  # noqa: E402
 from oip_server import ROOT  # noqa: E402
 from replicas import Load, Replicas  # noqa: E402
 
-SIDE = 192  # The model multiplies matrices of this side: some milliseconds.
+SIDE = 384  # The model multiplies matrices of this side: some ten milliseconds, so that the callers cost little beside it.
 ONE_THREAD = ("--worker-threads=1", "--threads=1", "--model-concurrency=1")
 
 

@@ -4,6 +4,7 @@ mod alignment;
 mod client;
 mod drain;
 mod errors;
+mod hang;
 mod http;
 mod lab;
 mod limits;

@@ -1,0 +1,104 @@
+//! Handlers that hang: what each costs, and whom.
+
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+use oip::testing::TestServer;
+use oip::{Call, Error, InferRequest, InferResponse, ModelHandler, Result, Server, Tensor};
+
+use crate::{http, lab};
+
+/// Hangs until it is let go: `off` a thread of its own for that, `on` the one that polls it.
+#[derive(Clone, Default)]
+struct Hangs(Arc<(Mutex<bool>, Condvar)>);
+
+impl Hangs {
+    fn hang(&self) {
+        let (gone, changed) = &*self.0;
+        let gone = gone.lock().unwrap();
+        drop(changed.wait_while(gone, |gone| !*gone).unwrap());
+    }
+
+    fn let_go(&self) {
+        *self.0.0.lock().unwrap() = true;
+        self.0.1.notify_all();
+    }
+}
+
+impl ModelHandler for Hangs {
+    async fn infer(&self, _: InferRequest, call: &Call) -> Result<InferResponse> {
+        let hangs = self.clone();
+        match call.model().name.as_str() {
+            "off" => tokio::task::spawn_blocking(move || hangs.hang())
+                .await
+                .map_err(|error| Error::handler_failed(error.to_string()))?,
+            "on" => hangs.hang(),
+            _ => {}
+        }
+        let y = Tensor::from_vec("y", [1], vec![1.0_f32])?;
+        Ok(InferResponse::new([y]))
+    }
+}
+
+async fn start(hangs: &Hangs) -> TestServer {
+    let server = ["off", "on", "well"].into_iter().fold(
+        Server::new(hangs.clone()).without_authentication(),
+        Server::model,
+    );
+    TestServer::start(server).await.unwrap()
+}
+
+/// The status of an inference that has so many milliseconds, and how long it took.
+async fn ask(server: &TestServer, model: &str, millis: &str) -> (u16, Duration) {
+    let body = oip_protocol::json::encode_request(&InferRequest::new([lab::x()])).unwrap();
+    let path = format!("/v2/models/{model}/infer");
+    let headers = [("x-oip-timeout-ms", millis)];
+    let began = Instant::now();
+    let answer = http::request(server.rest_address(), "POST", &path, &headers, &body).await;
+    (answer.status, began.elapsed())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_handlers_that_hang_off_the_network_threads_cost_their_own_requests_only() {
+    let hangs = Hangs::default();
+    let server = Arc::new(start(&hangs).await);
+    let hanging: Vec<_> = (0..50)
+        .map(|_| {
+            let server = Arc::clone(&server);
+            tokio::spawn(async move { ask(&server, "off", "400").await })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    for _ in 0..20 {
+        let (status, took) = ask(&server, "well", "5000").await;
+        assert_eq!(status, 200);
+        assert!(took < Duration::from_secs(1), "{took:?}");
+    }
+    for one in hanging {
+        let (status, took) = one.await.unwrap();
+        assert_eq!(status, 504);
+        assert!(took < Duration::from_secs(3), "{took:?}");
+    }
+    hangs.let_go();
+    assert_eq!(ask(&server, "off", "5000").await.0, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_handler_that_blocks_its_network_thread_holds_up_its_own_request_and_others_go_on() {
+    let hangs = Hangs::default();
+    let server = Arc::new(start(&hangs).await);
+    let blocked = Arc::clone(&server);
+    let blocked = tokio::spawn(async move { ask(&blocked, "on", "400").await });
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    for _ in 0..20 {
+        let answered = tokio::time::timeout(Duration::from_secs(5), ask(&server, "well", "5000"));
+        assert_eq!(answered.await.expect("others are served").0, 200);
+    }
+    // Nothing can take the thread from it: its caller waits beyond the deadline.
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    assert!(!blocked.is_finished());
+    hangs.let_go();
+    let (status, took) = blocked.await.unwrap();
+    assert!(status == 200 || status == 504, "{status}");
+    assert!(took > Duration::from_millis(400), "{took:?}");
+}

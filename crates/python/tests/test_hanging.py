@@ -1,0 +1,70 @@
+"""Handlers that hang: what each costs, and whom."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from oip import ModelHandler
+
+from conftest import fp32
+
+THREADS = 3
+
+
+class Hangs(ModelHandler):
+    def __init__(self) -> None:
+        self.gone = threading.Event()
+        self.entered = threading.Semaphore(0)
+
+    def infer(self, payload, model_name, model_version=None):
+        if model_name == "hangs":
+            self.entered.release()
+            self.gone.wait()
+        return {"y": [1.0]}
+
+
+@pytest.fixture
+def hanging(serve: Any) -> Iterator[tuple[Any, Hangs]]:
+    handler = Hangs()
+    yield serve(handler, threads=THREADS, request_timeout="600ms"), handler
+    handler.gone.set()
+
+
+def hang(ask: Any, handler: Hangs, pool: ThreadPoolExecutor, count: int) -> list[Any]:
+    calls = [pool.submit(ask.infer, "hangs", fp32("x", [1])) for _ in range(count)]
+    for _ in calls:
+        assert handler.entered.acquire(timeout=5)
+    return calls
+
+
+def test_a_handler_that_hangs_costs_its_own_request_only(hanging: Any) -> None:
+    ask, handler = hanging
+    with ThreadPoolExecutor(THREADS) as pool:
+        calls = hang(ask, handler, pool, THREADS - 1)
+        begun = time.monotonic()
+        answers = [ask.infer("well", fp32("x", [1]))[0] for _ in range(10)]
+        assert answers == [200] * 10 and time.monotonic() - begun < 2
+        assert [call.result()[0] for call in calls] == [504] * (THREADS - 1)
+    # Their threads still hang; the one that is left goes on.
+    assert ask.infer("well", fp32("x", [1]))[0] == 200
+
+
+def test_when_every_thread_hangs_others_are_told_at_their_deadline_and_the_server_lives(hanging: Any) -> None:
+    ask, handler = hanging
+    with ThreadPoolExecutor(THREADS) as pool:
+        calls = hang(ask, handler, pool, THREADS)
+        begun = time.monotonic()
+        status = ask.infer("well", fp32("x", [1]))[0]
+        assert status in (429, 504) and time.monotonic() - begun < 3
+        assert ask("/v2/health/live")[0] == 200
+        assert [call.result()[0] for call in calls] == [504] * THREADS
+        handler.gone.set()
+    end = time.monotonic() + 5
+    while ask.infer("well", fp32("x", [1]))[0] != 200:
+        assert time.monotonic() < end, "threads that are let go take no requests"
