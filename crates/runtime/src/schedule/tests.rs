@@ -19,6 +19,7 @@ struct Lab {
     model: Arc<Fake>,
     schedule: Schedule,
     dataplane: Arc<Dataplane>,
+    one: Arc<One>,
 }
 
 struct One(Schedule, Arc<Runnable>, ModelMetadata);
@@ -105,12 +106,13 @@ impl Lab {
         };
         let schedule = Schedule::new("model 'm'", limits);
         let one = Arc::new(One(schedule.clone(), runnable, metadata));
-        let models = Arc::new(Only(one));
+        let models = Arc::new(Only(Arc::clone(&one)));
         let dataplane = Dataplane::new(models, Access::open(), oip_core::Limits::default());
         Self {
             model,
             schedule,
             dataplane: Arc::new(dataplane),
+            one,
         }
     }
 
@@ -436,4 +438,23 @@ async fn a_request_with_a_higher_priority_overtakes() {
     }
     let order: Vec<i64> = lab.model.runs.lock().unwrap().concat();
     assert_eq!(order, [0, 3, 2, 1]);
+}
+
+#[tokio::test]
+async fn what_takes_microseconds_goes_the_way_that_it_goes_without_batching() {
+    let adaptive = Lab::of(Fake::new(), Some(batching(8)), limits());
+    let told = Batching {
+        adaptive: false,
+        ..batching(8)
+    };
+    let told = Lab::of(Fake::new(), Some(told), limits());
+    for (lab, gathers) in [(&adaptive, false), (&told, true)] {
+        let One(schedule, runnable, _) = &*lab.one;
+        let mut state = schedule.0.state();
+        assert!(state.gathers(runnable), "nothing was measured");
+        for _ in 0..50 {
+            state.pace.record(1, Duration::from_micros(4));
+        }
+        assert_eq!(state.gathers(runnable), gathers);
+    }
 }

@@ -122,7 +122,7 @@ fn a_value_that_cannot_be_is_refused_with_what_is_allowed() {
         ("[cache]\nttl = \"1 s\"", "'cache.max_bytes' is missing"),
         (
             "[cache]\nmax_bytes = 1\nttl = \"0 ms\"",
-            "'cache.ttl' is 0, but it is a duration above 0",
+            "'cache.ttl' is \"0\", but it is a duration above 0",
         ),
         (
             "version_policy = \"newest\"",
