@@ -1,11 +1,12 @@
 //! `oip serve`: serve a folder of models.
 
 use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{ArgMatches, Command};
-use oip::config::{Config, LogFormat, Settings, Watch};
+use oip::config::{Config, LogFormat, Settings, Sources, Watch};
 use oip::logging::{self, LogControl};
 use oip::models::Models;
 use oip::server::{BoundServer, Notify, Phase, StopSignals};
@@ -40,35 +41,57 @@ pub(crate) fn command() -> Command {
     )
 }
 
-pub(crate) fn run(matches: &ArgMatches, programs: &dyn Programs) -> Exit {
+/// What is asked for, with everything that says so.
+struct Asked {
+    sources: Sources,
+    config: Config,
+    settings: Settings,
+    program: Option<PathBuf>,
+}
+
+/// Finds out what is asked for. What a program says of its own server is known only once it has
+/// run.
+///
+/// # Errors
+/// How the command ends instead.
+fn asked(matches: &ArgMatches, programs: &dyn Programs) -> Result<Asked, Exit> {
+    let resolve = |sources: &Sources| Config::resolve(sources).map_err(|e| misconfigured(&e));
+    let supervise = |program: &Path| programs.supervise(program).map_or(Ok(()), Err);
     let mut sources = args::sources(matches);
-    let mut config = match Config::resolve(&sources) {
-        Ok(config) => config,
-        Err(error) => return misconfigured(&error),
-    };
+    let mut config = resolve(&sources)?;
     let program = of_program::named(&config).filter(|path| programs.knows(path));
     if let Some(program) = &program {
         programs.log_as(config.log_level(), of_program::log_format(&config));
-        if of_program::reloads(&config)
-            && let Some(exit) = programs.supervise(program)
-        {
-            return exit;
+        if of_program::reloads(&config) {
+            supervise(program)?;
         }
-        // What the program says is known only once it has run.
-        sources = match of_program::sources(sources, &config, program, programs) {
-            Ok(sources) => sources,
-            Err(error) => return fail(Exit::Usage, error),
-        };
-        config = match Config::resolve(&sources) {
-            Ok(config) => config,
-            Err(error) => return misconfigured(&error),
-        };
+        sources = of_program::sources(sources, &config, program, programs)
+            .map_err(|error| fail(Exit::Usage, error))?;
+        config = resolve(&sources)?;
     }
-    let settings = match config.settings() {
-        Ok(settings) => settings,
-        Err(error) => return misconfigured(&error),
-    };
+    let settings = config.settings().map_err(|error| misconfigured(&error))?;
     programs.log_as(settings.log_level, settings.log_format);
+    if let (Some(program), true) = (&program, settings.reload) {
+        supervise(program)?;
+    }
+    Ok(Asked {
+        sources,
+        config,
+        settings,
+        program,
+    })
+}
+
+pub(crate) fn run(matches: &ArgMatches, programs: &dyn Programs) -> Exit {
+    let Asked {
+        sources,
+        config,
+        settings,
+        program,
+    } = match asked(matches, programs) {
+        Ok(asked) => asked,
+        Err(exit) => return exit,
+    };
     let log = match logging::init(
         settings.log_level,
         settings.latency_log,

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -88,17 +89,28 @@ def test_a_program_is_served_whatever_its_form(tmp_path: Path, form: str) -> Non
     assert process.returncode == 0
 
 
-def test_a_changed_program_is_served_anew(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "served"),
+    [(["--reload", "true"], ""), ([], "server = Server(Answers(), reload=True)")],
+)
+def test_a_changed_program_is_served_anew(
+    tmp_path: Path, arguments: list[str], served: str
+) -> None:
     program = tmp_path / "main.py"
-    program.write_text(HANDLER.replace("ANSWER", "1"))
-    with serving(str(program), "--reload", "true") as (url, process):
+    program.write_text(HANDLER.replace("ANSWER", "1") + served)
+    with serving(str(program), *arguments) as (url, process):
         assert '"data":[1]' in ask(url)
-        program.write_text(HANDLER.replace("ANSWER", "2"))
+        program.write_text(HANDLER.replace("ANSWER", "2") + served)
         assert process.stdout is not None
+        giving_up = threading.Timer(30, process.kill)
+        giving_up.start()
         for line in process.stdout:
             if found := re.search(DOOR, line):
                 assert '"data":[2]' in ask(f"http://{found[1]}")
                 break
+        else:
+            pytest.fail("it did not begin again")
+        giving_up.cancel()
 
 
 @pytest.mark.parametrize(

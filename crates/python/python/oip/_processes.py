@@ -423,4 +423,6 @@ def _portable(error: Exception, method: str) -> Exception:
     if fits_not and _errors.about_request(error.__traceback__):
         return errors.InvalidRequest(str(error))
     _errors.log("error", method, "a worker", error)
-    return errors.HandlerFailed(f"{type(error).__name__}: {error}")
+    where = error.__traceback__
+    place = "" if where is None else f" ({_errors.place(where)})"
+    return errors.HandlerFailed(f"{type(error).__name__}: {error}{place}")
