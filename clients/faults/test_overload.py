@@ -104,6 +104,33 @@ def test_memory_under_ten_times_the_load_stays_within_the_documented_bound(start
         server, "oip_limit_reached_total", limit="model_queue") > 20
 
 
+def test_a_full_queue_of_a_model_is_refused_and_counted(start, repository, busy):
+    onnx_models.put(repository, "busy", busy)
+    server = start(repository, "--model-queue", "1")
+    side = 700
+    data = ",".join(["0.25"] * (side * side))
+    body = f'{{"inputs":[{{"name":"x","datatype":"FP32","shape":[{side},{side}],"data":[{data}]}}]}}'.encode()
+    statuses = []
+
+    def ask():
+        connection = http.client.HTTPConnection("127.0.0.1", server.rest_port, timeout=60)
+        with contextlib.closing(connection), contextlib.suppress(ConnectionError):
+            connection.request("POST", "/v2/models/busy/infer", body)
+            reply = connection.getresponse()
+            reply.read()
+            statuses.append(reply.status)
+
+    threads = [threading.Thread(target=ask) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert set(statuses) <= {200, 429} and 200 in statuses and 429 in statuses, statuses
+    counted = {limit: metric(server, "oip_limit_reached_total", limit=limit)
+               for limit in ("model_queue", "in_flight", "body_memory")}
+    assert counted["model_queue"] >= statuses.count(429) and counted["in_flight"] == counted["body_memory"] == 0, counted
+
+
 def test_millions_of_empty_strings_are_refused_and_take_little_memory(start, repository):
     onnx_models.put(repository, "s", onnx_models.identity("BYTES"))
     server = start(repository)

@@ -1,10 +1,12 @@
 """Traces by OTLP: what a collector gets, with the messages of the opentelemetry-proto package."""
 
 import contextlib
+import http.client
 import http.server
 import threading
 import time
 
+import grpc
 import numpy as np
 import pytest
 import tritonclient.grpc
@@ -98,6 +100,45 @@ def test_an_inference_is_a_span_with_a_span_for_each_room(traced, collector, kin
     assert attributes["oip.code"] == ("200" if kind == "http" else "OK")
     path, headers = collector.headers[0]
     assert path == "/v1/traces" and headers["content-type" if "content-type" in headers else "Content-Type"] == "application/x-protobuf"
+
+
+@pytest.mark.parametrize("kind", ["http", "grpc"])
+def test_an_answer_says_where_it_stands_in_the_callers_trace_and_how_long_its_rooms_took(traced, collector, kind):
+    asked = {"traceparent": f"00-{TRACE}-{PARENT}-01", "tracestate": "shop=1", "x-oip-server-timing": "true"}
+    body = encoded(kind)
+    headers = head_of_answer(traced, kind, body, asked)
+    version, trace, span, flags = headers["traceparent"].split("-")
+    assert (version, trace, flags) == ("00", TRACE, "01") and span != PARENT
+    assert headers["tracestate"] == "shop=1"
+    spans = collector.wait(1 + len(ROOMS))
+    [whole] = [found for found in spans if found.parent_span_id.hex() == PARENT]
+    assert whole.span_id.hex() == span
+    rooms = [part.split(";")[0].strip() for part in headers["server-timing"].split(",")]
+    assert sorted(rooms) == sorted([*ROOMS, "input", "infer", "output", "total"]), rooms
+
+
+def encoded(kind):
+    if kind == "http":
+        return b'{"inputs":[{"name":"IN","datatype":"FP32","shape":[4],"data":[1,2,3,4]}]}'
+    message = tritonclient.grpc.service_pb2.ModelInferRequest(model_name="m")
+    message.inputs.add(name="IN", datatype="FP32", shape=[4])
+    message.raw_input_contents.append(SECRET.tobytes())
+    return message.SerializeToString()
+
+
+def head_of_answer(server, kind, body, headers):
+    """The headers, or the initial metadata, of one answer."""
+    if kind == "http":
+        connection = http.client.HTTPConnection("127.0.0.1", server.rest_port, timeout=20)
+        with contextlib.closing(connection):
+            connection.request("POST", "/v2/models/m/infer", body, headers)
+            reply = connection.getresponse()
+            assert reply.status == 200, reply.read()
+            return {name.lower(): value for name, value in reply.getheaders()}
+    with grpc.insecure_channel(server.grpc) as channel:
+        ask = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
+        _, call = ask.with_call(body, timeout=20, metadata=list(headers.items()))
+        return dict(call.initial_metadata())
 
 
 @pytest.mark.parametrize("kind", ["http", "grpc"])

@@ -209,7 +209,7 @@ impl Replay {
             skipped,
         } = counts;
         println!(
-            "{alike} alike, {differ} differ, {failed} could not be asked, {skipped} without a request"
+            "{alike} alike, {differ} differ, {failed} could not be asked, {skipped} without a request to send"
         );
         match differ + failed {
             0 => Exit::Success,

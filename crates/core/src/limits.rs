@@ -11,8 +11,8 @@ pub struct Limits {
     pub in_flight: usize,
     /// Longest that one inference may take; `None`, the default, leaves it to the caller.
     pub request_timeout: Option<Duration>,
-    /// Most bytes of requests' bodies at once, from their first byte until their answer; 1 GiB.
-    /// More are refused with 429 / `RESOURCE_EXHAUSTED`.
+    /// Most bytes of requests' bodies at once, from their first byte until their answer, and of
+    /// answers until they are sent; 1 GiB. More are refused with 429 / `RESOURCE_EXHAUSTED`.
     pub body_memory: usize,
     /// Most inferences a second that one caller may ask of one model; 0, the default, for no
     /// limit. All anonymous callers count as one.

@@ -63,17 +63,20 @@ struct Payload {
     json: Option<Value>,
     base64: Option<String>,
     header_length: Option<usize>,
+    #[serde(default)]
+    protobuf: bool,
 }
 
 impl Recorded {
-    /// Reads one line of a file of `payload_log`; `None` where no request was kept.
+    /// Reads one line of a file of `payload_log`; `None` where no request was kept that could be
+    /// sent: none at all, or a message of the gRPC door that was no inference.
     ///
     /// # Errors
     /// What is wrong with the line.
     pub fn read(line: &str) -> Result<Option<Self>, String> {
         let event: Event = serde_json::from_str(line).map_err(|error| error.to_string())?;
         let data = event.data;
-        let Some(request) = data.request else {
+        let Some(request) = data.request.filter(|request| !request.protobuf) else {
             return Ok(None);
         };
         Ok(Some(Self {
@@ -167,6 +170,9 @@ mod tests {
                 .unwrap()
                 .is_none()
         );
+        let message = r#"{"data":{"status":{"code":"INVALID_ARGUMENT"},
+            "request":{"base64":"//8=","protobuf":true}}}"#;
+        assert!(Recorded::read(message).unwrap().is_none());
         assert!(Recorded::read("{}").is_err());
     }
 

@@ -1,12 +1,17 @@
-//! How much memory the bodies of requests may take, all together.
+//! How much memory the bodies of requests, and answers that were not taken yet, may take, all
+//! together.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use oip_protocol::{Error, Limit, Result};
+use oip_protocol::{Bytes, Error, Limit, Result};
 
-/// The memory that bodies may take, from their first byte until their requests are answered.
+/// Answers up to this are not counted, in bytes: what counting takes is for those that matter.
+pub const UNCOUNTED: usize = 4 << 10;
+
+/// The memory that bodies may take, from their first byte until their requests are answered, and
+/// answers until they are sent.
 #[derive(Debug, Clone)]
 pub struct Memory(Arc<Inner>);
 
@@ -90,6 +95,49 @@ impl Held {
         Ok(())
     }
 
+    /// How many bytes it holds.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Holds so many bytes from now on: those of an answer, in place of those of its request.
+    ///
+    /// An answer is there already when it is counted, and may be longer than all that is allowed.
+    /// So it is taken as long as others have left anything: what is held goes beyond the limit by
+    /// one answer at most.
+    ///
+    /// # Errors
+    /// `TooManyRequests` where others hold everything; what is held stays so.
+    pub fn exchange(&mut self, bytes: usize) -> Result<()> {
+        let Inner { held, most, .. } = &*self.memory.0;
+        let Some(more) = bytes.checked_sub(self.bytes) else {
+            held.fetch_sub(self.bytes - bytes, Relaxed);
+            self.bytes = bytes;
+            return Ok(());
+        };
+        let others = held.fetch_add(more, Relaxed) - self.bytes;
+        if more > 0 && others >= *most {
+            held.fetch_sub(more, Relaxed);
+            return Err(self.memory.0.full());
+        }
+        self.bytes = bytes;
+        Ok(())
+    }
+
+    /// Gives it to the pieces of an answer: it is given back when the last of them was sent, or
+    /// dropped.
+    pub fn goes_with(self, pieces: &mut [Bytes]) {
+        let held = Arc::new(self);
+        for piece in pieces {
+            let bytes = std::mem::take(piece);
+            *piece = Bytes::from_owner(Counted {
+                bytes,
+                _held: Arc::clone(&held),
+            });
+        }
+    }
+
     /// Gives everything back.
     pub fn release(&mut self) {
         self.memory.0.held.fetch_sub(self.bytes, Relaxed);
@@ -124,9 +172,22 @@ impl Inner {
     #[cold]
     fn full(&self) -> Error {
         let seconds = self.lasted.load(Relaxed).div_ceil(1_000_000).max(1);
-        Error::too_many_requests("the bodies of other requests take all the memory that bodies may")
+        let message = "other requests and their answers take all the memory that they may";
+        Error::too_many_requests(message)
             .retry_after(u32::try_from(seconds).unwrap_or(u32::MAX))
             .at_limit(Limit::BodyMemory)
+    }
+}
+
+/// A piece of an answer, counted until it is gone.
+struct Counted {
+    bytes: Bytes,
+    _held: Arc<Held>,
+}
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
     }
 }
 
@@ -171,5 +232,37 @@ mod tests {
             memory.0.lasted.load(Relaxed) < before,
             "it was held for a moment"
         );
+    }
+
+    #[test]
+    fn an_answer_is_counted_until_its_last_piece_is_gone() {
+        let memory = Memory::new(100);
+        let mut held = memory.nothing();
+        held.grow(60).unwrap();
+        held.exchange(20).unwrap();
+        assert_eq!((memory.held(), held.bytes()), (20, 20));
+        let mut pieces = [Bytes::from(vec![1; 15]), Bytes::from(vec![2; 5])];
+        held.goes_with(&mut pieces);
+        let [one, other] = pieces;
+        assert_eq!((&one[..], &other[..]), (&[1; 15][..], &[2; 5][..]));
+        let part = one.slice(3..5);
+        drop((one, other));
+        assert_eq!(memory.held(), 20);
+        drop(part);
+        assert_eq!(memory.held(), 0);
+    }
+
+    #[test]
+    fn one_answer_may_go_beyond_the_limit_and_then_there_is_room_for_no_other() {
+        let memory = Memory::new(100);
+        let [mut one, mut other] = [memory.nothing(), memory.nothing()];
+        other.grow(90).unwrap();
+        one.exchange(500).unwrap();
+        assert!(other.exchange(91).is_err());
+        assert_eq!(memory.held(), 590);
+        other.exchange(10).unwrap();
+        assert!(memory.nothing().grow(1).is_err());
+        drop((one, other));
+        assert_eq!(memory.held(), 0);
     }
 }

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 pub use deadline::deadline;
 pub use fence::fenced;
-pub use memory::{Held, Memory};
+pub use memory::{Held, Memory, UNCOUNTED};
 pub(crate) use rate::Rates;
 pub use slot::{Slot, Slots};
 

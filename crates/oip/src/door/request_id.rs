@@ -1,5 +1,5 @@
-//! The id of a request: its caller's, or one that is made. It stands in the access log and in the
-//! audit, and comes back with the answer.
+//! The id of a request: its caller's, or one that is made. It stands in the access log, in the
+//! audit and in kept payloads, and comes back with the answer.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::LazyLock;
@@ -28,7 +28,7 @@ pub(crate) fn identify(parts: &mut Parts, door: &Door) -> Option<HeaderValue> {
     }
     match taken(&parts.headers) {
         Some(id) => Some(id.clone()),
-        None if door.dataplane.is_open() => None,
+        None if !is_written_down(door) => None,
         None => Some(give(&mut parts.headers)),
     }
 }
@@ -40,6 +40,13 @@ pub(crate) fn identify(parts: &mut Parts, door: &Door) -> Option<HeaderValue> {
 pub(crate) fn show(mut id: HeaderValue, headers: &mut HeaderMap) {
     id.set_sensitive(true);
     headers.insert(REQUEST_ID, id);
+}
+
+/// Whether something is written down under the ids of requests: by the audit, the payload log or
+/// traces.
+fn is_written_down(door: &Door) -> bool {
+    let telemetry = &door.telemetry;
+    !door.dataplane.is_open() || telemetry.payloads.is_some() || telemetry.tracer.switch.is_on()
 }
 
 /// The caller's id, if it is one: visible ASCII, not long, and only one.
@@ -123,5 +130,31 @@ mod tests {
         for values in odd {
             assert_eq!(taken(&headers(values)), None, "{values:?}");
         }
+    }
+
+    #[test]
+    fn an_id_is_made_where_something_is_written_down_under_it() {
+        use std::sync::Arc;
+
+        use oip_core::{Access, Dataplane, DefaultModelHandler};
+
+        use crate::DoorOptions;
+        use crate::telemetry::{PayloadOptions, Telemetry, TraceOptions};
+
+        let made = |telemetry: Telemetry| {
+            let dataplane = Dataplane::of_handler(DefaultModelHandler, Access::open());
+            let mut door = Door::new(Arc::new(dataplane), DoorOptions::default());
+            door.telemetry = Arc::new(telemetry);
+            let mut parts = http::Request::new(()).into_parts().0;
+            let id = identify(&mut parts, &door);
+            assert_eq!(id.as_ref(), parts.headers.get(&REQUEST_ID));
+            id.is_some()
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let to = folder.path().join("payloads").display().to_string();
+        let payloads = PayloadOptions { to, sample: 1.0 };
+        let traces = TraceOptions::default();
+        assert!(!made(Telemetry::default()));
+        assert!(made(Telemetry::new(&traces, Some(&payloads)).unwrap()));
     }
 }

@@ -1,7 +1,7 @@
 //! What is decided from the head of a call, before its message is read.
 
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use axum::body::Body;
 use http::header::CONTENT_TYPE;
@@ -16,6 +16,7 @@ use tonic::codec::CompressionEncoding;
 use tonic::service::Routes;
 use tower::Service;
 
+use super::charged::Charged;
 use super::generated::grpc_inference_service_server::GrpcInferenceServiceServer;
 use super::message::Messages;
 use super::methods::{self, Method};
@@ -143,7 +144,10 @@ impl Inner {
             self.door.dataplane.memory().refuse_announced(1)?;
         }
         let rests = methods::is_stream(parts.uri.path());
-        let body = Messages::new(body, &self.door, rests);
+        let mut body = Messages::new(body, &self.door, rests);
+        if rests {
+            parts.extensions.insert(body.arriving());
+        }
         let packed = passing.present.has(Present::ENCODING) && is_packed(&parts.headers);
         Ok(match caller {
             // In a box, as whatever holds a future is moved with all of its size.
@@ -214,6 +218,7 @@ impl Inner {
         deadline: Option<Instant>,
         passing: &mut Passing,
     ) -> Response<Body> {
+        let entered = passing.watched.as_ref().and_then(Watched::enter);
         let message = match unary::read(&mut body).await {
             Ok(Arrived::Message(message)) => message,
             Ok(Arrived::Other(bytes)) => {
@@ -227,7 +232,9 @@ impl Inner {
         let present = passing.present;
         let begin = || Watched::begin(&self.door, Way::Grpc, present, &mut parts.headers);
         let watched = passing.watched.get_or_insert_with(begin);
-        unary::infer(&self.service, &caller, deadline, message, watched).await
+        watched.leave(Room::Decode, entered);
+        let held = body.into_memory();
+        unary::infer(&self.service, &caller, deadline, message, held, watched).await
     }
 
     async fn dispatch(
@@ -250,16 +257,29 @@ impl Inner {
                     true => self.packed.clone(),
                     false => self.inference.clone(),
                 };
-                let call = inference.call(request);
-                codec::DOOR.scope(door, call).await
+                let packed = is_packed(request.headers());
+                let call = codec::DOOR.scope(door, inference.call(request));
+                match packed {
+                    true => codec::UNPACKED.scope(self.unpacked(), call).await,
+                    false => call.await,
+                }
             }
         };
         // Not taken where the message was none.
         passing.watched = carried.and_then(|carried| carried.take());
         match response {
-            Ok(response) => respond::translated(response),
+            Ok(response) => respond::translated(response)
+                .map(|body| Body::new(Charged::new(body, self.door.dataplane.memory().clone()))),
             Err(never) => match never {},
         }
+    }
+}
+
+impl Inner {
+    /// For the message of a compressed call.
+    fn unpacked(&self) -> codec::Unpacked {
+        let memory = self.door.dataplane.memory();
+        Arc::new(Mutex::new(memory.nothing()))
     }
 }
 

@@ -5,6 +5,8 @@
 
 use std::collections::VecDeque;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -33,11 +35,22 @@ pub(super) struct Messages {
     due: Option<Instant>,
     held: Held,
     memory: Memory,
+    arriving: Option<Arriving>,
     /// Whether a message has passed since `memory` last grew.
     passed: bool,
     /// Bytes of the current message that may pass.
     passing: usize,
     ended: bool,
+}
+
+/// Whether a part of a message has come, for whoever waits for the next one.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Arriving(Arc<AtomicBool>);
+
+impl Arriving {
+    pub(super) fn is_so(&self) -> bool {
+        self.0.load(Relaxed)
+    }
 }
 
 /// What messages are held to.
@@ -75,10 +88,21 @@ impl Messages {
             due: None,
             held: Held::default(),
             memory,
+            arriving: None,
             passed: false,
             passing: 0,
             ended: false,
         }
+    }
+
+    /// Tells from now on whether a part of a message has come.
+    pub(super) fn arriving(&mut self) -> Arriving {
+        self.arriving.get_or_insert_default().clone()
+    }
+
+    /// What its messages hold of the memory, once they were read.
+    pub(super) fn into_memory(self) -> Memory {
+        self.memory
     }
 
     /// Lets the next message pass when it is all there.
@@ -113,6 +137,10 @@ impl Messages {
             ..
         } = self.bounds;
         if self.held.length == 0 && rests {
+            // The message before was answered, or nobody would ask for the next.
+            if std::mem::take(&mut self.passed) {
+                self.memory.release();
+            }
             return Poll::Pending;
         }
         let due = &mut self.due;
@@ -131,6 +159,12 @@ impl Messages {
         Poll::Ready(Some(Err(respond::status(&refusal))))
     }
 
+    fn tell(&self) {
+        if let Some(arriving) = &self.arriving {
+            arriving.0.store(self.held.length > 0, Relaxed);
+        }
+    }
+
     /// Takes a piece in.
     fn take(&mut self, piece: Bytes) -> Result<(), Status> {
         if std::mem::take(&mut self.passed) {
@@ -140,6 +174,7 @@ impl Messages {
         let fits = self.memory.grow(piece.len());
         fits.map_err(|error| respond::status(&error))?;
         self.held.push(piece);
+        self.tell();
         Ok(())
     }
 }
@@ -217,6 +252,7 @@ impl http_body::Body for Messages {
                     continue;
                 };
                 this.passing -= piece.len();
+                this.tell();
                 return Poll::Ready(Some(Ok(Frame::data(piece))));
             }
             if let Err(status) = this.release() {
@@ -332,6 +368,17 @@ mod tests {
         });
         let status = timed_out(of(trickle.chain(stream::pending()), true)).await;
         assert_eq!(status.message(), "the message took too long to arrive");
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_rests_holds_nothing_of_the_message_that_was_answered() {
+        let message = stream::iter([Ok(Bytes::from_static(b"\0\0\0\0\x0a0123456789"))]);
+        let mut resting = of(message.chain(stream::pending()), true);
+        assert!(poll_once(&mut resting).is_some());
+        assert_eq!(resting.memory.bytes(), 15);
+        use futures_util::FutureExt;
+        assert!(resting.frame().now_or_never().is_none());
+        assert_eq!(resting.memory.bytes(), 0);
     }
 
     #[tokio::test]

@@ -8,6 +8,7 @@
 //! | `service` | every call: authorize, ask the pipeline, encode |
 //! | `settings` | log and trace settings |
 //! | `unary` | a plain inference, past the stubs |
+//! | `charged` | what other answers take of the memory until they are sent |
 //! | `stream` | inferences over one stream |
 //! | `health` | `grpc.health.v1` |
 //! | `reflection`, `descriptors` | reflection in two versions |
@@ -17,6 +18,7 @@
 //! itself and answers it with the wrong code.
 
 mod authenticate;
+mod charged;
 mod codec;
 mod descriptors;
 mod health;
@@ -42,6 +44,10 @@ pub mod generated_client;
 
 use std::sync::Arc;
 
+use axum::body::Body;
+use http::Response;
+use oip_protocol::{Error, Limit};
+
 use crate::door::{Door, Origins, Served};
 
 /// Descriptors of the service's messages and calls, for reflection.
@@ -53,6 +59,12 @@ pub use oip_protocol::proto::generated as messages;
 /// The gRPC door of a server.
 pub(crate) fn door(door: Arc<Door>, origins: Arc<Origins>) -> Served {
     Served::new(authenticate::Gate::new(door, origins))
+}
+
+/// The answer to a head over the limit.
+pub(crate) fn head_too_large(limit: usize) -> Response<Body> {
+    let message = format!("the head of the request is over the limit of {limit} bytes");
+    respond::refusal(&Error::too_large(message).at_limit(Limit::HeaderLimit))
 }
 
 #[cfg(test)]

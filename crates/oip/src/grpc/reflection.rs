@@ -11,6 +11,7 @@ use tonic::{Code, Request, Response, Status, Streaming};
 use tonic_reflection::pb;
 
 use super::descriptors::Descriptors;
+use super::message::Arriving;
 use super::stream::{Boxed, next_message};
 use super::{DESCRIPTOR, respond};
 use crate::door::Door;
@@ -146,13 +147,16 @@ macro_rules! reflection {
                     &self,
                     request: Request<Streaming<ServerReflectionRequest>>,
                 ) -> Result<Response<Boxed<ServerReflectionResponse>>, Status> {
-                    let talk = Some((self.clone(), request.into_inner()));
+                    let arriving = request.extensions().get::<Arriving>().cloned();
+                    let arriving = arriving.unwrap_or_default();
+                    let talk = Some((self.clone(), request.into_inner(), arriving));
                     let answers = stream::unfold(talk, async |talk| {
-                        let (reflection, mut requests) = talk?;
-                        match next_message(&reflection.door.dataplane, &mut requests).await {
+                        let (reflection, mut requests, arriving) = talk?;
+                        let dataplane = &reflection.door.dataplane;
+                        match next_message(dataplane, &mut requests, &arriving).await {
                             Ok(request) => {
                                 let answer = reflection.$version(request?);
-                                Some((Ok(answer), Some((reflection, requests))))
+                                Some((Ok(answer), Some((reflection, requests, arriving))))
                             }
                             Err(status) => Some((Err(respond::by_the_table(status)), None)),
                         }

@@ -69,13 +69,17 @@ pub(super) fn end(watched: Watched, failure: Option<&Error>, response: &mut Resp
     watched.end(None, failure, response.headers_mut());
 }
 
+/// What tonic says of a message that unpacks to more than the limit.
+const UNPACKS_TO_TOO_MUCH: &str = "Error decompressing: size limit";
+
 /// The table's codes where tonic chose others: a message over the limit, and one that does not
 /// decompress.
 pub(super) fn by_the_table(status: Status) -> Status {
     let code = match status.code() {
-        Code::OutOfRange => {
+        Code::OutOfRange => Code::ResourceExhausted,
+        Code::ResourceExhausted if status.message().starts_with(UNPACKS_TO_TOO_MUCH) => {
             Limit::Decompressed.reached();
-            Code::ResourceExhausted
+            return status;
         }
         Code::Internal if status.message().starts_with("Error decompressing") => {
             Code::InvalidArgument

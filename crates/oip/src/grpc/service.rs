@@ -1,6 +1,6 @@
 //! Every call of the inference service: authorize, ask the pipeline, encode.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use http::HeaderMap;
 use oip_core::access::actions;
@@ -19,7 +19,8 @@ use super::authenticate::Deadline;
 use super::generated::grpc_inference_service_server::{
     GrpcInferenceService, GrpcInferenceServiceServer,
 };
-use super::stream::{Answers, answers};
+use super::message::Arriving;
+use super::stream::{Answers, Head, answers};
 use super::{methods, respond, settings};
 use crate::door::Door;
 use crate::telemetry::{Carried, Watched};
@@ -307,8 +308,17 @@ impl GrpcInferenceService for InferenceService {
         request: Request<tonic::Streaming<pb::ModelInferRequest>>,
     ) -> Answer<Answers> {
         let headers = context_headers(request.metadata());
+        let packed = request.metadata().get("grpc-encoding");
+        let packed = packed.is_some_and(|encoding| encoding != "identity");
+        let memory = self.dataplane().memory();
+        let arriving = request.extensions().get::<Arriving>().cloned();
+        let head = Head {
+            headers,
+            arriving: arriving.unwrap_or_default(),
+            unpacked: packed.then(|| Arc::new(Mutex::new(memory.nothing()))),
+        };
         let (caller, requests, deadline) = arrived(request)?;
-        let answers = answers(self.clone(), caller, requests, deadline, headers);
+        let answers = answers(self.clone(), caller, requests, deadline, head);
         answer(Ok(answers))
     }
 

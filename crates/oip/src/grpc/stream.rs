@@ -1,7 +1,11 @@
 //! Inferences over one stream: each request is answered, in order.
+//!
+//! When the server stops, a stream that rests is ended, so that it does not hold the stop up. A
+//! request may be on its way just then: so a stream is given a while first, and longer where a part
+//! of a request has come.
 
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use futures_util::stream;
@@ -16,11 +20,14 @@ use tokio::time::Instant;
 use tonic::codegen::tokio_stream::Stream;
 use tonic::{Status, Streaming};
 
+use super::codec::Unpacked;
+use super::message::Arriving;
 use super::service::InferenceService;
 use super::{codec, respond};
 use crate::telemetry::Watched;
 
-/// How often a stream that waits for its caller looks whether the server stops.
+/// How often a stream that waits for its caller looks whether the server stops. When it does, it
+/// is given as long again.
 const EVERY: Duration = Duration::from_millis(500);
 
 /// A stream of answers.
@@ -37,9 +44,16 @@ pub(super) fn answers(
     caller: Caller,
     requests: Streaming<ModelInferRequest>,
     deadline: Option<Instant>,
-    headers: HeaderMap,
+    request: Head,
 ) -> Answers {
+    let Head {
+        headers,
+        arriving,
+        unpacked,
+    } = request;
     let talk = Talk {
+        arriving,
+        unpacked,
         service,
         caller,
         requests,
@@ -56,7 +70,18 @@ pub(super) fn answers(
     }))
 }
 
+/// What the head of the call leaves behind for its stream.
+pub(super) struct Head {
+    /// Where the stream stands in a trace.
+    pub(super) headers: HeaderMap,
+    pub(super) arriving: Arriving,
+    /// Where its messages are compressed.
+    pub(super) unpacked: Option<Unpacked>,
+}
+
 struct Talk {
+    arriving: Arriving,
+    unpacked: Option<Unpacked>,
     service: InferenceService,
     caller: Caller,
     requests: Streaming<ModelInferRequest>,
@@ -108,8 +133,18 @@ impl Talk {
     async fn request(&mut self) -> Result<Option<ModelInferRequest>, Status> {
         let door = Arc::clone(&self.service.door);
         let dataplane = Arc::clone(&door.dataplane);
-        let message = next_message(&dataplane, &mut self.requests);
-        codec::DOOR.scope(door, message).await
+        let message = next_message(&dataplane, &mut self.requests, &self.arriving);
+        let message = codec::DOOR.scope(door, message);
+        match &self.unpacked {
+            None => message.await,
+            Some(held) => {
+                // The one before was answered.
+                held.lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .release();
+                codec::UNPACKED.scope(Arc::clone(held), message).await
+            }
+        }
     }
 }
 
@@ -118,13 +153,18 @@ impl Talk {
 pub(super) async fn next_message<T>(
     dataplane: &Dataplane,
     messages: &mut Streaming<T>,
+    arriving: &Arriving,
 ) -> Result<Option<T>, Status> {
     let message = messages.message();
     tokio::pin!(message);
+    let mut warned = false;
     loop {
         match tokio::time::timeout(EVERY, &mut message).await {
             Ok(message) => return message.map_err(respond::by_the_table),
             Err(_) if dataplane.phase() == Phase::Closing => {
+                if !std::mem::replace(&mut warned, true) || arriving.is_so() {
+                    continue;
+                }
                 let error = Error::unavailable("the server is shutting down");
                 return Err(respond::status(&error));
             }

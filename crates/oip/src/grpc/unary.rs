@@ -16,6 +16,7 @@ use http::{HeaderMap, HeaderValue, Response};
 use http_body::{Body as _, Frame};
 use http_body_util::BodyExt;
 use oip_core::Caller;
+use oip_core::execute::{Held, UNCOUNTED};
 use oip_core::telemetry::Room;
 use oip_protocol::proto::generated::{ModelInferRequest, ModelInferResponse};
 use oip_protocol::proto::guard;
@@ -81,12 +82,14 @@ pub(super) async fn read(body: &mut Messages) -> Result<Arrived, Status> {
     })
 }
 
-/// Runs a model with a message; the answer is a whole response.
+/// Runs a model with a message; the answer is a whole response. `held` is what the message holds
+/// of the memory, and then the answer until it is sent.
 pub(super) async fn infer(
     service: &InferenceService,
     caller: &Caller,
     deadline: Option<Instant>,
     message: Bytes,
+    held: Held,
     watched: &mut Watched,
 ) -> Response<Body> {
     watched.received_message(&message);
@@ -104,7 +107,7 @@ pub(super) async fn infer(
         Err(status) => return status.into_http(),
     };
     match service.infer(caller, decoded, deadline, watched).await {
-        Ok(response) => answer(response, watched).unwrap_or_else(Status::into_http),
+        Ok(response) => answer(response, held, watched).unwrap_or_else(Status::into_http),
         Err(error) => respond::refusal(&error),
     }
 }
@@ -117,6 +120,7 @@ fn decode(service: &InferenceService, message: Bytes) -> Result<ModelInferReques
 
 fn answer(
     mut response: ModelInferResponse,
+    held: Held,
     watched: &mut Watched,
 ) -> Result<Response<Body>, Status> {
     let raw: usize = response.raw_output_contents.iter().map(Bytes::len).sum();
@@ -128,6 +132,7 @@ fn answer(
         .iter()
         .map(|buffer| 1 + prost::length_delimiter_len(buffer.len()) + buffer.len())
         .sum();
+    let shares = !shared.is_empty();
     let own = response.encoded_len();
     let length = u32::try_from(own + keys)
         .map_err(|_| Status::resource_exhausted("the answer is over 4 GiB"))?;
@@ -149,6 +154,9 @@ fn answer(
     }
     watched.encoded(own + keys);
     watched.keep_message(|| pieces_of_message(&pieces));
+    if own + keys > UNCOUNTED {
+        hold(&mut pieces, held, own + keys, shares)?;
+    }
     let mut response = Response::new(Body::new(Answer {
         pieces: pieces.into_iter(),
         ended: false,
@@ -156,6 +164,19 @@ fn answer(
     let grpc = HeaderValue::from_static("application/grpc");
     response.headers_mut().insert(CONTENT_TYPE, grpc);
     Ok(response)
+}
+
+/// Has an answer of so many bytes count as memory until it is sent; where it `shares` bytes of the
+/// message, with all of that.
+fn hold(pieces: &mut [Bytes], mut held: Held, length: usize, shares: bool) -> Result<(), Status> {
+    let length = match shares {
+        true => length.max(held.bytes()),
+        false => length,
+    };
+    held.exchange(length)
+        .map_err(|error| respond::status(&error))?;
+    held.goes_with(pieces);
+    Ok(())
 }
 
 /// The pieces without the prefix of the first.

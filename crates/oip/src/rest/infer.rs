@@ -53,7 +53,7 @@ async fn run(arrived: &mut Arrived, watched: &mut Watched) -> Result<Reply> {
     let deadline = arrived.deadline();
     let waits = deadline.as_ref().copied().unwrap_or(None);
     let permit = until(waits, arrived.permit_seen(Some(&mut watched.seen))).await?;
-    // Held until the answer is made.
+    // Held until the answer is made, and then by what the answer takes until it is sent.
     let mut held = arrived.rest.door.dataplane.memory().nothing();
     let read = read(arrived, &permit, &deadline, &mut held, watched).await;
     let (request, non_finite) = match read {
@@ -70,13 +70,15 @@ async fn run(arrived: &mut Arrived, watched: &mut Watched) -> Result<Reply> {
         .infer_seen(permit, request, deadline?, &mut watched.seen)
         .await?;
     watched.answered(&response.model_name, response.model_version.as_deref());
-    let reply = encode(response, forms, non_finite).await?;
+    let shares = forms.any_binary();
+    let mut reply = encode(response, forms, non_finite).await?;
     watched.encoded(reply.length());
     if watched.keeps() {
         let length = reply.headers.get(&HEADER_LENGTH);
         let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
         watched.keep_answer(length, &reply.content);
     }
+    reply.hold(held, shares)?;
     Ok(reply)
 }
 

@@ -216,7 +216,13 @@ async fn handle(arrived: &mut Arrived) -> Result<Reply> {
         Ok(Found::Route { route, model }) if arrived.rest.serves(route.action) => {
             arrived.action = route.counted();
             arrived.model = model;
-            return (route.call)(arrived).await;
+            let mut reply = (route.call)(arrived).await?;
+            // What is there once for all is no burden, and whoever watches is always told.
+            if !matches!(route.action, None | Some(Action::Openapi | Action::Metrics)) {
+                let memory = arrived.rest.door.dataplane.memory();
+                reply.hold(memory.nothing(), false)?;
+            }
+            return Ok(reply);
         }
         _ => {}
     }

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body::{Frame, SizeHint};
+use oip_core::execute::{Held, UNCOUNTED};
 use oip_protocol::{Error, ErrorKind, Result};
 use serde::Serialize;
 
@@ -24,6 +25,8 @@ pub(super) struct Reply {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) content: Vec<Bytes>,
+    /// What it takes of the memory of bodies and answers, until it is sent.
+    held: Option<Held>,
 }
 
 impl Reply {
@@ -33,6 +36,7 @@ impl Reply {
             status,
             headers: HeaderMap::new(),
             content: Vec::new(),
+            held: None,
         }
     }
 
@@ -53,6 +57,33 @@ impl Reply {
             Error::new(ErrorKind::HandlerFailed, "the answer has no JSON").caused_by(error)
         })?;
         Ok(Self::of(JSON, vec![content.into()]))
+    }
+
+    /// Has it count as memory until it is sent, where it is worth counting: in place of its
+    /// request, or with all of it where `shares` its bytes.
+    ///
+    /// # Errors
+    /// `TooManyRequests` where there is no room for it.
+    pub(super) fn hold(&mut self, mut held: Held, shares: bool) -> Result<()> {
+        let length = match (self.length(), shares) {
+            (length, true) => length.max(held.bytes()),
+            (length, false) => length,
+        };
+        if length > UNCOUNTED {
+            held.exchange(length)?;
+            self.held = Some(held);
+        }
+        Ok(())
+    }
+
+    /// Has something else as its body, of which it shares nothing.
+    pub(super) fn replace(&mut self, content: Vec<Bytes>) {
+        self.content = content;
+        let length = self.length();
+        if let Some(held) = self.held.as_mut().filter(|held| held.bytes() > length) {
+            // Less always fits.
+            let _ = held.exchange(length);
+        }
     }
 
     /// The same answer under another status.
@@ -127,6 +158,9 @@ impl Reply {
 
     /// The answer as the server sends it.
     pub(super) fn into_response(mut self) -> Response<Body> {
+        if let Some(held) = self.held.take() {
+            held.goes_with(&mut self.content);
+        }
         let body = match (self.content.pop(), self.content.is_empty()) {
             (None, _) => Body::empty(),
             (Some(only), true) => Body::from(only),

@@ -3,6 +3,7 @@
 //! It is hyper's, not tonic's own server: that one enforces `grpc-timeout` by itself and answers
 //! it with the wrong code.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use oip_protocol::Limit;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::connection::{Connection, Doors};
+use super::crowd::Crowd;
 use super::drain::Drain;
 use super::life::Life;
 use super::listen::{Accepted, Kind, Listener};
@@ -22,21 +24,21 @@ use super::transport::Transport;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ConnectionLimits {
-    /// Most connections at once, of both doors together; 10,000. Further ones wait in the
-    /// system's backlog.
+    /// Most connections at once, of both doors together; 10,000. For a further one, the one that
+    /// has rested longest is closed; where none rests, it waits.
     pub connections: usize,
     /// Largest head of a request (names and values of its headers, and its path), in bytes;
     /// 64 KiB. A larger one is refused with 431.
     pub header_bytes: usize,
     /// Longest that a head may take to arrive; 30 s. Then the connection is closed.
     pub header_timeout: Duration,
-    /// Longest that the other end may take nothing of what is written; 30 s. Then the connection
-    /// is closed.
+    /// Longest that the other end may take nothing of what is written, with HTTP/2 of any one
+    /// answer; 30 s. Then the connection is closed.
     pub write_timeout: Duration,
     /// Longest that a connection stays without a request; 75 s.
     pub idle: Duration,
     /// Age at which a connection is asked to end (`GOAWAY`, `Connection: close`), so that clients
-    /// spread anew; one hour. `None`: never.
+    /// spread anew; one hour. What is in flight has as long again, then it is cut. `None`: never.
     pub age: Option<Duration>,
     /// How often a quiet HTTP/2 connection is asked whether its other end is still there; every
     /// 60 s. `None`: never. Without an answer in 20 s it is closed.
@@ -76,8 +78,15 @@ const STREAM_WINDOW: u32 = 4 << 20;
 const CONNECTION_WINDOW: u32 = 16 << 20;
 const FRAME: u32 = 1 << 20;
 
+/// How much more of a head is read with HTTP/2 than twice what is allowed, in bytes: enough for
+/// what each header counts besides its name and value.
+const HEAD_BEYOND: usize = 16 << 10;
+
 /// How long the other end of a quiet HTTP/2 connection may take to answer, at most.
 const KEEP_ALIVE_ANSWER: Duration = Duration::from_secs(20);
+
+/// How often somebody is looked for who makes room, while none was found.
+const LOOK_FOR_ROOM: Duration = Duration::from_millis(100);
 
 /// How long the loop rests after a failed accept (out of file descriptors, say).
 const REST_AFTER_FAULT: Duration = Duration::from_millis(50);
@@ -86,6 +95,7 @@ const REST_AFTER_FAULT: Duration = Duration::from_millis(50);
 pub(super) struct Accepting {
     limits: Arc<ConnectionLimits>,
     connections: Arc<Semaphore>,
+    crowd: Crowd,
     transport: Transport,
     drain: Drain,
 }
@@ -95,6 +105,7 @@ impl Accepting {
         let most = limits.connections.clamp(1, Semaphore::MAX_PERMITS);
         Self {
             connections: Arc::new(Semaphore::new(most)),
+            crowd: Crowd::default(),
             limits: Arc::new(limits),
             transport,
             drain,
@@ -110,17 +121,19 @@ impl Accepting {
             builder: Arc::new(builder(&self.limits)),
             limits: Arc::clone(&self.limits),
             connections: Arc::clone(&self.connections),
+            crowd: self.crowd.clone(),
             transport: self.transport.clone(),
             drain: self.drain.clone(),
         };
         let counted = self.drain.count_listener();
         tokio::spawn(async move {
+            let mut waits = None;
             tokio::select! {
-                () = entrance.accept(&listener) => {}
+                () = entrance.accept(&listener, &mut waits) => {}
                 () = entrance.drain.closed() => {}
             }
             // A client that has a connection thinks that it is served.
-            for accepted in listener.close() {
+            for accepted in waits.into_iter().chain(listener.close()) {
                 let Ok(place) = Arc::clone(&entrance.connections).try_acquire_owned() else {
                     break;
                 };
@@ -138,19 +151,26 @@ struct Entrance {
     builder: Arc<auto::Builder<TokioExecutor>>,
     limits: Arc<ConnectionLimits>,
     connections: Arc<Semaphore>,
+    crowd: Crowd,
     transport: Transport,
     drain: Drain,
 }
 
 impl Entrance {
-    async fn accept(&self, listener: &Listener) {
+    /// Accepts connections. The one that has no place yet `waits`, and all behind it in the
+    /// system's backlog.
+    async fn accept(&self, listener: &Listener, waits: &mut Option<Accepted>) {
         loop {
-            // A place first: a connection that has none is not taken from the backlog.
-            let Some(place) = self.place().await else {
-                return;
-            };
             match listener.accept().await {
-                Ok(accepted) => self.begin(accepted, place),
+                Ok(accepted) => {
+                    *waits = Some(accepted);
+                    let Some(place) = self.place().await else {
+                        return;
+                    };
+                    if let Some(accepted) = waits.take() {
+                        self.begin(accepted, place);
+                    }
+                }
                 Err(error) => {
                     tracing::warn!(%error, "accept failed");
                     tokio::time::sleep(REST_AFTER_FAULT).await;
@@ -160,12 +180,16 @@ impl Entrance {
     }
 
     async fn place(&self) -> Option<OwnedSemaphorePermit> {
-        let connections = Arc::clone(&self.connections);
-        match Arc::clone(&connections).try_acquire_owned() {
-            Ok(place) => Some(place),
-            Err(_) => {
-                Limit::Connections.reached();
-                connections.acquire_owned().await.ok()
+        if let Ok(place) = Arc::clone(&self.connections).try_acquire_owned() {
+            return Some(place);
+        }
+        Limit::Connections.reached();
+        let mut place = pin!(Arc::clone(&self.connections).acquire_owned());
+        loop {
+            self.crowd.make_room();
+            match tokio::time::timeout(LOOK_FOR_ROOM, place.as_mut()).await {
+                Ok(place) => return place.ok(),
+                Err(_) => {}
             }
         }
     }
@@ -173,13 +197,15 @@ impl Entrance {
     /// Serves a connection in a task of its own: a handshake that takes its time holds nobody
     /// else up.
     fn begin(&self, accepted: Accepted, place: OwnedSemaphorePermit) {
+        let life = Arc::new(Life::new(Arc::clone(&self.limits)));
+        let member = self.crowd.join(Arc::clone(&life));
         let doors = Doors {
             kind: self.kind,
             pair: self.pair.clone(),
             peer: accepted.peer(),
             certificate: None,
             limits: Arc::clone(&self.limits),
-            life: Arc::new(Life::new(Arc::clone(&self.limits))),
+            life,
         };
         let connection = Connection {
             builder: Arc::clone(&self.builder),
@@ -198,7 +224,7 @@ impl Entrance {
                 }
                 Accepted::Unix(stream) => connection.serve(stream).await,
             }
-            drop((place, counted));
+            drop((member, place, counted));
         });
     }
 }
@@ -213,7 +239,12 @@ fn builder(limits: &ConnectionLimits) -> auto::Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         // `Life` tells the time that a head takes from the time that a connection rests.
         .header_read_timeout(None);
-    let head = u32::try_from(limits.header_bytes).unwrap_or(u32::MAX);
+    // Above our own limit, which has our words; beyond this h2 refuses by itself.
+    let head = limits
+        .header_bytes
+        .saturating_mul(2)
+        .saturating_add(HEAD_BEYOND);
+    let head = u32::try_from(head).unwrap_or(u32::MAX);
     builder
         .http2()
         .timer(TokioTimer::new())

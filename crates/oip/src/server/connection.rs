@@ -9,10 +9,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use http::header::CONNECTION;
 use http::{HeaderMap, HeaderValue, Request, Response, Version};
-use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -22,12 +21,13 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
 use super::ConnectionLimits;
+use super::answer::Answer;
 use super::drain::{Drain, Stage, Stages};
-use super::life::{InFlight, Life, Verdict};
+use super::life::{Life, Verdict};
 use super::listen::Kind;
 use super::reconfigure::Pair;
 use crate::door::{Answering, ClientCertificate, Peer};
-use crate::rest;
+use crate::{grpc, rest};
 
 /// How long a connection that rests is kept when the server stops. A request that was sent when
 /// its client could not know of the stop yet is answered.
@@ -66,8 +66,13 @@ impl Connection {
         let mut look = pin!(tokio::time::sleep(Duration::ZERO));
         let mut linger = pin!(tokio::time::sleep(Duration::ZERO));
         let mut stages = Stages::new(&drain);
-        let (mut draining, mut lingers) = (false, false);
+        let (mut draining, mut lingers, mut leaving) = (false, false, false);
+        let mut known = false;
         let ended = poll_fn(|context| {
+            if !known {
+                known = true;
+                life.wakes(context.waker());
+            }
             loop {
                 if let Poll::Ready(ended) = connection.as_mut().poll(context) {
                     return Poll::Ready(Some(ended));
@@ -93,8 +98,25 @@ impl Connection {
                     connection.as_mut().graceful_shutdown();
                     continue;
                 }
+                if life.is_wanted() && !leaving {
+                    match life.rests_since() {
+                        // It has asked for nothing yet: nothing is lost with it.
+                        Some(_) if !life.has_asked() => return Poll::Ready(None),
+                        Some(_) => {
+                            leaving = true;
+                            life.close();
+                            connection.as_mut().graceful_shutdown();
+                            look.as_mut().reset(Instant::now() + LINGER);
+                            continue;
+                        }
+                        None => life.stays(),
+                    }
+                }
                 if look.as_mut().poll(context).is_pending() {
                     return Poll::Pending;
+                }
+                if leaving && life.rests_since().is_some() {
+                    return Poll::Ready(None);
                 }
                 match life.look() {
                     Verdict::Stay(until) => look.as_mut().reset(until),
@@ -126,6 +148,10 @@ fn report(error: &(dyn std::error::Error + Send + Sync + 'static)) {
     if silent.is_some_and(hyper::Error::is_timeout) {
         Limit::KeepAlive.reached();
     }
+    // Of HTTP/1, answered by hyper itself: more than it reads of a head, or too many headers.
+    if silent.is_some_and(hyper::Error::is_parse_too_large) {
+        Limit::HeaderLimit.reached();
+    }
     tracing::debug!(%error, "connection ended");
 }
 
@@ -148,9 +174,7 @@ impl Doors {
         let version = request.version();
         let in_flight = self.life.begin(version);
         let answer: Answering = if head_bytes(&request) > self.limits.header_bytes {
-            Limit::HeaderLimit.reached();
-            let refusal = rest::head_too_large(self.limits.header_bytes);
-            Box::pin(std::future::ready(Ok(refusal)))
+            Box::pin(std::future::ready(Ok(self.refuse_head(&request))))
         } else {
             let mut request = request.map(Body::new);
             if let Some(peer) = self.peer {
@@ -170,11 +194,19 @@ impl Doors {
                 let close = HeaderValue::from_static("close");
                 response.headers_mut().insert(CONNECTION, close);
             }
-            Ok(response.map(|body| Answer {
-                body,
-                _in_flight: in_flight,
-            }))
+            Ok(response.map(|body| Answer::new(body, in_flight, version == Version::HTTP_2)))
         }
+    }
+
+    /// The answer to a head over the limit.
+    #[cold]
+    fn refuse_head(&self, request: &Request<Incoming>) -> Response<Body> {
+        let limit = self.limits.header_bytes;
+        if self.is_grpc(request.headers()) {
+            return grpc::head_too_large(limit);
+        }
+        Limit::HeaderLimit.reached();
+        rest::head_too_large(limit)
     }
 }
 
@@ -186,32 +218,6 @@ fn head_bytes(request: &Request<Incoming>) -> usize {
         .sum();
     let path = request.uri().path_and_query();
     headers + path.map_or(0, |path| path.as_str().len())
-}
-
-/// The body of an answer, in flight until its end.
-pub(super) struct Answer {
-    body: Body,
-    _in_flight: InFlight,
-}
-
-impl http_body::Body for Answer {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
 }
 
 /// The bytes of a connection, whose coming and going is noticed.

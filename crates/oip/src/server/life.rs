@@ -1,11 +1,13 @@
 //! What is known of one connection, and until when it may stay.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Waker;
 use std::time::Duration;
 
 use http::Version;
 use oip_protocol::Limit;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::ConnectionLimits;
@@ -28,7 +30,34 @@ pub(super) struct Life {
     head: AtomicU64,
     /// Since when the other end takes nothing of what is written.
     blocked: AtomicU64,
+    /// Pieces of answers that wait for the other end, where it takes each stream by itself.
+    owed: Ring,
+    /// When it was told to end as it rested.
+    told: AtomicU64,
+    /// Whether somebody else needs its place.
+    wanted: AtomicBool,
+    waker: Mutex<Option<Waker>>,
+    leave: Notify,
 }
+
+/// How many pieces wait, by the spell in which they began to. A spell is a quarter of the time
+/// that they may take. So there is no clock to be read for each, and no list of them.
+#[derive(Default)]
+struct Ring {
+    spell: AtomicUsize,
+    /// When it began.
+    begun: AtomicU64,
+    waiting: [AtomicUsize; SPELLS],
+}
+
+/// Spells that are told apart.
+const SPELLS: usize = 8;
+/// What has waited for so many spells has waited too long.
+const PATIENT: usize = 5;
+
+/// The spell in which a piece began to wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Spell(u8);
 
 /// What becomes of a connection.
 #[derive(Debug, PartialEq, Eq)]
@@ -53,6 +82,11 @@ impl Life {
             ended: AtomicU64::new(0),
             head: AtomicU64::new(0),
             blocked: AtomicU64::new(0),
+            owed: Ring::default(),
+            told: AtomicU64::new(0),
+            wanted: AtomicBool::new(false),
+            waker: Mutex::default(),
+            leave: Notify::new(),
         }
     }
 
@@ -114,6 +148,80 @@ impl Life {
         }
     }
 
+    /// The other end has to take a piece of an answer, which must be [`taken`](Self::taken).
+    pub(super) fn owes(&self) -> Spell {
+        let spell = self.owed.spell.load(Relaxed) % SPELLS;
+        self.owed.waiting[spell].fetch_add(1, Relaxed);
+        Spell(spell as u8)
+    }
+
+    /// It has, or never will.
+    pub(super) fn taken(&self, spell: Spell) {
+        self.owed.waiting[usize::from(spell.0) % SPELLS].fetch_sub(1, Relaxed);
+    }
+
+    /// Whether a piece of an answer has waited for too long, and until when nobody need look.
+    fn is_stalled(&self) -> Result<Instant, ()> {
+        let length = (self.limits.write_timeout / 4).max(Duration::from_millis(1));
+        let end = self.at(self.owed.begun.load(Relaxed), length);
+        if Instant::now() < end {
+            return Ok(end);
+        }
+        let now = self.now();
+        self.owed.begun.store(now, Relaxed);
+        let spell = self.owed.spell.fetch_add(1, Relaxed).wrapping_add(1);
+        let late = (PATIENT..SPELLS).map(|spells| spell.wrapping_sub(spells) % SPELLS);
+        let mut late = late.map(|spell| self.owed.waiting[spell].load(Relaxed));
+        match late.any(|waiting| waiting > 0) {
+            true => Err(()),
+            false => Ok(self.at(now, length)),
+        }
+    }
+
+    /// Since when nothing is in flight; `None` while something is.
+    pub(super) fn rests_since(&self) -> Option<Instant> {
+        if self.in_flight.load(Relaxed) > 0 {
+            return None;
+        }
+        let since = self.head.load(Relaxed).max(self.ended.load(Relaxed));
+        Some(self.at(since, Duration::ZERO))
+    }
+
+    /// Who is to be woken when its place is needed.
+    pub(super) fn wakes(&self, waker: &Waker) {
+        let mut held = self.waker.lock().unwrap_or_else(PoisonError::into_inner);
+        *held = Some(waker.clone());
+    }
+
+    /// Somebody else needs its place.
+    pub(super) fn make_room(&self) {
+        self.wanted.store(true, Relaxed);
+        let waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner);
+        waker.iter().for_each(Waker::wake_by_ref);
+        self.leave.notify_one();
+    }
+
+    /// Whether its place is needed.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.wanted.load(Relaxed)
+    }
+
+    /// It stays, as it does not rest any more.
+    pub(super) fn stays(&self) {
+        self.wanted.store(false, Relaxed);
+    }
+
+    /// Is done when its place is needed.
+    #[cfg(feature = "tls")]
+    pub(super) async fn left(&self) {
+        self.leave.notified().await;
+    }
+
+    /// Whether a whole head has come.
+    pub(super) fn has_asked(&self) -> bool {
+        self.asked.load(Relaxed)
+    }
+
     /// Whether the connection may stay now.
     pub(super) fn look(&self) -> Verdict {
         let now = Instant::now();
@@ -127,6 +235,10 @@ impl Life {
         if blocked != 0 && passed(self.at(blocked, limits.write_timeout)) {
             return Verdict::Cut(Limit::WriteTimeout);
         }
+        match self.is_stalled() {
+            Ok(end) => _ = passed(end),
+            Err(()) => return Verdict::Cut(Limit::WriteTimeout),
+        }
         if !self.asked.load(Relaxed) {
             if passed(self.at(0, limits.header_timeout)) {
                 return Verdict::Cut(Limit::HeaderTimeout);
@@ -138,12 +250,23 @@ impl Life {
         }
         let idle = self.in_flight.load(Relaxed) == 0 && head == 0;
         if idle && passed(self.at(self.ended.load(Relaxed), limits.idle)) {
-            return Verdict::End(Limit::ConnectionIdle);
+            let told = self.told.load(Relaxed);
+            if told == 0 {
+                self.told.store(self.now(), Relaxed);
+                return Verdict::End(Limit::ConnectionIdle);
+            }
+            // It would have ended, were there not something that its other end does not take.
+            if passed(self.at(told, limits.write_timeout)) {
+                return Verdict::Cut(Limit::WriteTimeout);
+            }
         }
-        if let (Some(age), false) = (limits.age, self.is_closing())
-            && passed(self.at(0, age))
-        {
-            return Verdict::End(Limit::ConnectionAge);
+        if let Some(age) = limits.age {
+            if !self.is_closing() && passed(self.at(0, age)) {
+                return Verdict::End(Limit::ConnectionAge);
+            }
+            if passed(self.at(0, age.saturating_mul(2))) {
+                return Verdict::Cut(Limit::ConnectionAge);
+            }
         }
         Verdict::Stay(next)
     }
@@ -155,6 +278,10 @@ pub(super) struct InFlight(Arc<Life>);
 impl InFlight {
     pub(super) fn life(&self) -> &Life {
         &self.0
+    }
+
+    pub(super) fn shared_life(&self) -> Arc<Life> {
+        Arc::clone(&self.0)
     }
 }
 
@@ -244,5 +371,47 @@ mod tests {
         assert!(stays(&life));
         pass(1).await;
         assert_eq!(life.look(), Verdict::Cut(Limit::WriteTimeout));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_piece_of_an_answer_that_is_not_taken_is_noticed_beside_others_that_are() {
+        let life = life();
+        let _held = life.begin(Version::HTTP_2);
+        let stalled = life.owes();
+        for _ in 0..20 {
+            assert!(stays(&life));
+            let other = life.owes();
+            pass(1).await;
+            life.taken(other);
+        }
+        let mut verdict = life.look();
+        for _ in 0..15 {
+            if matches!(verdict, Verdict::Stay(_)) {
+                pass(1).await;
+                verdict = life.look();
+            }
+        }
+        assert_eq!(verdict, Verdict::Cut(Limit::WriteTimeout));
+        life.taken(stalled);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_does_not_end_when_told_is_cut() {
+        let idle = life();
+        drop(idle.begin(Version::HTTP_2));
+        pass(75).await;
+        assert_eq!(idle.look(), Verdict::End(Limit::ConnectionIdle));
+        assert!(stays(&idle), "it is told once");
+        pass(20).await;
+        assert_eq!(idle.look(), Verdict::Cut(Limit::WriteTimeout));
+
+        let old = life();
+        let _held = old.begin(Version::HTTP_2);
+        pass(600).await;
+        assert_eq!(old.look(), Verdict::End(Limit::ConnectionAge));
+        old.close();
+        assert!(stays(&old));
+        pass(600).await;
+        assert_eq!(old.look(), Verdict::Cut(Limit::ConnectionAge));
     }
 }

@@ -1,9 +1,11 @@
 //! A server: bind every door, then serve, then drain.
 
 mod accept;
+mod answer;
 mod bound;
 mod configure;
 mod connection;
+mod crowd;
 mod drain;
 mod inherited;
 mod keeping;

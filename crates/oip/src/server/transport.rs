@@ -75,10 +75,12 @@ impl Transport {
             return connection.serve(stream).await;
         };
         let patience = connection.doors.limits.header_timeout;
+        let life = Arc::clone(&connection.doors.life);
         let opened = tokio::select! {
             opened = tls.open_connection(stream, peer, patience) => opened,
             // A client that has just come may finish it.
             () = connection.drain.begun_for(HANDSHAKE_AT_STOP) => None,
+            () = life.left() => None,
         };
         if let Some(opened) = opened {
             connection.doors.certificate = opened.certificate;

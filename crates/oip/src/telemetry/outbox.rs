@@ -1,5 +1,6 @@
 //! What waits to be written or sent by a thread of its own: bounded, and never waited for.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -49,16 +50,20 @@ pub(super) struct Inbox<T> {
     receiver: Receiver<Letter<T>>,
     abandoned: Arc<AtomicBool>,
     waiting: Arc<AtomicUsize>,
+    /// Bytes of the thing that was taken last.
+    taken: Cell<usize>,
     pub(super) fates: Arc<Fates>,
 }
 
 impl<T> Inbox<T> {
-    /// Waits for the next thing, but not longer than this.
+    /// Waits for the next thing, but not longer than this. The one before counts as waiting until
+    /// then, as it is written or sent meanwhile.
     pub(super) fn next(&self, patience: Duration) -> Next<T> {
+        self.waiting.fetch_sub(self.taken.take(), Relaxed);
         match self.receiver.recv_timeout(patience) {
             _ if self.abandoned.load(Relaxed) => Next::Closed,
             Ok(Letter::Thing(thing, bytes)) => {
-                self.waiting.fetch_sub(bytes, Relaxed);
+                self.taken.set(bytes);
                 Next::Thing(thing)
             }
             Ok(Letter::Close) | Err(RecvTimeoutError::Disconnected) => Next::Closed,
@@ -105,6 +110,7 @@ impl<T: Send + 'static> Outbox<T> {
             receiver,
             abandoned: Arc::clone(&self.abandoned),
             waiting: Arc::clone(&self.waiting),
+            taken: Cell::new(0),
             fates: Arc::clone(&self.fates),
         };
         let thread = std::thread::Builder::new().name(name.to_owned());
@@ -157,5 +163,29 @@ mod tests {
         assert_eq!(receiver.iter().collect::<Vec<_>>(), ["a", "b"]);
         outbox.put("late", 1, 1);
         assert_eq!(outbox.fates.dropped.load(Relaxed), 5);
+    }
+
+    #[test]
+    fn what_is_being_written_still_takes_its_room() {
+        let outbox = Outbox::new(10, 100);
+        let (started, begun) = sync_channel(1);
+        let (finish, finished) = sync_channel::<()>(1);
+        outbox.put("a", 60, 1);
+        outbox.start("test", move |inbox| {
+            while let Next::Thing(_) = inbox.next(Duration::from_secs(5)) {
+                started.send(()).unwrap();
+                finished.recv().unwrap();
+            }
+        });
+        begun.recv().unwrap();
+        outbox.put("beside it", 60, 1);
+        assert_eq!(outbox.fates.dropped.load(Relaxed), 1);
+        finish.send(()).unwrap();
+        outbox.put("little", 40, 1);
+        begun.recv().unwrap();
+        outbox.put("after it", 60, 1);
+        assert_eq!(outbox.fates.dropped.load(Relaxed), 1);
+        (0..2).for_each(|_| finish.send(()).unwrap());
+        outbox.close();
     }
 }

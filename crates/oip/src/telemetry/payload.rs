@@ -3,7 +3,7 @@
 //! Off by default. What is kept holds tensors: whoever switches it on says so, and is told so at
 //! the start. A request only leaves references behind; a thread of its own writes them.
 //!
-//! Source: CloudEvents 1.0, JSON format. The members of `data` are in `docs/payloads.md`.
+//! Source: CloudEvents 1.0, JSON format. The members of `data` are in `docs/observability.md`.
 
 mod event;
 mod sink;
@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use oip_core::telemetry::Way;
+use oip_protocol::DecodeLimits;
 use tokio::runtime::Handle;
 
 use super::moment;
@@ -20,7 +21,8 @@ use super::post::PostError;
 use super::settings::is_chosen;
 use sink::Sink;
 
-/// Events that may wait, and bytes of requests and answers in them.
+/// Events that may wait, and bytes of requests and answers in them, those of the one that is being
+/// written included.
 const MOST_WAITING: usize = 1024;
 const MOST_BYTES: usize = 64 << 20;
 
@@ -61,6 +63,8 @@ pub(super) struct Captured {
     /// The code as the door says it, and the sentence of a failure.
     pub(super) code: String,
     pub(super) error: Option<String>,
+    /// What its door takes in: what it has read can be read again.
+    limits: DecodeLimits,
 }
 
 /// Keeps the inferences of one server.
@@ -128,11 +132,13 @@ impl Payloads {
             response: None,
             code: String::new(),
             error: None,
+            limits: DecodeLimits::default(),
         }))
     }
 
     /// It has ended.
-    pub(super) fn end(&self, captured: Captured) {
+    pub(super) fn end(&self, mut captured: Captured, limits: &DecodeLimits) {
+        captured.limits = limits.clone();
         let contents = [&captured.request, &captured.response];
         let bytes = contents.into_iter().flatten().map(Content::length).sum();
         self.outbox.put(captured, bytes, 1);

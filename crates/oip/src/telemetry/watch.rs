@@ -215,7 +215,7 @@ impl Watched {
             }
             captured.code = ending.code(self.seen.way());
             captured.error = sentence.map(str::to_owned);
-            payloads.end(*captured);
+            payloads.end(*captured, &self.door.options.decode);
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use oip::grpc::generated_client::grpc_inference_service_client::GrpcInferenceServiceClient;
+use oip::grpc::messages;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -65,6 +67,36 @@ async fn a_request_that_was_sent_while_the_server_stopped_is_answered_and_told_t
         assert_eq!(answer.status, 200);
         assert_eq!(answer.header("connection"), Some("close"));
     }
+    assert_eq!(stopping.await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_request_on_an_open_stream_just_after_the_stop_is_answered_and_then_the_stream_ends() {
+    let server = lab::start().await;
+    let channel = format!("http://{}", server.grpc_address());
+    let channel = tonic::transport::Channel::from_shared(channel).unwrap();
+    let mut client = GrpcInferenceServiceClient::new(channel.connect().await.unwrap());
+    let (sender, receiver) = tokio::sync::mpsc::channel::<()>(1);
+    let asked = futures_util::stream::unfold(receiver, |mut receiver| async {
+        receiver.recv().await?;
+        let asked = messages::ModelInferRequest {
+            model_name: "free".into(),
+            ..Default::default()
+        };
+        Some((asked, receiver))
+    });
+    sender.send(()).await.unwrap();
+    let mut answers = client.model_stream_infer(asked).await.unwrap().into_inner();
+    assert!(answers.message().await.unwrap().is_some());
+    // It rests for nearly as long as a stream waits before it looks whether the server stops.
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    let stopping = tokio::spawn(server.stop());
+    tokio::time::sleep(Duration::from_millis(250)).await;
+    sender.send(()).await.unwrap();
+    assert!(answers.message().await.unwrap().is_some(), "no answer");
+    let ended = tokio::time::timeout(Duration::from_secs(3), answers.message()).await;
+    let ended = ended.expect("it holds the stop up").unwrap_err();
+    assert_eq!(ended.code(), tonic::Code::Unavailable);
     assert_eq!(stopping.await.unwrap(), 0);
 }
 

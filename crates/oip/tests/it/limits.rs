@@ -2,9 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use oip::grpc::generated_client::grpc_inference_service_client::GrpcInferenceServiceClient;
+use oip::grpc::messages;
 use oip::server::ConnectionLimits;
 use oip::testing::TestServer;
 use oip::{DoorOptions, ErrorKind, ModelRef};
+use oip_protocol::Limit;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -31,26 +34,141 @@ async fn a_head_that_never_ends_is_closed_and_so_is_silence() {
 }
 
 #[tokio::test]
-async fn a_head_over_the_limit_is_431_in_our_words() {
+async fn a_head_over_the_limit_is_refused_in_our_words_and_counted() {
     let server = hasty().await;
     let long = "x".repeat(2000);
     let headers = [("x-long", long.as_str())];
+    let before = Limit::HeaderLimit.count();
     let answer = http::request(server.rest_address(), "GET", "/v2", &headers, b"").await;
     assert_eq!(answer.status, 431);
     assert!(answer.error().contains("1000 bytes"));
+    assert_eq!(Limit::HeaderLimit.count(), before + 1);
+    // More than is read at all, and more headers than there may be.
+    let longest = "x".repeat(600_000);
+    let many: Vec<String> = (0..120).map(|n| format!("x-{n}")).collect();
+    let many: Vec<_> = many.iter().map(|name| (name.as_str(), "1")).collect();
+    for (n, headers) in [vec![("x-long", longest.as_str())], many]
+        .iter()
+        .enumerate()
+    {
+        let answer = http::request(server.rest_address(), "GET", "/v2", headers, b"").await;
+        assert_eq!(answer.status, 431);
+        assert_eq!(Limit::HeaderLimit.count(), before + 2 + n as u64);
+    }
+    let channel =
+        tonic::transport::Channel::from_shared(format!("http://{}", server.grpc_address()));
+    let channel = channel.unwrap().connect().await.unwrap();
+    let mut client = GrpcInferenceServiceClient::new(channel);
+    let mut call = tonic::Request::new(messages::ServerLiveRequest {});
+    let metadata = call.metadata_mut();
+    metadata.insert("x-long", long.parse().unwrap());
+    let refused = client.server_live(call).await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::ResourceExhausted);
+    assert!(refused.message().contains("1000 bytes"), "{refused}");
+    assert_eq!(Limit::HeaderLimit.count(), before + 4);
 }
 
 #[tokio::test]
-async fn connections_beyond_the_limit_wait_and_are_served_when_one_ends() {
-    let server = hasty().await;
+async fn what_unpacks_to_more_than_the_limit_is_refused_at_both_doors_and_counted() {
+    use std::io::Write as _;
+    let server = narrow().await;
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packed.write_all(&vec![b' '; 30_000]).unwrap();
+    let packed = packed.finish().unwrap();
+    let before = Limit::Decompressed.count();
+    let gzip = [("content-encoding", "gzip")];
+    let path = "/v2/models/free/infer";
+    let refused = http::request(server.rest_address(), "POST", path, &gzip, &packed).await;
+    assert_eq!(refused.status, 413);
+    assert_eq!(Limit::Decompressed.count(), before + 1);
+    let channel =
+        tonic::transport::Channel::from_shared(format!("http://{}", server.grpc_address()));
+    let channel = channel.unwrap().connect().await.unwrap();
+    let client = GrpcInferenceServiceClient::new(channel);
+    let mut client = client.send_compressed(tonic::codec::CompressionEncoding::Gzip);
+    let call = |bytes| messages::ModelInferRequest {
+        model_name: "free".into(),
+        raw_input_contents: vec![vec![0; bytes].into()],
+        ..Default::default()
+    };
+    let refused = client.model_infer(call(30_000)).await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::ResourceExhausted);
+    assert_eq!(Limit::Decompressed.count(), before + 2);
+    // Within it, but more than the memory that there is for all.
+    let before = Limit::BodyMemory.count();
+    let refused = client.model_infer(call(18_000)).await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::ResourceExhausted);
+    assert!(Limit::BodyMemory.count() > before);
+    assert_eq!(server.dataplane().memory().held(), 0);
+}
+
+/// Room for so many connections.
+async fn crowded(connections: usize) -> TestServer {
+    let mut limits = ConnectionLimits::default();
+    limits.connections = connections;
+    TestServer::start(lab::server().connections(limits))
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn at_the_limit_the_connection_that_rested_longest_makes_room() {
+    let server = crowded(4).await;
     let address = server.rest_address();
     let mut held = Vec::new();
-    for _ in 0..4 {
-        held.push(tokio::net::TcpStream::connect(address).await.unwrap());
+    for n in 0..4 {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        // The first two are silent, the others have been served.
+        if n >= 2 {
+            stream.write_all(LIVE).await.unwrap();
+            assert!(stream.read(&mut [0; 300]).await.unwrap() > 0);
+        }
+        held.push(stream);
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    // The four are closed when their patience runs out, and then the fifth has its turn.
-    let answer = http::request(address, "GET", "/v2/health/live", &[], b"").await;
-    assert_eq!(answer.status, 200);
+    let begun = Instant::now();
+    let before = Limit::Connections.count();
+    for _ in 0..3 {
+        let answer = http::request(address, "GET", "/v2/health/live", &[], b"").await;
+        assert_eq!(answer.status, 200);
+    }
+    assert!(begun.elapsed() < Duration::from_secs(3), "it waited");
+    assert!(Limit::Connections.count() > before);
+    let mut nothing = [0; 10];
+    let gone = held[0].read(&mut nothing);
+    let gone = tokio::time::timeout(Duration::from_millis(100), gone).await;
+    assert!(
+        matches!(gone, Ok(Ok(0) | Err(_))),
+        "the oldest is still there"
+    );
+    // The one that rested for the shortest time is served.
+    held[3].write_all(LIVE).await.unwrap();
+    let mut answer = [0; 300];
+    let length = held[3].read(&mut answer).await.unwrap();
+    assert!(answer[..length].starts_with(b"HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn as_many_connections_as_the_limit_are_served_and_further_ones_wait_for_them() {
+    let server = crowded(2).await;
+    let address = server.rest_address();
+    let body = oip_protocol::json::encode_request(&oip::InferRequest::new([lab::x()]).output("y"));
+    let body = body.unwrap();
+    let ask = || http::request(address, "POST", "/v2/models/slow/infer", &[], &body);
+    let begun = Instant::now();
+    let (one, two) = tokio::join!(ask(), ask());
+    assert_eq!((one.status, two.status), (200, 200));
+    assert!(
+        begun.elapsed() < Duration::from_millis(750),
+        "one after the other"
+    );
+    let begun = Instant::now();
+    let (one, two, three) = tokio::join!(ask(), ask(), ask());
+    assert_eq!((one.status, two.status, three.status), (200, 200, 200));
+    assert!(
+        begun.elapsed() > Duration::from_millis(750),
+        "three at once"
+    );
 }
 
 #[tokio::test]
@@ -85,7 +203,7 @@ async fn a_connection_rests_longer_than_a_head_may_take_and_then_it_is_closed() 
 #[tokio::test]
 async fn an_old_connection_is_told_to_end_with_its_next_answer() {
     let mut limits = ConnectionLimits::default();
-    limits.age = Some(Duration::from_millis(200));
+    limits.age = Some(Duration::from_millis(350));
     limits.header_timeout = Duration::from_millis(200);
     let server = TestServer::start(lab::server().connections(limits)).await;
     let server = server.unwrap();
@@ -338,7 +456,7 @@ async fn as_many_streams_as_the_limit_are_served_and_counted() {
 const LIVE: &[u8] = b"GET /v2/health/live HTTP/1.1\r\nhost: a\r\n\r\n";
 
 /// How often a limit was reached, by the metrics.
-async fn counted(server: &TestServer, limit: &str) -> u64 {
+pub(crate) async fn counted(server: &TestServer, limit: &str) -> u64 {
     let metrics = http::request(server.rest_address(), "GET", "/metrics", &[], b"").await;
     let text = String::from_utf8(metrics.body).unwrap();
     let line = format!("oip_limit_reached_total{{limit=\"{limit}\"}} ");

@@ -9,4 +9,5 @@ mod http;
 mod lab;
 mod limits;
 mod parity;
+mod takers;
 mod tls;

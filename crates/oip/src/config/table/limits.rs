@@ -54,16 +54,17 @@ pub(super) const LIMITS: &[ConfigOption] = &[
         "body_memory",
         Size { least: 1024 },
         "1GiB",
-        "Memory that the bodies of all requests may take together until they are answered, at \
-         least one body of body_limit; more are refused with 429.",
+        "Memory that the bodies of all requests, until they are answered, and all answers that \
+         were not sent yet may take together, at least one body of body_limit; more are refused \
+         with 429.",
     ),
     new(
         Limits,
         "write_timeout",
         Duration,
         "30s",
-        "Longest that a client may take nothing of what is sent to it; then its connection is \
-         closed.",
+        "Longest that a client may take nothing of what is sent to it, with HTTP/2 of any one \
+         answer; then its connection is closed.",
     ),
     new(
         Limits,
@@ -78,7 +79,7 @@ pub(super) const LIMITS: &[ConfigOption] = &[
         Duration,
         "1h",
         "Age at which a connection is asked to end after what is in flight (GOAWAY, Connection: \
-         close), so that clients spread anew; 0s for never.",
+         close), so that clients spread anew; at twice the age it is cut. 0s for never.",
     ),
     new(
         Limits,
@@ -100,7 +101,8 @@ pub(super) const LIMITS: &[ConfigOption] = &[
         "connections",
         SOME,
         "10000",
-        "Connections at once, of both doors together; further ones wait.",
+        "Connections at once, of both doors together; for a further one, the one that has rested \
+         longest is closed, and where none rests it waits.",
     ),
     new(
         Limits,

@@ -1,3 +1,4 @@
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use oip_core::telemetry::Seen;
@@ -117,6 +118,92 @@ fn the_documentation_lists_every_metric_with_its_type_and_no_other() {
     documented.sort();
     written.sort();
     assert_eq!(documented, written);
+}
+
+/// The labels of each metric, but for those that a histogram has by itself.
+fn labels() -> BTreeMap<String, BTreeSet<String>> {
+    let text = write(&door(), &figures(), true);
+    let kinds: BTreeMap<String, String> = written().into_iter().collect();
+    let mut labels: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let end = line.find(['{', ' ']).unwrap_or(line.len());
+        let (mut name, rest) = line.split_at(end);
+        for suffix in ["_bucket", "_sum", "_count"] {
+            let whole = name.strip_suffix(suffix);
+            name = whole
+                .filter(|name| kinds.contains_key(*name))
+                .unwrap_or(name);
+        }
+        let own = labels.entry(name.to_owned()).or_default();
+        let names = rest
+            .split("=\"")
+            .map(|part| part.rsplit(['{', ',', '"']).next());
+        let count = rest.matches("=\"").count();
+        own.extend(names.take(count).flatten().map(str::to_owned));
+        own.remove("le");
+    }
+    labels
+}
+
+#[test]
+fn the_documentation_lists_the_labels_of_every_metric() {
+    let page = include_str!("../../../../../docs/metrics.md");
+    let written = labels();
+    let mut seen = 0;
+    for line in page.lines() {
+        let Some(rest) = line.strip_prefix("| `") else {
+            continue;
+        };
+        let mut cells = rest.split(" | ");
+        let name = cells.next().unwrap().trim_end_matches('`');
+        let cell = rest.split('|').nth(2).unwrap_or_default();
+        // What stands in brackets are values.
+        let mut depth = 0;
+        let plain: String = cell
+            .chars()
+            .filter(|letter| {
+                depth += i32::from(*letter == '(') - i32::from(*letter == ')');
+                depth == 0 && *letter != ')'
+            })
+            .collect();
+        let documented: BTreeSet<String> = plain
+            .split('`')
+            .skip(1)
+            .step_by(2)
+            .map(str::to_owned)
+            .collect();
+        let Some(found) = written.get(name) else {
+            continue;
+        };
+        assert_eq!(&documented, found, "{name}");
+        seen += 1;
+    }
+    assert!(seen > 20, "only {seen} rows were read");
+}
+
+#[test]
+fn a_name_says_its_unit() {
+    for (name, kind) in written() {
+        assert_eq!(kind == "counter", name.ends_with("_total"), "{name}");
+        for other in [
+            "_ms",
+            "_us",
+            "_ns",
+            "milli",
+            "micro",
+            "nano",
+            "kilobytes",
+            "_mb",
+        ] {
+            assert!(
+                !name.contains(other),
+                "{name}: seconds and bytes are the units"
+            );
+        }
+        if name.contains("duration") || name.contains("time_") {
+            assert!(name.contains("seconds"), "{name}");
+        }
+    }
 }
 
 #[test]

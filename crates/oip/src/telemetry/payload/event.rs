@@ -4,8 +4,8 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use oip_protocol::json::NonFinite;
-use oip_protocol::proto;
 use oip_protocol::proto::generated::{ModelInferRequest, ModelInferResponse};
+use oip_protocol::proto::{self, guard};
 use oip_protocol::{DecodeLimits, binary};
 use prost::Message as _;
 
@@ -17,7 +17,7 @@ const TYPE: &str = "io.oip.inference.v1";
 
 /// The event, on one line. Composed by hand, so that JSON stands in it as it came.
 pub(super) fn write(captured: &Captured) -> String {
-    let mut text = String::with_capacity(1024);
+    let mut text = String::with_capacity(1024 + room(captured));
     let id = hex(&[number().to_be_bytes(), number().to_be_bytes()].concat());
     text.push_str("{\"specversion\":\"1.0\",\"source\":\"/oip\"");
     member(&mut text, "type", TYPE);
@@ -47,13 +47,24 @@ pub(super) fn write(captured: &Captured) -> String {
     }
     text.push('}');
     if let Some(content) = &captured.request {
-        payload(&mut text, "request", &rest_form(content, request_body));
+        let body = rest_form(content, &captured.limits, request_body);
+        payload(&mut text, "request", &body);
     }
     if let Some(content) = &captured.response {
-        payload(&mut text, "response", &rest_form(content, response_body));
+        let mut limits = captured.limits.clone();
+        limits.tensors = usize::MAX;
+        let body = rest_form(content, &limits, response_body);
+        payload(&mut text, "response", &body);
     }
     text.push_str("}}");
     text
+}
+
+/// What payloads take as base64, which is a third more than they have.
+fn room(captured: &Captured) -> usize {
+    let contents = [&captured.request, &captured.response];
+    let bytes: usize = contents.into_iter().flatten().map(Content::length).sum();
+    bytes.div_ceil(3) * 4
 }
 
 /// A further member of an object.
@@ -80,13 +91,19 @@ struct Body {
     bytes: Bytes,
     /// How many bytes of JSON stand before the tensors, where there are any.
     header_length: Option<usize>,
+    /// Whether it is a message of the gRPC door as it came, which has no other form.
+    protobuf: bool,
 }
 
 /// A body as a member: JSON as it is, anything else as base64.
 fn payload(text: &mut String, name: &str, body: &Body) {
     text.push_str(",\"");
     text.push_str(name);
-    match (json(body), body.header_length) {
+    let json = match body.protobuf {
+        true => None,
+        false => json(body),
+    };
+    match (json, body.header_length) {
         (Some(json), _) => {
             text.push_str("\":{\"json\":");
             text.push_str(json);
@@ -97,6 +114,9 @@ fn payload(text: &mut String, name: &str, body: &Body) {
             text.push('"');
             if let Some(length) = length {
                 text.push_str(&format!(",\"header_length\":{length}"));
+            }
+            if body.protobuf {
+                text.push_str(",\"protobuf\":true");
             }
         }
     }
@@ -112,18 +132,24 @@ fn json(body: &Body) -> Option<&str> {
 }
 
 /// A message of the gRPC door becomes what the REST door would have been sent: JSON with the
-/// tensors behind it. One that cannot become that is kept as it came.
-fn rest_form(content: &Content, convert: fn(Bytes) -> Option<Body>) -> Body {
+/// tensors behind it. One that cannot become that is kept as it came, and says so.
+fn rest_form(
+    content: &Content,
+    limits: &DecodeLimits,
+    convert: fn(Bytes, &DecodeLimits) -> Option<Body>,
+) -> Body {
     match content {
         Content::Rest(header_length, pieces) => Body {
             bytes: together(pieces),
             header_length: *header_length,
+            protobuf: false,
         },
         Content::Proto(pieces) => {
             let bytes = together(pieces);
-            convert(bytes.clone()).unwrap_or(Body {
+            convert(bytes.clone(), limits).unwrap_or(Body {
                 bytes,
                 header_length: None,
+                protobuf: true,
             })
         }
     }
@@ -136,18 +162,19 @@ fn together(pieces: &[Bytes]) -> Bytes {
     }
 }
 
-fn request_body(message: Bytes) -> Option<Body> {
+fn request_body(message: Bytes, limits: &DecodeLimits) -> Option<Body> {
+    guard::check::<ModelInferRequest>(&message, limits).ok()?;
     let message = ModelInferRequest::decode(message).ok()?;
-    let (_, mut request, _) = proto::decode_request(message, &DecodeLimits::default()).ok()?;
+    let (_, mut request, _) = proto::decode_request(message, limits).ok()?;
     // To be answered as gRPC answers: in binary.
     request.parameters.insert("binary_data_output", true);
     let body = binary::encode_request(&request, |_| true).ok()?;
     Some(of(&body))
 }
 
-fn response_body(message: Bytes) -> Option<Body> {
+fn response_body(message: Bytes, limits: &DecodeLimits) -> Option<Body> {
     let message = ModelInferResponse::decode(message).ok()?;
-    let response = proto::decode_response(message, &DecodeLimits::default());
+    let response = proto::decode_response(message, limits);
     let (response, _) = response.ok()?;
     let body = binary::encode_response(&response, NonFinite::Null, &|_| true).ok()?;
     Some(of(&body))
@@ -157,12 +184,14 @@ fn of(body: &binary::BinaryBody) -> Body {
     Body {
         header_length: Some(body.header_length()),
         bytes: body.to_bytes(),
+        protobuf: false,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use oip_core::telemetry::Way;
+    use oip_protocol::proto::generated::model_infer_request::InferInputTensor;
     use serde_json::{Value, json};
 
     use super::*;
@@ -178,6 +207,7 @@ mod tests {
             response: None,
             code: "400".into(),
             error: Some("tensor 'x'".into()),
+            limits: DecodeLimits::default(),
         }
     }
 
@@ -209,5 +239,31 @@ mod tests {
         let binary = event(Content::Rest(Some(2), pieces));
         let expected = json!({"base64": "e30A", "header_length": 2});
         assert_eq!(binary["data"]["request"], expected);
+    }
+
+    #[test]
+    fn a_message_is_turned_into_what_the_rest_door_reads_and_one_that_is_none_says_so() {
+        let message = ModelInferRequest {
+            model_name: "m".into(),
+            inputs: vec![InferInputTensor {
+                name: "x".into(),
+                datatype: "UINT8".into(),
+                shape: vec![3],
+                ..InferInputTensor::default()
+            }],
+            raw_input_contents: vec![Bytes::from_static(b"abc")],
+            ..ModelInferRequest::default()
+        };
+        let whole = event(Content::Proto(vec![message.encode_to_vec().into()]));
+        let request = &whole["data"]["request"];
+        assert!(request["header_length"].as_u64() > Some(0), "{request}");
+        assert_eq!(request.get("protobuf"), None);
+        // A text that would be JSON at the other door.
+        for junk in [&b"\xff\xff"[..], b"{}"] {
+            let event = event(Content::Proto(vec![Bytes::from_static(junk)]));
+            let request = &event["data"]["request"];
+            assert_eq!(request["protobuf"], true, "{request}");
+            assert_eq!(request["base64"], BASE64_STANDARD.encode(junk));
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Where events go: a file, a line each, or an address, a request each.
 
 use std::fs::{File, OpenOptions};
-use std::io::Write as _;
+use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -19,6 +19,8 @@ const SAID_EVERY: Duration = Duration::from_secs(60);
 #[derive(Clone)]
 pub(super) struct Sink {
     to: To,
+    /// Whether the file ends within a line: the disk was full there.
+    torn: bool,
     said: Option<Instant>,
 }
 
@@ -37,7 +39,11 @@ impl Sink {
             true => To::Address(Post::new(to, Plain::Loopback, Vec::new())?),
             false => To::File(Arc::new(open(to)?)),
         };
-        Ok(Self { to, said: None })
+        Ok(Self {
+            to,
+            torn: false,
+            said: None,
+        })
     }
 
     /// Writes an event, or counts it as lost.
@@ -46,9 +52,8 @@ impl Sink {
         let written = match &self.to {
             To::File(file) => {
                 line.push('\n');
-                (&**file)
-                    .write_all(line.as_bytes())
-                    .map_err(|error| error.to_string())
+                let written = append(&mut &**file, line.as_bytes(), &mut self.torn);
+                written.map_err(|error| error.to_string())
             }
             To::Address(post) => {
                 runtime.block_on(post.send("application/cloudevents+json", line.into()))
@@ -67,6 +72,18 @@ impl Sink {
     }
 }
 
+/// Adds a line. One that was not written to its end is ended before the next begins, so that only
+/// it is lost.
+fn append(file: &mut impl Write, line: &[u8], torn: &mut bool) -> std::io::Result<()> {
+    if *torn {
+        file.write_all(b"\n")?;
+    }
+    *torn = true;
+    file.write_all(line)?;
+    *torn = false;
+    Ok(())
+}
+
 /// A file that is added to, and that only its owner can read.
 fn open(path: &str) -> Result<File, PostError> {
     let mut options = OpenOptions::new();
@@ -74,4 +91,41 @@ fn open(path: &str) -> Result<File, PostError> {
     options
         .open(path)
         .map_err(|error| PostError(format!("{path}: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A disk with room for so many bytes.
+    struct Disk(Vec<u8>, usize);
+
+    impl Write for Disk {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            let taken = bytes.len().min(self.1 - self.0.len());
+            match taken {
+                0 => Err(std::io::ErrorKind::StorageFull.into()),
+                taken => {
+                    self.0.extend_from_slice(&bytes[..taken]);
+                    Ok(taken)
+                }
+            }
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_line_for_which_the_disk_had_no_room_takes_no_other_with_it() {
+        let (mut disk, mut torn) = (Disk(Vec::new(), 8), false);
+        assert!(append(&mut disk, b"one\n", &mut torn).is_ok());
+        assert!(append(&mut disk, b"two, long\n", &mut torn).is_err());
+        assert!(append(&mut disk, b"three\n", &mut torn).is_err());
+        disk.1 = 100;
+        assert!(append(&mut disk, b"four\n", &mut torn).is_ok());
+        assert!(append(&mut disk, b"five\n", &mut torn).is_ok());
+        assert_eq!(disk.0, b"one\ntwo,\nfour\nfive\n");
+    }
 }

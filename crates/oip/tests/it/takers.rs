@@ -1,0 +1,217 @@
+//! Clients that take little or nothing of what they are answered.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use oip::grpc::messages::ModelInferRequest;
+use oip::grpc::messages::model_infer_request::InferInputTensor;
+use oip::server::{ConnectionLimits, Limits};
+use oip::testing::TestServer;
+use prost::Message as _;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::limits::counted;
+use crate::{http, lab};
+
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const SETTINGS: u8 = 4;
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
+
+/// As much of HTTP/2 as a client needs that does not read.
+struct Raw(TcpStream);
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    let mut frame = [&length[1..], &[kind, flags], &stream.to_be_bytes()].concat();
+    frame.extend_from_slice(payload);
+    frame
+}
+
+impl Raw {
+    /// `window`: how much of each answer the server may send before it is told to go on.
+    async fn connect(address: SocketAddr, window: u32) -> Self {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let settings = [&[0, 4][..], &window.to_be_bytes()].concat();
+        let hello = [
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(),
+            frame(SETTINGS, 0, 0, &settings),
+        ];
+        stream.write_all(&hello.concat()).await.unwrap();
+        let mut raw = Self(stream);
+        while raw.read().await.0 != SETTINGS {}
+        raw.send(&frame(SETTINGS, 1, 0, &[])).await;
+        raw
+    }
+
+    async fn send(&mut self, bytes: &[u8]) {
+        self.0.write_all(bytes).await.unwrap();
+    }
+
+    /// The kind and the stream of the next frame.
+    async fn read(&mut self) -> (u8, u32) {
+        let mut head = [0; 9];
+        self.0.read_exact(&mut head).await.unwrap();
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        let mut payload = vec![0; length as usize];
+        self.0.read_exact(&mut payload).await.unwrap();
+        let stream = u32::from_be_bytes(head[5..].try_into().unwrap());
+        (head[3], stream)
+    }
+
+    async fn ask(&mut self, stream: u32, method: &str, path: &str, body: Option<&[u8]>) {
+        let mut headers = Vec::new();
+        let grpc = [("content-type", "application/grpc"), ("te", "trailers")];
+        let pseudo = [
+            (":method", method),
+            (":scheme", "http"),
+            (":path", path),
+            (":authority", "a"),
+        ];
+        let more = if body.is_some() { &grpc[..] } else { &[] };
+        for (name, value) in pseudo.iter().chain(more) {
+            headers.push(0);
+            for text in [name, value] {
+                headers.push(u8::try_from(text.len()).unwrap());
+                headers.extend_from_slice(text.as_bytes());
+            }
+        }
+        let end = if body.is_none() { END_STREAM } else { 0 };
+        self.send(&frame(HEADERS, END_HEADERS | end, stream, &headers))
+            .await;
+        let mut pieces = body.unwrap_or_default().chunks(16 << 10).peekable();
+        while let Some(piece) = pieces.next() {
+            let end = if pieces.peek().is_none() {
+                END_STREAM
+            } else {
+                0
+            };
+            self.send(&frame(DATA, end, stream, piece)).await;
+        }
+    }
+
+    /// Waits until the server closes the connection.
+    async fn closed(&mut self) {
+        let mut rest = Vec::new();
+        let closed = self.0.read_to_end(&mut rest);
+        let closed = tokio::time::timeout(Duration::from_secs(10), closed).await;
+        assert!(closed.is_ok(), "it is still there");
+    }
+}
+
+/// A call of the model that answers with what it is sent, as gRPC frames it.
+fn identity(bytes: usize) -> Vec<u8> {
+    let message = ModelInferRequest {
+        model_name: "free".into(),
+        inputs: vec![InferInputTensor {
+            name: "x".into(),
+            datatype: "UINT8".into(),
+            shape: vec![bytes as i64],
+            ..InferInputTensor::default()
+        }],
+        raw_input_contents: vec![vec![7; bytes].into()],
+        ..ModelInferRequest::default()
+    };
+    let message = message.encode_to_vec();
+    let length = u32::try_from(message.len()).unwrap().to_be_bytes();
+    [&[0][..], &length, &message].concat()
+}
+
+const INFER: &str = "/inference.GRPCInferenceService/ModelInfer";
+const MIB: usize = 1 << 20;
+
+async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(10);
+    while !is_so().await {
+        assert!(Instant::now() < end, "not so: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn server(memory: usize, write_timeout: Duration) -> TestServer {
+    let mut limits = Limits::default();
+    limits.body_memory = memory;
+    let mut connections = ConnectionLimits::default();
+    connections.write_timeout = write_timeout;
+    let server = lab::server().limits(limits).connections(connections);
+    TestServer::start(server).await.unwrap()
+}
+
+#[tokio::test]
+async fn an_answer_that_is_not_read_is_counted_as_memory_until_it_is_dropped() {
+    let server = server(20 * MIB, Duration::from_secs(60)).await;
+    let json = format!(
+        r#"{{"inputs":[{{"name":"x","shape":[{0}],"datatype":"UINT8","parameters":{{"binary_data_size":{0}}}}}],"parameters":{{"binary_data_output":true}}}}"#,
+        8 * MIB
+    );
+    let head = format!(
+        "POST /v2/models/free/infer HTTP/1.1\r\nhost: a\r\ninference-header-content-length: {}\r\n\
+         content-length: {}\r\n\r\n{json}",
+        json.len(),
+        json.len() + 8 * MIB
+    );
+    let request = [head.into_bytes(), vec![7; 8 * MIB]].concat();
+    let memory = server.dataplane().memory().clone();
+    let mut silent = Vec::new();
+    for n in 1..=2 {
+        let mut stream = TcpStream::connect(server.rest_address()).await.unwrap();
+        stream.write_all(&request).await.unwrap();
+        silent.push(stream);
+        until("answered", async || memory.held() >= n * 8 * MIB).await;
+        // Not only while it is worked on.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert!(memory.held() >= n * 8 * MIB, "{} of {n}", memory.held());
+    }
+    let refused = http::raw(server.rest_address(), &request).await;
+    let refused = http::parse(&refused);
+    assert_eq!(refused.status, 429, "{}", refused.head);
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    drop(silent);
+    until("given back", async || memory.held() == 0).await;
+}
+
+#[tokio::test]
+async fn an_answer_that_a_stream_has_no_window_for_is_counted_and_then_cut_off() {
+    let server = server(8 * MIB, Duration::from_millis(400)).await;
+    let memory = server.dataplane().memory().clone();
+    // Nothing, and a byte: then the rest waits in another place.
+    for window in [0, 1] {
+        let before = counted(&server, "write_timeout").await;
+        let mut raw = Raw::connect(server.grpc_address(), window).await;
+        for stream in [1, 3] {
+            raw.ask(stream, "POST", INFER, Some(&identity(3 * MIB)))
+                .await;
+        }
+        until("held", async || memory.held() >= 6 * MIB).await;
+        raw.closed().await;
+        until("given back", async || memory.held() == 0).await;
+        assert!(counted(&server, "write_timeout").await > before, "{window}");
+    }
+}
+
+#[tokio::test]
+async fn the_rest_door_cuts_off_a_stream_that_takes_nothing_too() {
+    let server = server(8 * MIB, Duration::from_millis(400)).await;
+    for window in [0, 1] {
+        let mut raw = Raw::connect(server.rest_address(), window).await;
+        raw.ask(1, "GET", "/openapi.json", None).await;
+        raw.closed().await;
+    }
+}
+
+#[tokio::test]
+async fn a_connection_is_cut_when_it_is_twice_as_old_as_it_may_be() {
+    let mut limits = ConnectionLimits::default();
+    limits.age = Some(Duration::from_millis(300));
+    limits.header_timeout = Duration::from_millis(200);
+    let server = TestServer::start(lab::server().connections(limits)).await;
+    let server = server.unwrap();
+    let mut raw = Raw::connect(server.grpc_address(), 65_535).await;
+    let watch = "/grpc.health.v1.Health/Watch";
+    raw.ask(1, "POST", watch, Some(&[0; 5])).await;
+    let begun = Instant::now();
+    raw.closed().await;
+    assert!(begun.elapsed() > Duration::from_millis(450));
+}
