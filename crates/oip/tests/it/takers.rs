@@ -147,7 +147,7 @@ async fn an_answer_that_is_not_read_is_counted_as_memory_until_it_is_dropped() {
         8 * MIB
     );
     let head = format!(
-        "POST /v2/models/free/infer HTTP/1.1\r\nhost: a\r\ninference-header-content-length: {}\r\n\
+        "POST /v2/models/free/infer HTTP/1.1\r\nhost: a\r\nconnection: close\r\ninference-header-content-length: {}\r\n\
          content-length: {}\r\n\r\n{json}",
         json.len(),
         json.len() + 8 * MIB
