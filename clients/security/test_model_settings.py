@@ -69,27 +69,41 @@ def test_a_request_with_a_higher_priority_overtakes_by_either_door(guard, alice,
     server = guard(repository=repository)
     ended = []
 
-    def ask(door, side, priority):
-        INFER[door](server, alice, [side, side], [0.0] * side * side, "x", {"priority": priority})
-        ended.append((door, priority))
+    def large(side, priority):
+        """A message that a run takes long for, and hardly anything else."""
+        shape = field(1, "x") + field(2, "FP32") + field(3, side) + field(3, side)
+        level = field(4, field(1, "priority") + field(2, field(2, priority)))
+        return field(1, "m") + level + field(5, shape) + field(7, bytes(4 * side * side))
+
+    def ask(message, what):
+        assert server.grpc_call("ModelInfer", message, [(n.lower(), v) for n, v in alice]).word == YES
+        ended.append(what)
+
+    def ask_small(door):
+        INFER[door](server, alice, [2, 2], [0.0] * 4, "x", {"priority": 1})
+        ended.append("high")
 
     # So large that it runs while the others come, and no larger than gRPC's client takes.
+    ask(large(2, 2), "the first call, which connects")
     side, took = 125, 0.0
-    while took < 0.3 and side < 1000:
-        side, begun = 2 * side, time.monotonic()
-        ask("grpc", side, 2)
+    while took < 0.08 and side < 1000:
+        side *= 2
+        message, begun = large(side, 2), time.monotonic()
+        ask(message, "alone")
         took = time.monotonic() - begun
+    first, low = large(side, 2), large(side, 3)
     for door in DOORS:
         ended.clear()
-        with concurrent.futures.ThreadPoolExecutor(3) as pool:
-            first = pool.submit(ask, "grpc", side, 2)
-            time.sleep(took / 4)
-            low = pool.submit(ask, "grpc", side, 3)
-            time.sleep(took / 4)
-            high = pool.submit(ask, door, 2, 1)
-            for one in (first, low, high):
+        with concurrent.futures.ThreadPoolExecutor(6) as pool:
+            # The low one runs behind all of these, whenever the high one comes meanwhile.
+            asked = [pool.submit(ask, first, "first") for _ in range(4)]
+            time.sleep(took / 2)
+            asked.append(pool.submit(ask, low, "low"))
+            time.sleep(took / 2)
+            asked.append(pool.submit(ask_small, door))
+            for one in asked:
                 one.result()
-        assert ended == [("grpc", 2), (door, 1), ("grpc", 3)]
+        assert ended.index("high") < ended.index("low"), ended
     for door in DOORS:
         with pytest.raises(AssertionError, match="priority"):
             INFER[door](server, alice, [1, 1], [0.0], "x", {"priority": -1})
