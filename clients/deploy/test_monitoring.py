@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import threading
+import time
 
 import pytest
 import yaml
@@ -119,10 +120,9 @@ def test_a_panel_has_something_to_show(watched, title, query):
 class Crowd:
     """Callers that ask for a model again and again, whatever they are told."""
 
-    def __init__(self, server, model, side, callers):
+    def __init__(self, server, model, callers):
         self.server, self.path, self.going = server, f"/v2/models/{model}/infer", True
-        tensor = {"name": "x", "datatype": "FP32", "shape": [side, side], "data": [0.5] * side**2}
-        self.body = json.dumps({"inputs": [tensor]})
+        self.body = json.dumps({"inputs": [{"name": "IN", "datatype": "FP32", "shape": [1], "data": [0.5]}]})
         self.statuses = []
         self.threads = [threading.Thread(target=self._ask) for _ in range(callers)]
 
@@ -144,13 +144,16 @@ class Crowd:
                 answer = connection.getresponse()
                 answer.read()
                 self.statuses.append(answer.status)
+                time.sleep(0.002)
 
 
 @needs_prometheus
-def test_an_overloaded_replica_is_seen_by_the_autoscalers_and_by_an_alert(tmp_path, busy):
-    onnx_models.put(tmp_path / "models", "digits", busy)
-    flags = ["--onnxruntime-library=off", "--model-concurrency=1", "--threads=1", "--model-queue=3"]
-    server = Server(tmp_path / "models", tmp_path / "oip.log", flags)
+def test_an_overloaded_replica_is_seen_by_the_autoscalers_and_by_an_alert(tmp_path):
+    onnx_models.put(tmp_path / "models", "digits", onnx_models.identity("FP32"))
+    # Requests wait for others that never come, as those of a slow model do, and only three may.
+    (tmp_path / "models" / "digits" / "model.toml").write_text(
+        '[batching]\nmax_batch_size = 64\nmax_queue_delay = "400 ms"\nadaptive = false\n[queue]\nmax_size = 3\n')
+    server = Server(tmp_path / "models", tmp_path / "oip.log", ["--onnxruntime-library=off"])
     prometheus = Prometheus(tmp_path / "prometheus", server.rest)
     keda = kserve("queue-depth")["spec"]["predictor"]["autoScaling"]["metrics"][0]["external"]["metric"]["query"]
     # The HorizontalPodAutoscaler adds a replica where this is above 2.
@@ -159,7 +162,7 @@ def test_an_overloaded_replica_is_seen_by_the_autoscalers_and_by_an_alert(tmp_pa
     try:
         prometheus.wait_for(pods, lambda seen: seen[0][1] == 0)
         assert prometheus.query(keda)[0][1] == 0
-        with Crowd(server, "digits", side=256, callers=8) as crowd:
+        with Crowd(server, "digits", callers=8) as crowd:
             for query in (pods, keda):
                 prometheus.wait_for(query, lambda seen: seen[0][1] > 3)
             # Both halves count: what waits, and what is refused.
