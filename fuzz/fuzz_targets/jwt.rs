@@ -72,7 +72,10 @@ impl World {
         };
         for verifier in &world.verifiers {
             let header = format!("Bearer {}", verifier.known);
-            assert!(world.show(verifier, header).is_some(), "the known token holds");
+            assert!(
+                world.show(verifier, header).is_some(),
+                "the known token holds"
+            );
         }
         world
     }
@@ -111,8 +114,13 @@ fn believable(header: &[u8], payload: &[u8]) -> bool {
         && header.get("crit").is_none()
         && claims.get("sub").and_then(Value::as_str).is_some_and(named)
         && claims.get("aud").is_none()
-        && claims.get("exp").and_then(Value::as_f64).is_some_and(|exp| exp + LEEWAY > seconds)
-        && claims.get("nbf").is_none_or(|nbf| nbf.as_f64().is_some_and(|nbf| nbf <= seconds + LEEWAY))
+        && claims
+            .get("exp")
+            .and_then(Value::as_f64)
+            .is_some_and(|exp| exp + LEEWAY > seconds)
+        && claims
+            .get("nbf")
+            .is_none_or(|nbf| nbf.as_f64().is_some_and(|nbf| nbf <= seconds + LEEWAY))
 }
 
 thread_local! {
