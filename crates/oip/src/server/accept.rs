@@ -187,9 +187,8 @@ impl Entrance {
         let mut place = pin!(Arc::clone(&self.connections).acquire_owned());
         loop {
             self.crowd.make_room();
-            match tokio::time::timeout(LOOK_FOR_ROOM, place.as_mut()).await {
-                Ok(place) => return place.ok(),
-                Err(_) => {}
+            if let Ok(place) = tokio::time::timeout(LOOK_FOR_ROOM, place.as_mut()).await {
+                return place.ok();
             }
         }
     }
