@@ -78,6 +78,9 @@ fn wait_for(path: &Path, count: usize) -> Head {
             return heads[count - 1];
         }
         assert!(begun.elapsed() < Duration::from_secs(20), "{heads:?}");
+        // What other tests log is remembered as of no interest to anybody, and that may happen at
+        // any moment.
+        tracing::callsite::rebuild_interest_cache();
         std::thread::sleep(Duration::from_millis(5));
     }
 }
@@ -85,8 +88,6 @@ fn wait_for(path: &Path, count: usize) -> Head {
 #[tokio::test]
 async fn the_head_is_logged_at_intervals_while_lines_come_and_finds_a_cut_of_a_killed_server() {
     tracing::subscriber::set_global_default(Keeps).unwrap();
-    // What other tests have logged before is remembered as of no interest to anybody.
-    tracing::callsite::rebuild_interest_cache();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("audit");
     let log = AuditLog::open(AuditOptions {
