@@ -150,11 +150,13 @@ impl AuditLog {
         let waits = in_file && failure == AuditFailure::Refuse;
         let lost = Arc::default();
         let interval = options.head_interval;
-        let pen = Arc::new(Pen::new(Writer::open(options, Arc::clone(&lost))?));
+        let writer = Writer::open(options, Arc::clone(&lost))?;
+        let head = writer.head();
+        let pen = Arc::new(Pen::new(writer));
         let (lines, its) = (Arc::clone(&gathering), Arc::clone(&pen));
         let thread = std::thread::Builder::new()
             .name("oip-audit".to_owned())
-            .spawn(move || thread::run(&its, &lines, interval, waits))
+            .spawn(move || thread::run(&its, &lines, head, interval, waits))
             .map_err(|error| AuditError::Write(error.to_string()))?;
         Ok(Self(Arc::new(Inner {
             gathering,

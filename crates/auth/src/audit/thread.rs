@@ -6,16 +6,17 @@ use super::chain::Head;
 use super::gather::{Found, Gathering, Round};
 use super::pen::Pen;
 
-/// Writes until the end. `waited` says whether requests wait for their lines.
+/// Writes until the end. `logged` is the head as it was opened: requests may have written before
+/// this thread comes to run. `waited` says whether requests wait for their lines.
 pub(super) fn run(
     pen: &Pen,
     gathering: &Gathering,
+    mut logged: Head,
     interval: Duration,
     waited: bool,
 ) -> Option<Head> {
     let _end = Abandon(gathering);
     let interval = interval.max(Duration::from_millis(1));
-    let mut logged = pen.with(|writer| writer.head())?;
     let mut due = Instant::now() + interval;
     loop {
         let rounds = match gathering.next(due, waited) {
