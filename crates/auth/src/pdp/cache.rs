@@ -114,6 +114,11 @@ impl Cache {
         for text in [caller.id(), model] {
             hasher.write(text.as_bytes());
         }
+        // One subject may come with a token for each of its roles, in turn.
+        let subject = caller.subject();
+        for role in subject.iter().flat_map(|subject| &subject.roles) {
+            hasher.write(role.as_bytes());
+        }
         hasher.write_u64(end.unwrap_or_default());
         hasher.write_usize(path.len() + 1024 * caller.id().len());
         match caller.peer() {
@@ -263,6 +268,28 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[tokio::test]
+    async fn callers_models_ways_and_roles_do_not_take_each_others_places() {
+        let alice = [
+            caller("alice", &[]).await,
+            caller("alice", &["admin"]).await,
+            caller("bob", &[]).await,
+            from_address("alice", &[], "192.0.2.8").await,
+        ];
+        let models = [Some(model("a", None)), Some(model("b", None)), server()];
+        let cache = Cache::new(Duration::from_secs(60), 10);
+        let places = alice.iter().flat_map(|caller| {
+            let asked = models
+                .iter()
+                .map(|m| asks(caller, Action::Infer, m.as_ref()));
+            asked
+                .map(|question| cache.place(&question))
+                .collect::<Vec<_>>()
+        });
+        let places: std::collections::HashSet<u64> = places.collect();
+        assert_eq!(places.len(), alice.len() * models.len());
     }
 
     #[tokio::test]
