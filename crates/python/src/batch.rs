@@ -26,9 +26,21 @@ pub(crate) struct Wish {
 
 /// One request that waits.
 pub(crate) struct Waiting {
-    request: InferRequest,
+    pub(crate) request: InferRequest,
     rows: u64,
     reply: Sender<Result<InferResponse>>,
+}
+
+impl Waiting {
+    /// Whether nobody waits for the answer any more.
+    pub(crate) fn has_left(&self) -> bool {
+        self.reply.is_closed()
+    }
+
+    pub(crate) fn answer(self, answer: Result<InferResponse>) {
+        // Whoever has left does not read it.
+        let _ = self.reply.send(answer);
+    }
 }
 
 /// The requests that wait, by what they have in common.
@@ -104,7 +116,7 @@ impl Batches {
                 break;
             }
             if let Some(next) = group.waiting.pop_front()
-                && !next.reply.is_closed()
+                && !next.has_left()
             {
                 rows += next.rows;
                 taken.push(next);
@@ -148,19 +160,14 @@ pub(crate) fn merge(waiting: &[Waiting]) -> Result<InferRequest> {
     Ok(InferRequest::new(inputs))
 }
 
-/// Gives everybody their rows of the answer, or what went wrong.
-pub(crate) fn answer(waiting: Vec<Waiting>, result: Result<InferResponse>) {
-    let answers = match (&result, waiting.len()) {
-        (Ok(response), 2..) => split(response, &waiting),
-        _ => waiting.iter().map(|_| result.clone()).collect(),
-    };
-    for (one, answer) in waiting.into_iter().zip(answers) {
-        // Whoever has left does not read it.
-        let _ = one.reply.send(answer);
+/// Everybody's rows of the answer.
+///
+/// # Errors
+/// A fault of the handler where the answer does not have them.
+pub(crate) fn split(response: &InferResponse, waiting: &[Waiting]) -> Result<Vec<InferResponse>> {
+    if waiting.len() == 1 {
+        return Ok(vec![response.clone()]);
     }
-}
-
-fn split(response: &InferResponse, waiting: &[Waiting]) -> Vec<Result<InferResponse>> {
     let mut from = 0;
     let mut answers = Vec::with_capacity(waiting.len());
     let total: u64 = waiting.iter().map(|one| one.rows).sum();
@@ -169,13 +176,13 @@ fn split(response: &InferResponse, waiting: &[Waiting]) -> Vec<Result<InferRespo
         let outputs: Result<Vec<Tensor>> = outputs
             .map(|output| rows_of(output, from, one.rows, total))
             .collect();
-        answers.push(outputs.map(|outputs| InferResponse {
-            outputs,
+        answers.push(InferResponse {
+            outputs: outputs?,
             ..response.clone()
-        }));
+        });
         from += one.rows;
     }
-    answers
+    Ok(answers)
 }
 
 /// Some rows of an output.

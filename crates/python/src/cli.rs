@@ -11,7 +11,7 @@ use oip_cli::{Exit, Programs};
 use pyo3::prelude::*;
 
 use crate::aio::Bridge;
-use crate::handler::PyHandler;
+use crate::handler::Handlers;
 use crate::pool::Pool;
 use crate::{buffers, engine};
 
@@ -81,7 +81,7 @@ impl Programs for PythonPrograms {
                 .map_err(|error| said(py, &error))?;
             let (pool, asyncio) = (pool.get(), bridge.get().of_loop());
             buffers::release_on(pool.jobs());
-            let handler = PyHandler::new(&handler, pool, asyncio, settings.model_queue)
+            let handler = Handlers::new(&handler, pool, asyncio, settings.model_queue)
                 .map_err(|error| said(py, &error))?;
             let names = match settings.model_name.is_empty() {
                 true => names,

@@ -45,10 +45,12 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Wakes one more thread where there is work and nobody on the way to it.
-    fn wake(&self, state: &mut State) {
+    /// Wakes one more thread where there is work and nobody on the way to it. It is woken when the
+    /// lock is free, lest it wait for that at once.
+    fn wake(&self, mut state: MutexGuard<'_, State>) {
         if state.sleeping > 0 && !state.waking && !state.jobs.is_empty() {
             state.waking = true;
+            drop(state);
             self.wake.notify_one();
         }
     }
@@ -76,7 +78,7 @@ impl Queue {
             state.waking = false;
         }
         let job = state.jobs.pop_front();
-        self.wake(&mut state);
+        self.wake(state);
         job
     }
 }
@@ -102,7 +104,7 @@ impl Jobs {
             return if closed { Ok(()) } else { Err(waiting) };
         }
         state.jobs.push_back(job);
-        self.0.wake(&mut state);
+        self.0.wake(state);
         Ok(())
     }
 }

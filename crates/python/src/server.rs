@@ -15,7 +15,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
 use crate::aio::Bridge;
-use crate::handler::PyHandler;
+use crate::handler::Handlers;
 use crate::pool::Pool;
 use crate::{buffers, errors};
 
@@ -140,7 +140,7 @@ pub(crate) fn start(
         tracing::warn!("{warning}");
     }
     buffers::release_on(pool.jobs());
-    let handler = PyHandler::new(handler, pool, bridge.of_loop(), settings.model_queue)?;
+    let handler = Handlers::new(handler, pool, bridge.of_loop(), settings.model_queue)?;
     let server = settings
         .model_name
         .iter()

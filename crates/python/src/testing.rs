@@ -13,7 +13,7 @@ use tokio::runtime::Runtime;
 
 use crate::aio::Bridge;
 use crate::context::Context;
-use crate::handler::PyHandler;
+use crate::handler::Handlers;
 use crate::pool::Pool;
 use crate::{buffers, errors, messages};
 
@@ -51,7 +51,7 @@ impl Client {
         bridge: &Bridge,
     ) -> PyResult<Self> {
         buffers::release_on(pool.jobs());
-        let handler = PyHandler::new(handler, pool, bridge.of_loop(), usize::MAX)?;
+        let handler = Handlers::new(handler, pool, bridge.of_loop(), usize::MAX)?;
         let runtime = runtime()?;
         let client = py.detach(|| runtime.block_on(oip::testing::client(handler)));
         Ok(Self(client))

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from oip import ModelHandler
+import oip
+from oip import DataplaneHandler, ModelHandler
 from oip.testing import client
 
 
@@ -64,23 +65,69 @@ def test_different_shapes_and_parameters_are_not_stacked() -> None:
     assert sorted(handler.sizes) == [1, 1, 1]
 
 
-def test_a_fault_reaches_everybody_in_the_batch() -> None:
-    class Refuses(Rows):
-        def infer(self, payload, model_name, model_version=None):
-            raise ValueError("not today")
+@pytest.mark.parametrize("kind", [Rows, AsyncRows])
+def test_where_a_batch_fails_each_runs_alone_and_has_its_own_answer(kind: type[Rows]) -> None:
+    class Refuses(kind):  # type: ignore[valid-type, misc]
+        max_batch_delay = 0.2
 
-    with client(Refuses()) as asked, ThreadPoolExecutor(4) as pool:
-        for answer in [pool.submit(asked.infer, "m", row(i)) for i in range(4)]:
-            with pytest.raises(ValueError, match="not today"):
-                answer.result()
+        def answer(self, payload: Any) -> Any:
+            answer = super().answer(payload)
+            for row in answer["y"]:
+                if row[0] < 0:
+                    raise ValueError(f"{row[0]:g} is below 0")
+            return answer
+
+    handler = Refuses()
+    with client(handler) as asked, ThreadPoolExecutor(4) as pool:
+        answers = [pool.submit(asked.infer, "m", row(i)) for i in (1, -2, 3, -4)]
+        for i, answer in zip((1, -2, 3, -4), answers, strict=True):
+            if i > 0:
+                assert answer.result().output("y").numpy().tolist() == [[2 * i, 2 * i]]
+            else:
+                with pytest.raises(ValueError, match=f"^{2 * i} is below 0"):
+                    answer.result()
+    assert handler.sizes[0] == 4 and handler.sizes[1:] == [1] * 4
 
 
-def test_an_answer_without_the_rows_is_a_failure() -> None:
+def test_each_of_several_models_has_its_own_batches() -> None:
+    sizes: dict[str, list[int]] = {"a": [], "b": []}
+
+    def made(name: str) -> Any:
+        @oip.model(name, max_batch_size=8, max_batch_delay=0.2)
+        def doubles(x: np.ndarray) -> Any:
+            sizes[name].append(len(x))
+            return {"y": x * 2}
+
+        return doubles
+
+    with pytest.warns(UserWarning, match="without a datatype"):
+        models = [made("a"), made("b")]
+    with client(models) as asked, ThreadPoolExecutor(6) as pool:
+        sent = [(name, i) for name in "ab" for i in range(3)]
+        answers = list(pool.map(lambda one: asked.infer(one[0], row(one[1])), sent))
+        with pytest.raises(oip.errors.NotFound, match="'c'"):
+            asked.infer("c", row(1))
+    assert [answer.output("y").numpy()[0, 0] for answer in answers] == [0, 2, 4] * 2
+    assert sizes == {"a": [3], "b": [3]}
+
+
+def test_the_one_that_checks_asks_for_the_batches_of_its_handler() -> None:
+    handler = Rows()
+    handler.max_batch_delay = 0.2
+    with client(DataplaneHandler(handler)) as asked, ThreadPoolExecutor(3) as pool:
+        list(pool.map(lambda i: asked.infer("m", row(i)), range(3)))
+    assert handler.sizes == [3]
+
+
+def test_where_the_answer_lacks_rows_each_runs_alone() -> None:
+    sizes = []
+
     class Loses(Rows):
         def infer(self, payload, model_name, model_version=None):
-            return {"y": np.zeros((1, 2), np.float32)}
+            sizes.append(payload.input("x").shape[0])
+            return {"y": payload.input("x").numpy()[:1]}
 
     with client(Loses()) as asked, ThreadPoolExecutor(2) as pool:
-        for answer in [pool.submit(asked.infer, "m", row(i)) for i in range(2)]:
-            with pytest.raises(Exception, match="a batch of 2 rows is due"):
-                answer.result()
+        answers = pool.map(lambda i: asked.infer("m", row(i)), range(2))
+        assert [answer.output("y").numpy().tolist() for answer in answers] == [[[0, 0]], [[1, 1]]]
+    assert sizes == [2, 1, 1]

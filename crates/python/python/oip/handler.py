@@ -93,6 +93,24 @@ def method_of(handler: Any, name: str) -> Any:
     return getattr(_standing, name) if found is None else found
 
 
+METHODS = ("infer", "model_metadata", "model_load", "model_unload", "model_ready")
+_WISHES = ("model_names", "max_batch_size", "max_batch_delay", "checks_metadata")
+
+
+def wishes_of(handler: Any, other: Any) -> None:
+    """Has another one be called as this handler wants to be."""
+    for name in _WISHES:
+        if (value := getattr(handler, name, None)) is not None:
+            setattr(other, name, value)
+
+
+def members_of(handler: Any) -> dict[str, Any] | None:
+    """Where a handler stands for several, each of them by its name: so each is called as it wants
+    to be."""
+    members: Any = getattr(handler, "_oip_members", None)
+    return None if members is None or isinstance(handler, type) else members()
+
+
 class Several(ModelHandler):
     """Several models of one name each, as one handler."""
 
@@ -104,6 +122,9 @@ class Several(ModelHandler):
                     raise ValueError(f"two models are called '{name}'")
                 self._models[name] = model
         self.model_names = list(self._models)
+
+    def _oip_members(self) -> dict[str, Any]:
+        return self._models
 
     def _model(self, name: str) -> Any:
         try:
@@ -142,6 +163,12 @@ class DataplaneHandler:
 
     def __init__(self, model_handler: ModelHandler | None = None) -> None:
         self.model_handler = model_handler or DefaultModelHandler()
+
+    def __getattr__(self, name: str) -> Any:
+        # How the handler wants to be called, where this class says nothing of it.
+        if name in _WISHES:
+            return getattr(self.model_handler, name)
+        raise AttributeError(f"'{type(self).__name__}' has no attribute '{name}'")
 
     def infer(
         self,

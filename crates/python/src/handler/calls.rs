@@ -2,7 +2,7 @@
 //! loop.
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use oip::call::{Part, Timings};
@@ -40,19 +40,31 @@ pub(super) fn stopping() -> Error {
     Error::unavailable("the server is stopping")
 }
 
-/// An answer on its way, and what cancels the call where nobody waits for it any more.
+/// An answer on its way, and what ends the call where nobody waits for it any more.
 struct Begun<T> {
     answer: oneshot::Receiver<Answered<T>>,
-    guard: Option<CancelOnDrop>,
     left: Left,
 }
 
-/// Says of a call that nobody waits for it, once this is dropped: then it is not begun.
+/// Says of a call that nobody waits for it, once this is dropped: then it is not begun, and what
+/// runs on the loop is cancelled.
 struct Left(Arc<Clock>);
+
+impl Left {
+    /// There is nothing left to cancel.
+    fn ended(self) {
+        if let Some(guard) = self.0.guard().take() {
+            guard.ended();
+        }
+    }
+}
 
 impl Drop for Left {
     fn drop(&mut self) {
         self.0.left.store(true, Relaxed);
+        // Not while the lock is held, which the one that begins the call may wait for.
+        let guard = self.0.guard().take();
+        drop(guard);
     }
 }
 
@@ -71,6 +83,8 @@ struct Clock {
     called: OnceLock<Instant>,
     /// Nobody waits for the answer any more.
     left: AtomicBool,
+    /// What cancels it, where it runs on the loop.
+    guard: Mutex<Option<CancelOnDrop>>,
 }
 
 impl Clock {
@@ -80,7 +94,20 @@ impl Clock {
             begun: OnceLock::new(),
             called: OnceLock::new(),
             left: AtomicBool::new(false),
+            guard: Mutex::default(),
         })
+    }
+
+    fn guard(&self) -> MutexGuard<'_, Option<CancelOnDrop>> {
+        self.guard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has what runs on the loop be cancelled when nobody waits any more, which may be so already.
+    fn runs(&self, call: CancelOnDrop) {
+        let mut guard = self.guard();
+        if !self.left.load(Relaxed) {
+            *guard = Some(call);
+        }
     }
 
     /// Makes the arguments.
@@ -112,7 +139,7 @@ impl PyHandler {
     pub(super) async fn call<T: Send + 'static>(&self, ask: Ask<T>) -> Result<T> {
         let begun = self.begin(ask)?;
         let outcome = begun.answer.await;
-        ended(begun.guard, begun.left, outcome).0
+        ended(begun.left, outcome).0
     }
 
     /// The same, and writes down where the time went.
@@ -123,7 +150,7 @@ impl PyHandler {
     ) -> Result<T> {
         let begun = self.begin(ask)?;
         let outcome = begun.answer.await;
-        let (outcome, spent) = ended(begun.guard, begun.left, outcome);
+        let (outcome, spent) = ended(begun.left, outcome);
         for (part, took) in spent.into_iter().flat_map(|spent| spent.0) {
             timings.add(part, took);
         }
@@ -134,7 +161,7 @@ impl PyHandler {
     pub(super) fn call_blocking<T: Send + 'static>(&self, ask: Ask<T>) -> Result<T> {
         let begun = self.begin(ask)?;
         let outcome = begun.answer.blocking_recv();
-        ended(begun.guard, begun.left, outcome).0
+        ended(begun.left, outcome).0
     }
 
     fn begin<T: Send + 'static>(&self, ask: Ask<T>) -> Result<Begun<T>> {
@@ -161,16 +188,12 @@ impl PyHandler {
         };
         let finish: Finish = Box::new(finish);
         let left = Left(Arc::clone(&clock));
-        let guard = match self.method(method).is_async {
-            true => Some(self.on_loop(method, arguments, clock, finish)),
-            false => {
-                self.on_pool(method, arguments, clock, finish)?;
-                None
-            }
-        };
+        match self.method(method).is_async {
+            true => self.on_loop(method, arguments, clock, finish),
+            false => self.on_pool(method, arguments, clock, finish)?,
+        }
         Ok(Begun {
             answer: receiver,
-            guard,
             left,
         })
     }
@@ -186,19 +209,13 @@ impl PyHandler {
         }
     }
 
-    fn on_loop(
-        &self,
-        method: Method,
-        make: Arguments,
-        clock: Arc<Clock>,
-        finish: Finish,
-    ) -> CancelOnDrop {
-        let this = self.clone();
+    fn on_loop(&self, method: Method, make: Arguments, clock: Arc<Clock>, finish: Finish) {
+        let (this, until) = (self.clone(), Arc::clone(&clock));
         let begin = Box::new(move |py: Python<'_>| {
             let callable = &this.method(method).callable;
-            callable.call1(py, clock.arguments(py, make)?)
+            callable.call1(py, until.arguments(py, make)?)
         });
-        self.0.asyncio.begin(begin, finish)
+        clock.runs(self.0.asyncio.begin(begin, finish));
     }
 
     fn on_pool(
@@ -221,7 +238,7 @@ impl PyHandler {
                     // A plain method that returns a coroutine: a decorated one, say.
                     let coroutine = result.unbind();
                     let begin = Box::new(move |_: Python<'_>| Ok(coroutine));
-                    this.0.asyncio.begin(begin, finish).ended();
+                    clock.runs(this.0.asyncio.begin(begin, finish));
                 }
                 result => finish(py, result),
             }
@@ -247,15 +264,12 @@ pub(super) fn queue_full(waiting: usize) -> Error {
     .at_limit(Limit::ModelQueue)
 }
 
-/// There is nothing left to cancel.
+/// What became of a call that has ended.
 fn ended<T>(
-    guard: Option<CancelOnDrop>,
-    _left: Left,
+    left: Left,
     outcome: std::result::Result<Answered<T>, oneshot::error::RecvError>,
 ) -> Answered<T> {
-    if let Some(guard) = guard {
-        guard.ended();
-    }
+    left.ended();
     outcome.unwrap_or_else(|_| (Err(stopping()), None))
 }
 

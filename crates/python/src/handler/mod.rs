@@ -3,6 +3,7 @@
 
 mod ask;
 mod calls;
+mod members;
 mod stacked;
 
 use std::sync::Arc;
@@ -21,6 +22,8 @@ use crate::metadata::MetadataCache;
 use crate::pool::{Job, Jobs, Pool};
 
 use ask::Method;
+
+pub(crate) use members::Handlers;
 
 /// A Python object behind the pipeline.
 #[derive(Clone)]

@@ -76,11 +76,40 @@ impl PyHandler {
             {
                 // The call never began: the server is stopping.
                 let (left, _) = batches.take(&key, u64::MAX);
-                return batch::answer(left, Err(error.clone()));
+                for one in left {
+                    one.answer(Err(error.clone()));
+                }
+                return;
             }
-            batch::answer(waiting, result);
+            self.answer(&key.0, waiting, result).await;
             if !more {
                 return;
+            }
+        }
+    }
+
+    /// Gives everybody their rows of the answer. Where a call of several has failed, for whatever
+    /// reason, each is asked for alone, so that a bad request gets its own error and the others
+    /// their answers.
+    async fn answer(&self, model: &ModelRef, waiting: Vec<Waiting>, result: Result<InferResponse>) {
+        match result.and_then(|response| batch::split(&response, &waiting)) {
+            Ok(answers) => {
+                for (one, answer) in waiting.into_iter().zip(answers) {
+                    one.answer(Ok(answer));
+                }
+            }
+            Err(error) if waiting.len() == 1 => {
+                for one in waiting {
+                    one.answer(Err(error.clone()));
+                }
+            }
+            Err(_) => {
+                for one in waiting.into_iter().filter(|one| !one.has_left()) {
+                    let declared = self.0.metadata.outputs(model);
+                    let ask = ask::infer(model, one.request.clone(), None, declared);
+                    let answer = self.call(ask).await;
+                    one.answer(answer);
+                }
             }
         }
     }
