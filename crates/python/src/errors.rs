@@ -63,6 +63,9 @@ fn chosen(py: Python<'_>, error: &PyErr, what: &str, model: &str) -> Error {
     let value = error.value(py);
     let kind = kind_of(member(value, intern!(py, "status")).unwrap_or(500));
     if kind == ErrorKind::HandlerFailed && !member(value, intern!(py, "told")).unwrap_or(false) {
+        if member(value, intern!(py, "logged")).unwrap_or(false) {
+            return Error::handler_failed(text(value));
+        }
         log(py, error, what, model, "error");
         return Error::handler_failed(one_line(py, error));
     }

@@ -7,6 +7,8 @@ import contextlib
 import gc
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +22,22 @@ import oip
 from oip import ModelHandler, ResponseOutput, Server, _processes
 
 from conftest import Caller, fp32
+
+
+class NoQuota(oip.errors.TooManyRequests):
+    """An error of the handler's own."""
+
+    def __init__(self, tenant: str, bucket: int) -> None:
+        super().__init__(f"{tenant} has used up bucket {bucket}", retry_after=7)
+
+
+class Told(oip.errors.HandlerFailed):
+    told = True
+
+
+class Unsayable(oip.errors.Forbidden):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
 
 
 class Works(ModelHandler):
@@ -53,6 +71,14 @@ class Works(ModelHandler):
                 raise KeyError("/etc/secret")
             case "unavailable":
                 raise oip.errors.Unavailable("later", retry_after=3)
+            case "quota":
+                raise NoQuota("alice", 3)
+            case "told":
+                raise Told("the card is out of memory")
+            case "unsayable":
+                raise Unsayable
+            case "exits":
+                sys.exit(3)
             case "wrong":
                 return [ResponseOutput("y", [3], "FP32", data=[1.0])]
             case "hangs":
@@ -102,11 +128,23 @@ def test_errors_mean_the_same(ask: Caller) -> None:
     assert ask.infer("value", fp32("x", [1])) == (400, {"error": "need two rows"})
     assert ask.infer("key", fp32("x", [1])) == (500, {"error": "the model failed to answer"})
     assert ask.infer("unavailable", fp32("x", [1])) == (503, {"error": "later"})
+    assert ask.infer("quota", fp32("x", [1])) == (429, {"error": "alice has used up bucket 3"})
+    assert ask.infer("told", fp32("x", [1])) == (500, {"error": "the card is out of memory"})
     assert ask.infer("nope", fp32("x", [1]))[0] == 404
     assert ask.infer("wrong", fp32("x", [1])) == (
         500, {"error": "the model's answer does not fit what it declares"},
     )
     assert ask("/v2/models/m")[0] == 501
+
+
+@pytest.mark.parametrize("model", ["unsayable", "exits", "quota"])
+def test_no_exception_of_a_handler_ends_its_process(ask: Caller, model: str) -> None:
+    before = {data(ask.infer("pid", fp32("x", [1])))[0] for _ in range(8)}
+    for _ in range(4):
+        status, body = ask.infer(model, fp32("x", [1]))
+        assert "ended before it answered" not in body["error"]
+        assert status == (429 if model == "quota" else 500)
+    assert {data(ask.infer("pid", fp32("x", [1])))[0] for _ in range(8)} == before
 
 
 def test_a_killed_worker_costs_its_own_request_only(ask: Caller) -> None:
@@ -269,6 +307,128 @@ def test_batches_are_stacked_before_they_go_to_a_worker() -> None:
     outputs = [{o["name"]: o["data"] for o in body["outputs"]} for _, body in answers]
     assert max(output["rows"][0] for output in outputs) > 1, outputs
     assert os.getpid() not in {output["pid"][0] for output in outputs}
+
+
+class Slow(ModelHandler):
+    def model_metadata(self, model_name, model_version=None):
+        if model_name == "slow":
+            time.sleep(1.0)
+        return oip.ModelMetadataResponse(model_name)
+
+    def model_load(self, model_name):
+        return True
+
+    def infer(self, payload, model_name, model_version=None):
+        seconds = payload.inputs[0].data.root[0]
+        if seconds == 0 and model_name == "writes":
+            Path(os.environ["OIP_TEST_FILE"]).write_text("begun")
+        time.sleep(seconds)
+        return {"pid": [os.getpid()]}
+
+
+Slow.checks_metadata = False
+OPEN: Any = {"rest_port": 0, "grpc_port": 0, "auth_enabled": False}
+
+
+def test_an_answer_that_comes_late_is_not_taken_for_another_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_processes, "_PATIENCE", 0.7)
+    with Server(Slow, workers=1, **OPEN) as server:
+        ask = Caller(server)
+        assert ask("/v2/models/slow")[0] == 503
+        time.sleep(0.5)
+        for name in "abc":
+            assert ask(f"/v2/models/{name}")[1]["name"] == name
+
+
+def test_a_load_waits_for_one_process_after_the_other_and_keeps_no_other_from_its_work() -> None:
+    with Server(Slow, workers=3, **OPEN) as server, ThreadPoolExecutor(2) as pool:
+        ask = Caller(server)
+        slow = pool.submit(ask.infer, "m", fp32("x", [2]))
+        time.sleep(0.3)
+        begun = time.monotonic()
+        load = pool.submit(ask, "/v2/repository/models/m/load", {})
+        time.sleep(0.2)
+        for _ in range(5):
+            assert ask.infer("m", fp32("x", [0]))[0] == 200
+        assert time.monotonic() - begun < 1 and not load.done()
+        assert load.result()[0] == 200 and slow.result()[0] == 200
+        assert time.monotonic() - begun > 1.5
+
+
+def test_a_request_whose_time_is_up_before_a_process_is_free_is_not_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "begun"
+    monkeypatch.setenv("OIP_TEST_FILE", str(file))
+    with Server(Slow, workers=1, request_timeout="600ms", **OPEN) as server:
+        ask = Caller(server)
+        with ThreadPoolExecutor(1) as pool:
+            slow = pool.submit(ask.infer, "m", fp32("x", [1.5]))
+            time.sleep(0.3)
+            assert ask.infer("writes", fp32("x", [0]))[0] == 504
+            assert slow.result()[0] == 504
+        wait_until(lambda: ask.infer("m", fp32("x", [0]))[0] == 200)
+        assert not file.exists()
+
+
+class Few(ModelHandler):
+    model_names = ["few"]
+    max_batch_size = 8
+    max_batch_delay = 0.2
+
+    def infer(self, payload, model_name, model_version=None):
+        x = payload.inputs[0].numpy()
+        if (x < 0).any():
+            raise ValueError("below 0")
+        return {"rows": [len(x)] * len(x)}
+
+
+class One(ModelHandler):
+    model_names = ["one"]
+
+    def infer(self, payload, model_name, model_version=None):
+        return {"rows": [0]}
+
+
+def test_each_of_several_models_has_its_own_batches_in_processes_too() -> None:
+    with Server([Few(), One()], workers=2, **OPEN) as server, ThreadPoolExecutor(4) as pool:
+        ask = Caller(server)
+
+        def rows(value: float) -> tuple[int, Any]:
+            status, body = ask.infer("few", fp32("x", [value], [1, 1]))
+            return status, body["outputs"][0]["data"][0] if status == 200 else body["error"]
+
+        assert max(rows for _, rows in pool.map(rows, range(4))) > 1
+        # One that is refused costs the others nothing.
+        assert sorted(pool.map(rows, (-1, 1, 2))) == [(200, 1), (200, 1), (400, "below 0")]
+        assert data(ask.infer("one", fp32("x", [1]))) == [0]
+
+
+def test_a_process_that_hangs_does_not_outlive_its_parent(tmp_path: Path) -> None:
+    program = tmp_path / "main.py"
+    program.write_text(ORPHANS)
+    parent = subprocess.Popen([sys.executable, program], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    worker = int(parent.stdout.readline())
+    parent.kill()
+    parent.wait()
+    wait_until(lambda: not Path(f"/proc/{worker}").exists())
+
+
+ORPHANS = """
+import os, threading, time, urllib.request
+from oip import *
+class Hangs(ModelHandler):
+    def infer(self, payload, model_name, model_version=None):
+        print(os.getpid(), flush=True)
+        time.sleep(600)
+BODY = b'{"inputs":[{"name":"x","datatype":"FP32","shape":[1],"data":[1]}]}'
+if __name__ == "__main__":
+    with Server(Hangs, workers=1, rest_port=0, grpc_port=0, auth_enabled=False) as server:
+        urllib.request.urlopen(server.url + "/v2/models/m/infer", BODY)
+"""
 
 
 class Broken(ModelHandler):

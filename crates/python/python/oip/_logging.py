@@ -11,7 +11,7 @@ import logging
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from . import _oip
 
@@ -53,10 +53,38 @@ def begin(level: str, form: str, latencies: bool) -> None:
 _ours: list[logging.Handler] = []
 
 
+class InForce(NamedTuple):
+    """How the log is: a level of Python's, ``text`` or ``json``, and whether what is said below
+    other loggers than ``oip`` goes the same way."""
+
+    level: int
+    form: str
+    everybody: bool
+
+
+def in_force() -> InForce:
+    """How the log of this process is, for one that it begins."""
+    if not _ours:
+        # The program has set up logging itself, and where that is done may not be run there.
+        return InForce(logging.getLogger().getEffectiveLevel(), "text", True)
+    form = "json" if isinstance(_ours[0].formatter, _Json) else "text"
+    return InForce(_logger.level, form, _ours[0] in logging.getLogger().handlers)
+
+
+def take_over(log: InForce) -> None:
+    """Has the log of this process be as that of the one that has begun it."""
+    _write(log.level, log.form)
+    if log.everybody:
+        for_everybody()
+
+
 def to_stderr(level: str = "info", form: str = "text") -> None:
     """Writes what is said below ``oip`` to standard error, unless somebody has set up logging. The
     second time level and form are taken."""
-    number = _LEVELS.get(level, logging.INFO)
+    _write(_LEVELS.get(level, logging.INFO), form)
+
+
+def _write(level: int, form: str) -> None:
     if not _ours and not logging.getLogger().handlers and not _logger.handlers:
         handler = logging.StreamHandler(sys.stderr)
         _ours.append(handler)
@@ -64,9 +92,9 @@ def to_stderr(level: str = "info", form: str = "text") -> None:
         _logger.propagate = False
     if _ours:
         _ours[0].setFormatter(_Json() if form == "json" else logging.Formatter(_TEXT))
-        _logger.setLevel(number)
+        _logger.setLevel(level)
     elif _logger.level == logging.NOTSET:
-        _logger.setLevel(number)
+        _logger.setLevel(level)
 
 
 def for_everybody() -> None:

@@ -7,39 +7,31 @@ in anonymous shared memory (``memfd``), of which nothing is left behind whatever
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import inspect
 import logging
 import multiprocessing
 import os
-import queue
-import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from multiprocessing.connection import Connection, wait
+from collections.abc import Collection, Iterator, Sequence
+from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
 from typing import Any
 
-from . import _errors, errors
+from . import _logging, _worker, errors
 from ._arena import Arena, Descriptor
-from ._results import to_response
-from .handler import ModelHandler, method_of
-from .types import InferenceRequest, InferenceResponse, RequestInput, ResponseOutput
+from .handler import METHODS, ModelHandler, members_of, wishes_of
+from .types import InferenceRequest, InferenceResponse, ResponseOutput
 
 _log = logging.getLogger("oip.workers")
 _spawn = multiprocessing.get_context("spawn")
 _ENDED = "the process that ran this request ended before it answered; others go on"
 _HUNG = "the process that ran this request did not answer in time and was ended; others go on"
 _SILENT = "the worker that was asked does not answer"
+_BUSY = "every worker is at work"
+_LATE = "no worker was free before the request's time was up"
 _PATIENCE = 60.0
 """Seconds to wait for a process that can be asked."""
-
-class BadAnswer(errors.OipError):
-    """An answer that is none; its process has logged why."""
-
-    told = True
 
 
 class _Line:
@@ -48,20 +40,35 @@ class _Line:
     def __init__(self) -> None:
         self._ours, self.theirs = _spawn.Pipe()
         self._lock = threading.Lock()
+        self._number = 0
 
     def ask(self, method: str, arguments: Sequence[Any], within: float | None) -> Any:
         """Sends a question and waits for the answer, for so many seconds at most.
 
         Raises ``TimeoutError``, or ``EOFError`` and ``OSError`` where the process has ended.
         """
-        with self._lock:
-            self._ours.send((method, arguments))
-            if within is not None and not self._ours.poll(within):
-                raise TimeoutError
-            outcome, value = self._ours.recv()
+        until = None if within is None else time.monotonic() + within
+        if not self._lock.acquire(timeout=-1 if within is None else within):
+            raise TimeoutError
+        try:
+            self._number += 1
+            self._ours.send((self._number, method, arguments))
+            outcome, value = self._answer(until)
+        finally:
+            self._lock.release()
         if outcome == "raised":
             raise value
         return value
+
+    def _answer(self, until: float | None) -> tuple[str, Any]:
+        while True:
+            left = None if until is None else max(until - time.monotonic(), 0)
+            if left is not None and not self._ours.poll(left):
+                raise TimeoutError
+            number, outcome, value = self._ours.recv()
+            # Another number is that of a question that nobody waits for any more.
+            if number == self._number:
+                return outcome, value
 
     def close(self) -> None:
         """Hangs up."""
@@ -76,7 +83,9 @@ class _Worker:
         self.work, self.control = _Line(), _Line()
         memory = Descriptor(self.requests.descriptor), Descriptor(self.answers.descriptor)
         self.process: SpawnProcess = _spawn.Process(
-            target=_work, args=(handler, self.work.theirs, self.control.theirs, *memory), daemon=True
+            target=_worker.work,
+            args=(handler, self.work.theirs, self.control.theirs, *memory, _logging.in_force()),
+            daemon=True,
         )
         self.process.name = f"oip-worker-{number}"
         self._ended = False
@@ -124,10 +133,10 @@ class _Worker:
         self.process.join()
         self.let_go()
 
-    def close(self) -> None:
-        """Ends the process when it has answered."""
+    def close(self, until: float) -> None:
+        """Ends the process when it has answered, and in any case then."""
         self.work.close()
-        self.process.join(5)
+        self.process.join(max(until - time.monotonic(), 0))
         if self.process.is_alive():
             self.process.kill()
             self.process.join()
@@ -139,6 +148,50 @@ class _Worker:
         self.work.close()
         self.requests.close()
         self.answers.close()
+
+
+class _Waiting:
+    """Somebody who waits for a process, though for none of these."""
+
+    def __init__(self, but: Collection[_Worker]) -> None:
+        self.but = but
+        self.given: _Worker | None = None
+        self.came = threading.Event()
+
+
+class _Idle:
+    """The processes that have nothing to do, and who waits for one, first come first served."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._free: list[_Worker] = []
+        self._waiting: list[_Waiting] = []
+
+    def put(self, worker: _Worker) -> None:
+        """Hands a process to whoever waits longest."""
+        with self._lock:
+            for waiting in self._waiting:
+                if worker not in waiting.but:
+                    self._waiting.remove(waiting)
+                    waiting.given = worker
+                    waiting.came.set()
+                    return
+            self._free.append(worker)
+
+    def take(self, until: float, but: Collection[_Worker]) -> _Worker | None:
+        """A process, though none of these; ``None`` where there is none until then."""
+        with self._lock:
+            for worker in self._free:
+                if worker not in but:
+                    self._free.remove(worker)
+                    return worker
+            waiting = _Waiting(but)
+            self._waiting.append(waiting)
+        waiting.came.wait(max(until - time.monotonic(), 0))
+        with self._lock:
+            if waiting.given is None:
+                self._waiting.remove(waiting)
+            return waiting.given
 
 
 class Processes(ModelHandler):
@@ -154,17 +207,15 @@ class Processes(ModelHandler):
         self._handler = handler
         self._loaded: list[str] = []
         self._closing = threading.Event()
-        self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
+        self._idle = _Idle()
         self._lock = threading.Lock()
         self._all: set[_Worker] = set()
         self._turn = 0
-        # Two that gather all processes at once would wait for each other.
-        self._gathering = threading.Lock()
+        # What is loaded, and who has it: one change at a time.
+        self._loading = threading.Lock()
         self._count = count
         self._watcher: threading.Thread | None = None
-        for name in ("model_names", "max_batch_size", "max_batch_delay", "checks_metadata"):
-            if (value := getattr(handler, name, None)) is not None:
-                setattr(self, name, value)
+        wishes_of(handler, self)
         try:
             for number in range(count):
                 self._all.add(_Worker(handler, number))
@@ -186,14 +237,17 @@ class Processes(ModelHandler):
         worker = _Worker(self._handler, number)
         try:
             worker.call("")
-            for name in list(self._loaded):
-                if worker.call("model_load", name) is False:
-                    raise errors.HandlerFailed(f"model '{name}' could not be loaded")
+            with self._loading:
+                for name in self._loaded:
+                    if worker.call("model_load", name) is False:
+                        raise errors.HandlerFailed(f"model '{name}' could not be loaded")
+                with self._lock:
+                    if self._closing.is_set():
+                        raise errors.Unavailable("the server is stopping")
+                    self._all.add(worker)
         except BaseException:
             worker.kill()
             raise
-        with self._lock:
-            self._all.add(worker)
         self._idle.put(worker)
 
     def _watch(self) -> None:
@@ -210,6 +264,8 @@ class Processes(ModelHandler):
                 try:
                     self._begin(number)
                 except Exception as error:
+                    if self._closing.is_set():
+                        return
                     why = f"{type(error).__name__}: {error}"
                     _log.error("a new worker could not begin: %s; it is tried again", why)
 
@@ -231,16 +287,14 @@ class Processes(ModelHandler):
                 lasted |= time.monotonic() - worker.started >= 5
         return lasted
 
-    def _take(self, until: float) -> _Worker:
-        """A process that has nothing to do. One that has ended meanwhile is passed over."""
-        while True:
-            try:
-                worker = self._idle.get(timeout=max(until - time.monotonic(), 0))
-            except queue.Empty:
-                raise errors.Unavailable("no worker is there", retry_after=1) from None
+    def _take(self, until: float, but: Collection[_Worker] = ()) -> _Worker | None:
+        """A process that has nothing to do, and is none of these; ``None`` where there is none
+        until then. One that has ended meanwhile is passed over."""
+        while (worker := self._idle.take(until, but)) is not None:
             if worker.serves():
                 return worker
             worker.let_go()
+        return None
 
     def _give_back(self, worker: _Worker) -> None:
         if worker.serves():
@@ -249,9 +303,15 @@ class Processes(ModelHandler):
             worker.let_go()
 
     @contextlib.contextmanager
-    def _one(self) -> Iterator[_Worker]:
-        """A process that has nothing to do; it goes back unless it has ended."""
-        worker = self._take(time.monotonic() + _PATIENCE)
+    def _one(self, left: float | None) -> Iterator[_Worker]:
+        """A process that has nothing to do, before so many seconds have gone; it goes back unless
+        it has ended."""
+        patience = _PATIENCE if left is None else min(left, _PATIENCE)
+        worker = self._take(time.monotonic() + patience)
+        if worker is None:
+            if left is not None and left <= _PATIENCE:
+                raise errors.TimedOut(_LATE)
+            raise errors.Unavailable(_BUSY, retry_after=1)
         try:
             yield worker
         finally:
@@ -261,11 +321,14 @@ class Processes(ModelHandler):
         self, payload: InferenceRequest, model_name: str, model_version: str | None = None
     ) -> InferenceResponse:
         """Has a process answer. One that is at work long after its caller has left is killed."""
-        with self._one() as worker:
-            context = payload._context
+        context = payload._context
+        with self._one(None if context is None else context.remaining) as worker:
+            left = None if context is None else context.remaining
+            if left is not None and left <= 0:
+                # The caller has left meanwhile.
+                raise errors.TimedOut(_LATE)
             members = (payload.id, payload.parameters, payload.outputs, context)
             inputs = worker.requests.pack("input", payload.inputs)
-            left = None if context is None else context.remaining
             within = None if left is None else left + self.grace
             members, outputs = worker.call(
                 "infer", members, inputs, model_name, model_version, within=within
@@ -284,145 +347,78 @@ class Processes(ModelHandler):
 
     def _any(self) -> _Worker:
         """One process after the other."""
-        with self._lock:
-            serving = [worker for worker in self._all if worker.serves()]
-            self._turn += 1
+        serving = sorted(self._serving(), key=lambda worker: worker.started)
         if not serving:
             raise errors.Unavailable("no worker is there", retry_after=1)
+        self._turn += 1
         return serving[self._turn % len(serving)]
 
     def model_load(self, model_name: str) -> bool:
-        """Has every process load a model; those that begin later load it too."""
-        done = self._each("model_load", model_name)
-        if done and model_name not in self._loaded:
-            self._loaded.append(model_name)
+        """Has every process load a model, each when it has nothing else to do; those that begin
+        later load it too."""
+        with self._loading:
+            done = self._each("model_load", model_name)
+            if done and model_name not in self._loaded:
+                self._loaded.append(model_name)
         return done
 
     def model_unload(self, model_name: str) -> bool:
         """Has every process let go of a model."""
-        if model_name in self._loaded:
-            self._loaded.remove(model_name)
-        return self._each("model_unload", model_name)
+        with self._loading:
+            if model_name in self._loaded:
+                self._loaded.remove(model_name)
+            return self._each("model_unload", model_name)
 
     def _each(self, method: str, name: str) -> bool:
-        held: list[_Worker] = []
-        with self._gathering:
+        """Has one process after the other do something, while the others go on."""
+        until = time.monotonic() + _PATIENCE
+        done: set[_Worker] = set()
+        succeeded = True
+        while not done or self._serving() - done:
+            # One that is waited for may end; so this looks again.
+            worker = self._take(min(until, time.monotonic() + 0.2), done)
+            if worker is None:
+                if not self._serving() or time.monotonic() >= until:
+                    raise errors.Unavailable(_BUSY, retry_after=1)
+                continue
+            done.add(worker)
             try:
-                until = time.monotonic() + _PATIENCE
-                while len(held) < self._count:
-                    held.append(self._take(until))
-                results = [worker.call(method, name) for worker in held]
+                result = worker.call(method, name)
             finally:
-                for worker in held:
-                    self._give_back(worker)
-        return all(result is None or result for result in results)
+                self._give_back(worker)
+            succeeded &= result is None or bool(result)
+        return succeeded
 
-    def close(self) -> None:
-        """Ends the processes."""
-        self._closing.set()
-        if self._watcher is not None:
-            self._watcher.join(15)
+    def _oip_members(self) -> dict[str, Any] | None:
+        """Each of several models, by its name."""
+        models = members_of(self._handler)
+        if models is None:
+            return None
+        made = {id(model): _Member(self, model) for model in models.values()}
+        return {name: made[id(model)] for name, model in models.items()}
+
+    def _serving(self) -> set[_Worker]:
         with self._lock:
+            return {worker for worker in self._all if worker.serves()}
+
+    def close(self, patience: float = 5.0) -> None:
+        """Ends the processes. What they are at may take so many seconds."""
+        with self._lock:
+            self._closing.set()
             workers, self._all = self._all, set()
+        until = time.monotonic() + patience
         for worker in workers:
-            worker.close()
+            worker.work.close()
+        for worker in workers:
+            worker.close(until)
+        if self._watcher is not None:
+            self._watcher.join(max(until - time.monotonic(), 1))
 
 
-def _work(
-    handler: Any,
-    work: Connection,
-    control: Connection,
-    requests: Descriptor,
-    answers: Descriptor,
-) -> None:
-    """What a process does until its parent hangs up."""
-    # Ctrl-C reaches the whole group; the parent says when to end.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if isinstance(handler, type):
-        handler = handler()
-    memory = Arena(requests.number), Arena(answers.number)
-    threading.Thread(target=_converse, args=(handler, control, None), daemon=True).start()
-    _converse(handler, work, memory)
+class _Member:
+    """One of several models that processes have, as it wants to be called."""
 
-
-def _converse(
-    handler: Any, connection: Connection, memory: tuple[Arena, Arena] | None
-) -> None:
-    """Answers until the other side hangs up."""
-    loop = asyncio.new_event_loop()
-    while True:
-        try:
-            method, arguments = connection.recv()
-        except (EOFError, OSError):
-            return
-        reply = _answer(handler, loop, memory, method, arguments)
-        try:
-            connection.send(reply)
-        except OSError:
-            return
-        except Exception as error:
-            # What a method returned cannot be sent.
-            connection.send(("raised", _portable(error, method)))
-
-
-def _answer(
-    handler: Any,
-    loop: asyncio.AbstractEventLoop,
-    memory: tuple[Arena, Arena] | None,
-    method: str,
-    arguments: Any,
-) -> tuple[str, Any]:
-    if not method:
-        # The parent asks whether this process has begun.
-        return "returned", None
-    try:
-        if method == "infer":
-            assert memory is not None
-            (id, parameters, outputs, context), inputs, model, version = arguments
-            tensors = memory[0].unpack(RequestInput, inputs)
-            payload = InferenceRequest(tensors, outputs, id, parameters)
-            payload._context = context
-            arguments = payload, model, version
-        result = method_of(handler, method)(*arguments)
-        if inspect.isawaitable(result):
-            result = loop.run_until_complete(_await(result))
-    except Exception as error:
-        return "raised", _portable(error, method)
-    if method != "infer" or memory is None:
-        return "returned", result
-    try:
-        if not isinstance(result, InferenceResponse):
-            result = to_response(result, _declared(handler, *arguments[1:]))
-        members = (result.model_name, result.model_version, result.parameters)
-        return "returned", (members, memory[1].pack("output", result.outputs))
-    except Exception as error:
-        _errors.log("error", "the answer of infer", str(arguments[1]), error)
-        return "raised", BadAnswer("the model's answer does not fit what it declares")
-
-
-async def _await(result: Any) -> Any:
-    return await result
-
-
-def _declared(handler: Any, model: str, version: str | None) -> list[tuple[str, str]]:
-    try:
-        metadata = handler.model_metadata(model, version)
-        return [(tensor.name, str(tensor.datatype)) for tensor in metadata.outputs]
-    except Exception:
-        return []
-
-
-def _portable(error: Exception, method: str) -> Exception:
-    """An exception that can be sent and that means the same on the other side."""
-    if isinstance(error, errors.OipError):
-        made = type(error)(error.message, retry_after=error.retry_after)
-        return made if type(error).__module__ == errors.__name__ else errors.OipError(str(error))
-    if isinstance(error, NotImplementedError):
-        return NotImplementedError(str(error))
-    fits_not = method == "infer" and isinstance(error, (ValueError, TypeError))
-    if fits_not and _errors.about_request(error.__traceback__):
-        return errors.InvalidRequest(str(error))
-    _errors.log("error", method, "a worker", error)
-    where = error.__traceback__
-    place = "" if where is None else f" ({_errors.place(where)})"
-    return errors.HandlerFailed(f"{type(error).__name__}: {error}{place}")
+    def __init__(self, whole: Processes, model: object) -> None:
+        for name in METHODS:
+            setattr(self, name, getattr(whole, name))
+        wishes_of(model, self)

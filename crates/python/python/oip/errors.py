@@ -34,6 +34,8 @@ class OipError(Exception):
     code: str = "INTERNAL"
     told: bool = False
     """Whether the caller reads the message of an error of status 500."""
+    logged: bool = False
+    """Whether an error of status 500 stands in the log already, with where it was raised."""
 
     def __init__(self, message: str = "", *, retry_after: int | None = None) -> None:
         super().__init__(message)
@@ -43,7 +45,9 @@ class OipError(Exception):
     def __init_subclass__(cls, *, status: int | None = None, code: str | None = None) -> None:
         if status is not None and code is not None:
             cls.status, cls.code = status, code
-            _BY_STATUS.setdefault(status, cls)
+            # Classes of others need not be made as these are.
+            if cls.__module__ == __name__:
+                _BY_STATUS.setdefault(status, cls)
 
 
 _BY_STATUS: dict[int, type[OipError]] = {}
@@ -100,6 +104,6 @@ class StartError(RuntimeError):
 
 
 def of_status(status: int, message: str, retry_after: int | None = None) -> OipError:
-    """The error that a caller with this status reads."""
-    kind = _BY_STATUS.get(status, InvalidRequest if status < 500 else HandlerFailed)
+    """The error that a caller with this status reads; of one that is not known, a failure."""
+    kind = _BY_STATUS.get(status, HandlerFailed)
     return kind(message, retry_after=retry_after)
