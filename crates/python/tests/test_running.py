@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 import oip
-from oip import ModelHandler, Server
+from oip import DataplaneHandler, ModelHandler, Server
 from oip.testing import client
 
 from conftest import fp32
@@ -78,6 +78,67 @@ def test_an_async_call_whose_caller_left_is_cancelled(serve: Any) -> None:
     ask = serve(Waits(), request_timeout="200ms")
     assert ask.infer("m", fp32("x", [1]))[0] == 504
     assert cancelled.wait(5)
+
+
+class Cancels(ModelHandler):
+    def __init__(self) -> None:
+        self.cancelled = threading.Event()
+
+    async def infer(self, payload, model_name, model_version=None):
+        try:
+            await asyncio.sleep(30)
+        except asyncio.CancelledError:
+            self.cancelled.set()
+            raise
+
+
+def plain(handler: Cancels) -> Any:
+    """A plain method that returns a coroutine."""
+    return DataplaneHandler(handler)
+
+
+def several(handler: Cancels) -> Any:
+    @oip.model("m")
+    async def waits(x: Any) -> Any:
+        return await handler.infer(x, "m")
+
+    @oip.model("other")
+    def other(x: Any) -> Any:
+        return [1.0]
+
+    return [waits, other]
+
+
+@pytest.mark.parametrize("wrap", [plain, several])
+def test_a_call_on_the_loop_is_cancelled_whoever_hands_it_on(serve: Any, wrap: Any) -> None:
+    handler = Cancels()
+    ask = serve(wrap(handler), request_timeout="200ms")
+    assert ask.infer("m", fp32("x", [1]))[0] == 504
+    assert handler.cancelled.wait(5)
+
+
+async def exits() -> None:
+    sys.exit(3)
+
+
+def test_an_async_handler_that_exits_or_stops_its_loop_costs_its_own_request_only(serve: Any) -> None:
+    class Ends(ModelHandler):
+        async def infer(self, payload, model_name, model_version=None):
+            match model_name:
+                case "exits":
+                    sys.exit(3)
+                case "interrupts":
+                    raise KeyboardInterrupt
+                case "stops":
+                    asyncio.get_running_loop().stop()
+                case "task":
+                    await asyncio.wait([asyncio.create_task(exits())])
+            return {"y": [1]}
+
+    ask = serve(Ends(), request_timeout="2s")
+    for model, status in {"exits": 500, "interrupts": 500, "stops": 200, "task": 200}.items():
+        assert ask.infer(model, fp32("x", [1]))[0] == status, model
+        assert ask.infer("well", fp32("x", [1]))[0] == 200, model
 
 
 def test_a_plain_method_may_return_a_coroutine() -> None:
@@ -254,6 +315,60 @@ def test_a_signal_drains(
         assert "listening: REST" in err and "Traceback" not in err
     finally:
         process.kill()
+
+
+DRAINS = """
+import threading, time, urllib.request
+from oip import *
+class Hangs(ModelHandler):
+    def infer(self, payload, model_name, model_version=None):
+        print("hangs", flush=True)
+        time.sleep(60)
+BODY = b'{"inputs":[{"name":"x","datatype":"FP32","shape":[1],"data":[1]}]}'
+with Server(Hangs(), rest_port=0, grpc_port=0, auth_enabled=False, shutdown_grace="60s") as server:
+    url = server.url + "/v2/models/m/infer"
+    threading.Thread(target=urllib.request.urlopen, args=(url, BODY), daemon=True).start()
+    time.sleep(60)
+"""
+
+
+def test_ctrl_c_cuts_off_the_stop_of_a_server_in_a_with_block(tmp_path: Path) -> None:
+    program = tmp_path / "main.py"
+    program.write_text(DRAINS)
+    process = subprocess.Popen(
+        [sys.executable, program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None and process.stdout.readline() == "hangs\n"
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.5)
+        assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        process.wait(10)
+    finally:
+        process.kill()
+
+
+def test_threads_that_hang_are_waited_for_together() -> None:
+    go = threading.Event()
+    entered = threading.Semaphore(0)
+
+    class Hangs(ModelHandler):
+        def infer(self, payload, model_name, model_version=None):
+            entered.release()
+            go.wait(30)
+            return {"y": [1]}
+
+    asked = client(Hangs(), threads=3)
+    with ThreadPoolExecutor(3) as pool:
+        calls = [pool.submit(asked.infer, "m", {"x": [1.0]}) for _ in range(3)]
+        for _ in calls:
+            assert entered.acquire(timeout=5)
+        begun = time.monotonic()
+        asked._workers.close(0.5)
+        took = time.monotonic() - begun
+        go.set()
+    assert 0.4 < took < 1.0
 
 
 def test_a_server_that_is_not_stopped_does_not_keep_the_program(tmp_path: Path) -> None:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import logging
 import os
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from . import _oip
 
 __all__ = ["Threads", "default_threads"]
+
+_log = logging.getLogger("oip.handler")
 
 
 def default_threads() -> int:
@@ -33,6 +37,7 @@ class Threads:
         self.bridge = _oip.Bridge()
         self._tasks: dict[int, tuple[asyncio.Task[None], Any]] = {}
         self._own = loop is None
+        self._closing = False
         self._loop = loop or asyncio.new_event_loop()
         self._threads = [
             threading.Thread(target=self.pool.work, name=f"oip-handler-{i}", daemon=True)
@@ -53,13 +58,29 @@ class Threads:
         asyncio.set_event_loop(self._loop)
         self._loop.add_reader(self.bridge.fileno(), self._look)
         try:
-            self._loop.run_forever()
+            while not self._closing and not self._loop.is_closed():
+                self._run_on()
         finally:
+            # Whoever asks now is told that nobody answers.
+            self.bridge.close()
+            if self._loop.is_closed():
+                return
             for running in list(self._tasks.values()):
                 _cancel(*running)
             self._loop.run_until_complete(asyncio.sleep(0))
             self._loop.run_until_complete(self._loop.shutdown_asyncgens())
             self._loop.close()
+
+    def _run_on(self) -> None:
+        """Runs the loop until it is to end. A callback or a task of the handler's own may stop it,
+        by ``sys.exit`` or ``loop.stop()``: others wait for it, so it goes on."""
+        try:
+            self._loop.run_forever()
+        except BaseException as error:
+            _log.error("the asyncio loop goes on after %s", type(error).__name__, exc_info=error)
+        else:
+            if not self._closing:
+                _log.error("the asyncio loop goes on: a handler has stopped it")
 
     def _look(self) -> None:
         begun, cancelled = self.bridge.take()
@@ -76,26 +97,31 @@ class Threads:
         # What is called when a task is done would need another round of the loop.
         try:
             result = await coroutine
+        except (Exception, SystemExit, KeyboardInterrupt) as error:
+            # The latter two would end the loop, and with it every request of others.
+            done(None, error)
         except BaseException as error:
             done(None, error)
-            if not isinstance(error, Exception):
-                raise
+            raise
         else:
             done(result)
         finally:
             self._tasks.pop(number, None)
 
-    def close(self) -> None:
-        """Ends the threads and the loop; what runs on the threads is finished first."""
+    def close(self, patience: float = 5.0) -> None:
+        """Ends the threads and the loop; what runs on the threads is finished first, unless it
+        takes more than so many seconds."""
+        self._closing = True
         self.pool.close()
         self.bridge.close()
         if not self._own:
             self._loop.remove_reader(self.bridge.fileno())
         elif not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._loop.stop)
+        until = time.monotonic() + patience
         for thread in self._threads:
             if thread is not threading.current_thread():
-                thread.join(timeout=5)
+                thread.join(max(until - time.monotonic(), 0))
 
 
 def _cancel(task: asyncio.Task[None], coroutine: Any) -> None:

@@ -21,7 +21,8 @@ from .handler import DefaultModelHandler, Several
 
 __all__ = ["Server", "Settings"]
 
-_FOREVER = 1e9
+_STEP = 0.2
+"""Seconds after which a wait looks whether a signal has come."""
 
 
 class Server:
@@ -107,23 +108,35 @@ class Server:
             self._processes = handler
         return handler, threads
 
-    def _end_processes(self) -> None:
+    def _end_processes(self, patience: float = 5.0) -> None:
         processes, self._processes = self._processes, None
         if processes is not None:
-            processes.close()
+            processes.close(patience)
 
     def stop(self) -> None:
-        """Drains and stops: readiness turns false, what is in flight is answered."""
-        running, self._running = self._running, None
-        workers, self._workers = self._workers, None
+        """Drains and stops: readiness turns false, what is in flight is answered. Ctrl-C cuts off
+        what still runs."""
+        running = self._running
         if running is None:
             return
         running.stop()
-        running.wait(_FOREVER)
-        running.close()
+        try:
+            while not running.wait(_STEP):
+                pass
+        except BaseException:
+            self._end(patience=0)
+            raise
+        self._end()
+
+    def _end(self, patience: float = 5.0) -> None:
+        """Lets go of everything; what runs on threads may take so many seconds."""
+        running, self._running = self._running, None
+        workers, self._workers = self._workers, None
+        if running is not None:
+            running.close()
         if workers is not None:
-            workers.close()
-        self._end_processes()
+            workers.close(patience)
+        self._end_processes(patience)
         _oip.flush_log()
 
     def _forget(self) -> None:
@@ -143,13 +156,12 @@ class Server:
                 running.stop()
             try:
                 _logging.announce(self)
-                while not running.wait(0.5):
+                while not running.wait(_STEP):
                     pass
-            except KeyboardInterrupt:
-                running.close()
+            except BaseException:
+                self._end(patience=0)
                 raise
-            finally:
-                self.stop()
+            self.stop()
 
     async def serve_async(self) -> None:
         """Serves until this is cancelled, or until SIGTERM or Ctrl-C, on the running loop:
@@ -171,13 +183,25 @@ class Server:
             self._serving = None
             for number in signals:
                 loop.remove_signal_handler(number)
-            running = self._running
-            if running is not None:
-                running.stop()
-                # The loop goes on meanwhile: handlers that run on it must be able to answer.
-                await asyncio.shield(asyncio.to_thread(running.wait, _FOREVER))
-            self.stop()
-            ended.set_result(None)
+            try:
+                await self._drained()
+            finally:
+                self.stop()
+                ended.set_result(None)
+
+    async def _drained(self) -> None:
+        """Drains while the loop goes on: handlers that run on it must be able to answer. Whoever
+        cancels this does not wait."""
+        running = self._running
+        if running is None:
+            return
+        running.stop()
+        try:
+            while not await asyncio.to_thread(running.wait, _STEP):
+                pass
+        except asyncio.CancelledError:
+            self._end(patience=0)
+            raise
 
     async def stop_async(self) -> None:
         """Drains and stops, from the loop that ``serve_async`` runs on."""
