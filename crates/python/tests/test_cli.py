@@ -41,13 +41,13 @@ BODY = b'{"inputs":[{"name":"x","datatype":"FP32","shape":[1],"data":[1]}]}'
 
 @contextmanager
 def serving(
-    *arguments: str, environment: dict[str, str] | None = None
+    *arguments: str, environment: dict[str, str] | None = None, alone: bool = False
 ) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
     command = [sys.executable, "-m", "oip.cli", "serve", *arguments]
     command += ["--rest-port", "0", "--grpc-port", "0", "--auth-enabled", "false"]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        env={**os.environ, **(environment or {})},
+        env={**({} if alone else os.environ), **(environment or {})},
     )
     try:
         assert process.stdout is not None
@@ -166,11 +166,16 @@ def test_processes_share_a_program(tmp_path: Path, form: str) -> None:
         pytest.fail("a process was left behind")
 
 
-def test_a_program_logs_in_the_form_that_is_set(tmp_path: Path) -> None:
+IN_THIS_PROCESS_AND_IN_OTHERS = pytest.mark.parametrize("workers", [(), ("--workers", "1")])
+
+
+@IN_THIS_PROCESS_AND_IN_OTHERS
+def test_a_program_logs_in_the_form_that_is_set(tmp_path: Path, workers: tuple[str, ...]) -> None:
     program = tmp_path / "main.py"
     program.write_text(HANDLER.replace("[ANSWER]", "[1 / 0]"))
     (tmp_path / "oip.properties").write_text("log_format=json\n")
-    with serving(str(program), environment={"KRAUSENING_BASE": str(tmp_path)}) as (url, process):
+    environment = {"KRAUSENING_BASE": str(tmp_path)}
+    with serving(str(program), *workers, environment=environment) as (url, process):
         ask(url)
         assert process.stdout is not None
         for line in process.stdout:
@@ -178,6 +183,7 @@ def test_a_program_logs_in_the_form_that_is_set(tmp_path: Path) -> None:
                 break
         said = json.loads(line)
     assert said["level"] == "ERROR" and said["target"] == "oip.handler"
+    assert said["message"] == "infer of model 'm': ZeroDivisionError"
     assert "Traceback" in said["traceback"] and said["timestamp"].endswith("Z")
 
 
@@ -255,10 +261,13 @@ class Answers(ModelHandler):
 """
 
 
-def test_what_a_program_logs_itself_has_the_same_form(tmp_path: Path) -> None:
+@IN_THIS_PROCESS_AND_IN_OTHERS
+def test_what_a_program_logs_itself_has_the_same_form(
+    tmp_path: Path, workers: tuple[str, ...]
+) -> None:
     program = tmp_path / "main.py"
     program.write_text(OWN)
-    with serving(str(program), "--log-format", "json") as (url, process):
+    with serving(str(program), "--log-format", "json", *workers) as (url, process):
         ask(url)
         assert process.stdout is not None
         for line in process.stdout:
@@ -373,6 +382,37 @@ def test_a_folder_of_models_may_hold_programs(tmp_path: Path) -> None:
             time.sleep(0.1)
         else:
             pytest.fail("the change was not seen")
+
+
+def test_a_load_reads_what_stands_there_now_whatever_python_has_compiled(tmp_path: Path) -> None:
+    folder = tmp_path / "m" / "1"
+    (folder / "inner").mkdir(parents=True)
+    program = "from aside import factor\nfrom . import relative\nfrom inner.deep import three\n" + MODEL
+    program = program.replace("FACTOR", "1 * factor * relative.factor * three")
+    files = {
+        folder / "model.py": program,
+        folder / "aside.py": "factor = 2\n",
+        folder / "relative.py": "factor = 2\n",
+        folder / "inner" / "deep.py": "three = 3\n",
+    }
+
+    def write(*changes: tuple[str, str]) -> None:
+        for file, text in files.items():
+            for old, new in changes:
+                text = text.replace(old, new)
+            file.write_text(text)
+            os.utime(file, (1_700_000_000, 1_700_000_000))
+
+    # As most people have it: with what was compiled lying beside the files.
+    environment = {name: text for name, text in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    write()
+    with serving(str(tmp_path), environment=environment, alone=True) as (url, _):
+        assert '"data":[12.0]' in ask(url)
+        write(("factor = 1 * ", "factor = 5 * "), ("factor = 2\n", "factor = 3\n"), ("= 3\n", "= 7\n"))
+        load = urllib.request.Request(f"{url}/v2/repository/models/m/load", b"{}")
+        with urllib.request.urlopen(load, timeout=10) as answer:
+            assert answer.status == 200
+        assert '"data":[1715.0]' in ask(url)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib
+import importlib.machinery
 import importlib.util
 import inspect
 import logging
@@ -17,7 +18,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType, ModuleType
+from types import CodeType, FrameType, ModuleType
 from typing import Any
 
 from . import _errors, _logging, _oip
@@ -49,9 +50,11 @@ def settings(path: Path) -> list[tuple[str, str]]:
 
 def open(path: Path, workers: int) -> tuple[object, _oip.Pool, _oip.Bridge, list[str]]:
     """The handler of a program, where it runs, and the names it answers for."""
-    handler, threads = resolve(_once(path), workers)
-    where = Threads(threads, None, isinstance(handler, Processes))
+    found = _once(path)
+    # Its processes take over how the log is.
     _logging.for_everybody()
+    handler, threads = resolve(found, workers)
+    where = Threads(threads, None, isinstance(handler, Processes))
     names = [str(name) for name in getattr(handler, "model_names", ())]
     return handler, where.pool, where.bridge, names
 
@@ -95,11 +98,34 @@ def close_model(handler: object, module: ModuleType, name: str) -> None:
         _errors.log("error", "model unload", name, error)
     with _lock:
         if sys.modules.get(module.__name__) is module:
-            del sys.modules[module.__name__]
+            _forget(module.__name__)
 
 
 async def _waited_for(result: Any) -> Any:
     return await result
+
+
+class _Afresh(importlib.machinery.SourceFileLoader):
+    """Compiles what stands in a file now. What Python keeps in ``__pycache__`` it takes for the
+    file's by the second of its change and its length, which a new version may share."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        """The code of the file."""
+        path = self.get_filename(fullname)
+        code: CodeType = self.source_to_code(self.get_data(path), path)
+        return code
+
+
+_afresh: set[str] = set()
+"""Folders whose modules are compiled afresh, and what lies below them."""
+
+
+def _finder(path: str) -> importlib.machinery.FileFinder:
+    machinery = importlib.machinery
+    if not any(path == folder or path.startswith(folder + os.sep) for folder in _afresh):
+        raise ImportError
+    extensions = machinery.ExtensionFileLoader, machinery.EXTENSION_SUFFIXES
+    return machinery.FileFinder(path, extensions, (_Afresh, machinery.SOURCE_SUFFIXES))
 
 
 def load(path: Path, name: str | None = None, beside: bool = False) -> ModuleType:
@@ -113,10 +139,16 @@ def load(path: Path, name: str | None = None, beside: bool = False) -> ModuleTyp
     if not beside and folder not in sys.path:
         sys.path.insert(0, folder)
     spec = importlib.util.spec_from_file_location(
-        name, path, submodule_search_locations=[folder] if beside else None
+        name,
+        path,
+        loader=_Afresh(name, str(path)),
+        submodule_search_locations=[folder] if beside else None,
     )
     if spec is None or spec.loader is None:
         raise StartError(f"{path} cannot be imported")
+    if beside:
+        _forget(name)
+        _make_packages_of(name)
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
@@ -128,10 +160,28 @@ def load(path: Path, name: str | None = None, beside: bool = False) -> ModuleTyp
     return module
 
 
+def _make_packages_of(name: str) -> None:
+    """``from . import other`` asks for all packages that a module is in."""
+    parts = name.split(".")
+    for length in range(1, len(parts)):
+        package = ModuleType(".".join(parts[:length]))
+        package.__path__ = []
+        sys.modules.setdefault(package.__name__, package)
+
+
+def _forget(name: str) -> None:
+    """Forgets a module, and what it imported from beside it."""
+    for known in [known for known in sys.modules if f"{known}.".startswith(f"{name}.")]:
+        del sys.modules[known]
+
+
 @contextlib.contextmanager
 def _beside(folder: str) -> Iterator[None]:
     """What lies in a folder can be imported by its plain name, by whoever runs now alone."""
     before = set(sys.modules)
+    _afresh.add(folder)
+    if _finder not in sys.path_hooks:
+        sys.path_hooks.insert(0, _finder)
     sys.path.insert(0, folder)
     importlib.invalidate_caches()
     try:
