@@ -1,6 +1,7 @@
 //! What the server writes while it runs: lines to standard error, as text or JSON.
 
 mod control;
+mod fields;
 mod forward;
 mod together;
 
@@ -36,7 +37,10 @@ pub fn init(
         .with(filter)
         .with(levels.clone());
     match format {
-        LogFormat::Text => registry.with(lines.with_ansi(colours)).try_init()?,
+        LogFormat::Text => {
+            let lines = lines.fmt_fields(fields::Fields).with_ansi(colours);
+            registry.with(lines).try_init()?;
+        }
         LogFormat::Json => registry.with(lines.json().flatten_event(true)).try_init()?,
     }
     Ok(LogControl::new(handle, levels, level, latencies))
