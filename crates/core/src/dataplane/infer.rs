@@ -39,43 +39,47 @@ impl Dataplane {
     ///
     /// # Errors
     /// As [`infer`](Self::infer).
-    pub async fn infer_seen(
-        &self,
+    // An `async fn` would keep what it is given a second time, all the while.
+    #[expect(clippy::manual_async_fn)]
+    pub fn infer_seen<'a>(
+        &'a self,
         permit: Permit<actions::Infer>,
         request: InferRequest,
         deadline: Option<tokio::time::Instant>,
-        seen: &mut Seen,
-    ) -> Result<InferResponse> {
-        let slot = self.slots.take().await;
-        let limit = self.request_timeout();
-        let deadline = execute::deadline(deadline, &request.parameters, limit);
-        let (_slot, deadline) = match (slot, deadline) {
-            (Ok(slot), Ok(deadline)) => (slot, deadline),
-            (Err(error), _) | (_, Err(error)) => {
-                let model = permit.model();
-                seen.found(model.and_then(|model| self.statistics.of_known(model)));
-                return Err(error);
-            }
-        };
-        let (caller, model) = permit.into_parts();
-        let call = Call::new(model.ok_or_else(no_model)?, caller, deadline);
-        // Whoever still works for this call when it ends, by an answer or by the caller leaving,
-        // is told to stop.
-        let _ending = Ending(&call);
-        let begun = Instant::now();
-        let mut resolved = None;
-        let result = {
-            // Pinned here: handed on by value it would be moved with all of its size.
-            let run = pin!(async {
-                let model = execute::fenced(self.models.resolve(call.model())).await?;
-                let model = resolved.insert(model);
-                seen.found(self.statistics.of(&call.model().name, model.version()));
-                self.run(&**model, request, &call, seen).await
-            });
-            execute::until(deadline, run).await
-        };
-        self.account(resolved.as_deref(), &call, begun, &result, seen);
-        result
+        seen: &'a mut Seen,
+    ) -> impl Future<Output = Result<InferResponse>> + Send + 'a {
+        async move {
+            let slot = self.slots.take().await;
+            let limit = self.request_timeout();
+            let deadline = execute::deadline(deadline, &request.parameters, limit);
+            let (_slot, deadline) = match (slot, deadline) {
+                (Ok(slot), Ok(deadline)) => (slot, deadline),
+                (Err(error), _) | (_, Err(error)) => {
+                    let model = permit.model();
+                    seen.found(model.and_then(|model| self.statistics.of_known(model)));
+                    return Err(error);
+                }
+            };
+            let (caller, model) = permit.into_parts();
+            let call = Call::new(model.ok_or_else(no_model)?, caller, deadline);
+            // Whoever still works for this call when it ends, by an answer or by the caller leaving,
+            // is told to stop.
+            let _ending = Ending(&call);
+            let begun = Instant::now();
+            let mut resolved = None;
+            let result = {
+                // Pinned here: handed on by value it would be moved with all of its size.
+                let run = pin!(async {
+                    let model = execute::fenced(self.models.resolve(call.model())).await?;
+                    let model = resolved.insert(model);
+                    seen.found(self.statistics.of(&call.model().name, model.version()));
+                    self.run(&**model, request, &call, seen).await
+                });
+                execute::until(deadline, run).await
+            };
+            self.account(resolved.as_deref(), &call, begun, &result, seen);
+            result
+        }
     }
 
     /// Counts an inference that was answered, or failed in this way. `model` is what it asked for,
@@ -146,7 +150,9 @@ impl Dataplane {
             .as_ref()
             .ok()
             .map(|response| batch_size(model, response));
-        let took = begun.elapsed();
+        let now = Instant::now();
+        let took = now.saturating_duration_since(begun);
+        seen.answered(now);
         if let Some(record) = seen.record() {
             let ended = Ended {
                 took,

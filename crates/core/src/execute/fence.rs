@@ -11,16 +11,16 @@ use oip_protocol::{Error, Result};
 /// # Errors
 /// The future's own, or [`HandlerFailed`](oip_protocol::ErrorKind::HandlerFailed) with the
 /// panic's message as the cause.
-pub async fn fenced<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
+pub fn fenced<T>(future: impl Future<Output = Result<T>>) -> impl Future<Output = Result<T>> {
     // Unwind safety: whatever state the panic broke belongs to the handler, which is told in the
     // documentation of the trait that it will be called again.
-    match AssertUnwindSafe(future).catch_unwind().await {
-        Ok(result) => result,
-        Err(panic) => Err(Error::handler_failed(format!(
-            "panic: {}",
-            message(panic.as_ref())
-        ))),
-    }
+    let caught = AssertUnwindSafe(future).catch_unwind();
+    caught.map(|ended| ended.unwrap_or_else(|panic| Err(panicked(panic.as_ref()))))
+}
+
+#[cold]
+fn panicked(panic: &(dyn Any + Send)) -> Error {
+    Error::handler_failed(format!("panic: {}", message(panic)))
 }
 
 fn message(panic: &(dyn Any + Send)) -> &str {

@@ -6,6 +6,10 @@ mod memory;
 mod rate;
 mod slot;
 
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::Poll;
+
 use oip_protocol::{Error, Limit, Result};
 use tokio::time::Instant;
 
@@ -15,22 +19,28 @@ pub use memory::{Held, Memory, UNCOUNTED};
 pub(crate) use rate::Rates;
 pub use slot::{Slot, Slots};
 
-/// Waits for a future until a deadline.
+/// Waits for a future until a deadline. A timer is made only where the future has to wait.
 ///
 /// # Errors
 /// [`TimedOut`](oip_protocol::ErrorKind::TimedOut) when the deadline comes first, without
 /// polling the future at all when it has passed already.
 pub async fn until<T>(
     deadline: Option<Instant>,
-    future: impl Future<Output = Result<T>>,
+    future: impl Future<Output = Result<T>> + Unpin,
 ) -> Result<T> {
+    let mut future = future;
     let Some(deadline) = deadline else {
         return future.await;
     };
     if deadline <= Instant::now() {
         return Err(expired());
     }
-    match tokio::time::timeout_at(deadline, future).await {
+    let first = poll_fn(|context| Poll::Ready(Pin::new(&mut future).poll(context)));
+    if let Poll::Ready(result) = first.await {
+        return result;
+    }
+    // In a box: few come here, and all would carry its size.
+    match Box::pin(tokio::time::timeout_at(deadline, future)).await {
         Ok(result) => result,
         Err(_) => Err(expired()),
     }
@@ -43,6 +53,7 @@ fn expired() -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
     use std::time::Duration;
 
     use oip_protocol::ErrorKind;
@@ -56,7 +67,7 @@ mod tests {
             tokio::time::sleep(Duration::from_secs(1)).await;
             Ok(())
         };
-        let error = until(deadline, slow).await.unwrap_err();
+        let error = until(deadline, pin!(slow)).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TimedOut);
     }
 
@@ -67,7 +78,7 @@ mod tests {
             ran = true;
             Ok(())
         };
-        assert!(until(Some(Instant::now()), work).await.is_err());
+        assert!(until(Some(Instant::now()), pin!(work)).await.is_err());
         assert!(!ran);
     }
 }

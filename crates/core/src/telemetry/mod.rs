@@ -115,7 +115,7 @@ impl ModelFigures {
         if failure.is_some() {
             return;
         }
-        self.request.add(seen.begun().elapsed());
+        self.request.add(seen.took());
         self.encode.add(seen.encoding());
         if !parts.from_cache {
             self.queue.add(parts.queue);

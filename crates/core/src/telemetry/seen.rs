@@ -79,7 +79,10 @@ pub struct Seen {
     record: Option<Arc<Mutex<ModelFigures>>>,
     laps: Option<Vec<Lap>>,
     parts: Parts,
-    encoding: Duration,
+    /// When the model had answered.
+    answered: Option<Instant>,
+    /// When the answer was written.
+    written: Option<Instant>,
     received: u64,
     sent: u64,
 }
@@ -94,7 +97,8 @@ impl Seen {
             record: None,
             laps: None,
             parts: Parts::default(),
-            encoding: Duration::ZERO,
+            answered: None,
+            written: None,
             received: 0,
             sent: 0,
         }
@@ -178,14 +182,21 @@ impl Seen {
         self.parts
     }
 
-    /// The answer was written, since then.
-    pub fn encoded(&mut self, since: Instant) {
-        self.encoding = since.elapsed();
+    /// The model has answered; what is left is to write that.
+    pub(crate) fn answered(&mut self, now: Instant) {
+        self.answered = Some(now);
+    }
+
+    /// The answer was written.
+    pub fn encoded(&mut self) {
+        let Some(begun) = self.answered else { return };
+        self.written = Some(Instant::now());
+        let took = self.encoding();
         if let Some(laps) = &mut self.laps {
             laps.push(Lap {
                 room: Room::Encode,
-                begun: since,
-                took: self.encoding,
+                begun,
+                took,
             });
         }
     }
@@ -193,7 +204,16 @@ impl Seen {
     /// How long writing the answer took.
     #[must_use]
     pub fn encoding(&self) -> Duration {
-        self.encoding
+        match (self.answered, self.written) {
+            (Some(answered), Some(written)) => written.saturating_duration_since(answered),
+            _ => Duration::ZERO,
+        }
+    }
+
+    /// How long it took from its arrival until its answer was written, or until now.
+    pub(crate) fn took(&self) -> Duration {
+        let end = self.written.unwrap_or_else(Instant::now);
+        end.saturating_duration_since(self.begun)
     }
 
     /// So many bytes of its body or message have come.

@@ -9,7 +9,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, Method as HttpMethod, Request, Response, Uri};
 use oip_core::access::actions;
 use oip_core::telemetry::{Room, Way};
-use oip_core::{Action, Caller, execute};
+use oip_core::{Action, BoxFuture, Caller, execute};
 use oip_protocol::{Error, Result};
 use tokio::time::Instant;
 use tonic::codec::CompressionEncoding;
@@ -67,10 +67,11 @@ impl Gate {
 impl Serves for Gate {
     fn answer(&self, request: Request<Body>) -> Answering {
         let inner = Arc::clone(&self.0);
+        // Taken apart here: within, the future would hold the parts several times.
+        let (mut parts, body) = request.into_parts();
+        let id = door::identify(&mut parts, &inner.door);
         Box::pin(async move {
-            let (mut parts, body) = request.into_parts();
-            let id = door::identify(&mut parts, &inner.door);
-            let mut response = inner.answer(Request::from_parts(parts, body)).await;
+            let mut response = inner.answer(&mut parts, body).await;
             if let Some(id) = id {
                 door::show(id, response.headers_mut());
             }
@@ -90,16 +91,16 @@ struct Passing {
 
 impl Inner {
     /// The answer to a call, counted.
-    async fn answer(&self, mut request: Request<Body>) -> Response<Body> {
-        let present = Present::of(request.headers());
-        let is_inference = request.uri().path().ends_with("/ModelInfer");
-        let begin = || Watched::begin(&self.door, Way::Grpc, present, request.headers_mut());
+    async fn answer(&self, parts: &mut Parts, body: Body) -> Response<Body> {
+        let present = Present::of(&parts.headers);
+        let is_inference = parts.uri.path().ends_with("/ModelInfer");
+        let begin = || Watched::begin(&self.door, Way::Grpc, present, &mut parts.headers);
         let mut passing = Passing {
             present,
             action: None,
             watched: is_inference.then(begin),
         };
-        let result = self.within_time(request, &mut passing).await;
+        let result = self.within_time(parts, body, &mut passing).await;
         let (mut response, failure) = match result {
             Ok(response) => (response, None),
             Err(error) => (respond::refusal(&error), Some(error)),
@@ -115,30 +116,31 @@ impl Inner {
     /// The whole call within its deadline, the reading of its message included.
     async fn within_time(
         &self,
-        request: Request<Body>,
+        parts: &mut Parts,
+        body: Body,
         passing: &mut Passing,
     ) -> Result<Response<Body>> {
-        if *request.method() != HttpMethod::POST || !is_grpc(request.headers()) {
-            door::refuse_foreign_origin(request.headers(), &self.origins)?;
-            return Ok(respond::not_grpc(request.method()));
+        if parts.method != HttpMethod::POST || !is_grpc(&parts.headers) {
+            door::refuse_foreign_origin(&parts.headers, &self.origins)?;
+            return Ok(respond::not_grpc(&parts.method));
         }
         let present = passing.present;
         let deadline = match present.has(Present::TIMEOUT) {
-            true => door::deadline(request.headers())?,
+            true => door::deadline(&parts.headers)?,
             false => None,
         };
-        let call = pin!(self.call(request, passing, deadline));
+        let call = pin!(self.call(parts, body, passing, deadline));
         execute::until(deadline, call).await
     }
 
     async fn call(
         &self,
-        request: Request<Body>,
+        parts: &mut Parts,
+        body: Body,
         passing: &mut Passing,
         deadline: Option<Instant>,
     ) -> Result<Response<Body>> {
-        let (mut parts, body) = request.into_parts();
-        let (method, caller) = self.admit(&mut parts, passing).await?;
+        let (method, caller) = self.admit(parts, passing).await?;
         if let Method::Call(Action::Infer) = method {
             self.door.dataplane.refuse_full()?;
             self.door.dataplane.memory().refuse_announced(1)?;
@@ -150,12 +152,11 @@ impl Inner {
         }
         let packed = passing.present.has(Present::ENCODING) && is_packed(&parts.headers);
         Ok(match caller {
-            // In a box, as whatever holds a future is moved with all of its size.
             Some(caller) if parts.uri.path() == unary::PATH && !packed => {
-                Box::pin(self.infer(parts, body, caller, deadline, passing)).await
+                self.infer(parts, body, caller, deadline, passing).await
             }
             caller => {
-                leave(&mut parts, caller, deadline);
+                leave(parts, caller, deadline);
                 self.dispatch(method, parts, body, passing).await
             }
         })
@@ -212,7 +213,7 @@ impl Inner {
     /// A plain inference; what turns out to be none goes the way of all other calls.
     async fn infer(
         &self,
-        mut parts: Parts,
+        parts: &mut Parts,
         mut body: Messages,
         caller: Caller,
         deadline: Option<Instant>,
@@ -223,7 +224,7 @@ impl Inner {
             Ok(Arrived::Message(message)) => message,
             Ok(Arrived::Other(bytes)) => {
                 let body = Messages::new(Body::from(bytes), &self.door, false);
-                leave(&mut parts, Some(caller), deadline);
+                leave(parts, Some(caller), deadline);
                 let method = Method::Call(Action::Infer);
                 return self.dispatch(method, parts, body, passing).await;
             }
@@ -237,7 +238,19 @@ impl Inner {
         unary::infer(&self.service, &caller, deadline, message, held, watched).await
     }
 
-    async fn dispatch(
+    /// The way of the stubs; it takes the parts. In a box, as few calls go it.
+    fn dispatch<'a>(
+        &'a self,
+        method: Method,
+        parts: &mut Parts,
+        body: Messages,
+        passing: &'a mut Passing,
+    ) -> BoxFuture<'a, Response<Body>> {
+        let parts = std::mem::replace(parts, Request::new(()).into_parts().0);
+        Box::pin(self.through_the_stubs(method, parts, body, passing))
+    }
+
+    async fn through_the_stubs(
         &self,
         method: Method,
         mut parts: Parts,

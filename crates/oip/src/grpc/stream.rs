@@ -4,7 +4,7 @@
 //! request may be on its way just then: so a stream is given a while first, and longer where a part
 //! of a request has come.
 
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -95,7 +95,7 @@ impl Talk {
     async fn next(&mut self) -> Result<Option<ModelStreamInferResponse>, Status> {
         let deadline = self.deadline;
         // The outer failure is the deadline's, the inner one a status already.
-        let request = execute::until(deadline, async { Ok(self.request().await) }).await;
+        let request = execute::until(deadline, pin!(async { Ok(self.request().await) })).await;
         let Some(request) = request.map_err(|error| respond::status(&error))?? else {
             return Ok(None);
         };

@@ -1,5 +1,6 @@
 //! Inference.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -52,7 +53,11 @@ pub(super) async fn infer(arrived: &mut Arrived) -> Result<Reply> {
 async fn run(arrived: &mut Arrived, watched: &mut Watched) -> Result<Reply> {
     let deadline = arrived.deadline();
     let waits = deadline.as_ref().copied().unwrap_or(None);
-    let permit = until(waits, arrived.permit_seen(Some(&mut watched.seen))).await?;
+    let permit = {
+        // Pinned here, as the next: handed on by value they would be moved with all of their size.
+        let permit = pin!(arrived.permit_seen(Some(&mut watched.seen)));
+        until(waits, permit).await?
+    };
     // Held until the answer is made, and then by what the answer takes until it is sent.
     let mut held = arrived.rest.door.dataplane.memory().nothing();
     let read = read(arrived, &permit, &deadline, &mut held, watched).await;
@@ -100,7 +105,10 @@ async fn read(
     let most = arrived.rest.door.options.body_limit;
     refuse_overload(&arrived.rest.door.dataplane, declared, most, permit).await?;
     let entered = watched.enter();
-    let body = until(deadline, body::read(arrived, form.header_length(), held)).await?;
+    let body = {
+        let body = pin!(body::read(arrived, form.header_length(), held));
+        until(deadline, body).await?
+    };
     watched.received(&body, form.binary_length());
     let request = decode(body, form, &arrived.rest.door.options.decode).await;
     watched.leave(Room::Decode, entered);

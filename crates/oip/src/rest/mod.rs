@@ -34,6 +34,7 @@ mod statistics;
 #[cfg(test)]
 mod tests;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::Router;
@@ -75,8 +76,7 @@ struct RestDoor(Arc<Rest>);
 
 impl Serves for RestDoor {
     fn answer(&self, request: Request<Body>) -> Answering {
-        let rest = Arc::clone(&self.0);
-        Box::pin(async move { Ok(answer(rest, request).await) })
+        Box::pin(answer(Arc::clone(&self.0), request))
     }
 }
 
@@ -139,7 +139,13 @@ struct Arrived {
 }
 
 /// One request, whatever becomes of it.
-async fn answer(rest: Arc<Rest>, request: Request<Body>) -> Response<Body> {
+///
+/// No `async fn`: what is done at once is done before, so that the future holds the parts of the
+/// request once. It is moved with all of its size when it is put where it runs.
+fn answer(
+    rest: Arc<Rest>,
+    request: Request<Body>,
+) -> impl Future<Output = std::result::Result<Response<Body>, Infallible>> + Send {
     let (mut parts, body) = request.into_parts();
     let id = crate::door::identify(&mut parts, &rest.door);
     let head = parts.method == Method::HEAD;
@@ -160,25 +166,27 @@ async fn answer(rest: Arc<Rest>, request: Request<Body>) -> Response<Body> {
         model: None,
         action: None,
     };
-    let mut reply = match handle(&mut arrived).await {
-        Ok(reply) => reply,
-        Err(error) => Reply::error(&error),
-    };
-    if let Some(origin) = origin {
-        cors::allow(&mut reply, &arrived.rest.origins, origin);
-    }
-    if let Some(id) = id {
-        crate::door::show(id, &mut reply.headers);
-    }
-    let calls = &arrived.rest.door.telemetry.calls;
-    calls.rest(arrived.action, reply.status.as_u16());
-    linger::drain(arrived);
-    if let Some(coding) = coding {
-        reply = compress::compress(reply, coding).await;
-    }
-    match head {
-        true => reply.into_head_response(),
-        false => reply.into_response(),
+    async move {
+        let mut reply = match handle(&mut arrived).await {
+            Ok(reply) => reply,
+            Err(error) => Reply::error(&error),
+        };
+        if let Some(origin) = origin {
+            cors::allow(&mut reply, &arrived.rest.origins, origin);
+        }
+        if let Some(id) = id {
+            crate::door::show(id, &mut reply.headers);
+        }
+        let calls = &arrived.rest.door.telemetry.calls;
+        calls.rest(arrived.action, reply.status.as_u16());
+        linger::drain(arrived);
+        if let Some(coding) = coding {
+            reply = Box::pin(compress::compress(reply, coding)).await;
+        }
+        Ok(match head {
+            true => reply.into_head_response(),
+            false => reply.into_response(),
+        })
     }
 }
 

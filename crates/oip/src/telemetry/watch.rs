@@ -26,8 +26,6 @@ pub(crate) struct Watched {
     captured: Option<Box<Captured>>,
     /// What is asked, where that is not known from the path.
     model: Option<ModelRef>,
-    /// When the model had answered.
-    answered: Option<Instant>,
     /// Whether the caller is told the times of the rooms.
     tells: bool,
     ended: bool,
@@ -62,7 +60,6 @@ impl Watched {
             trace,
             captured,
             model: None,
-            answered: None,
             tells,
             ended: false,
         }
@@ -101,9 +98,8 @@ impl Watched {
         }
     }
 
-    /// The model has answered; what is left is to write that.
+    /// This model has answered.
     pub(crate) fn answered(&mut self, model: &str, version: Option<&str>) {
-        self.answered = Some(Instant::now());
         if self.trace.is_some() || self.captured.is_some() {
             self.model = Some(ModelRef {
                 name: model.to_owned(),
@@ -165,9 +161,7 @@ impl Watched {
 
     /// The answer is written, in so many bytes.
     pub(crate) fn encoded(&mut self, bytes: usize) {
-        if let Some(since) = self.answered {
-            self.seen.encoded(since);
-        }
+        self.seen.encoded();
         self.seen.sent(bytes);
     }
 
