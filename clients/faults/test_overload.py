@@ -131,6 +131,23 @@ def test_a_full_queue_of_a_model_is_refused_and_counted(start, repository, busy)
     assert counted["model_queue"] >= statuses.count(429) and counted["in_flight"] == counted["body_memory"] == 0, counted
 
 
+def test_parameters_beyond_what_a_request_may_have_in_all_are_refused_and_take_little_memory(start, repository):
+    onnx_models.put(repository, "s", onnx_models.identity("BYTES"))
+    server = start(repository, "--body-memory", "64MiB")
+    parameters = ",".join(f'"{number:03x}":1' for number in range(1000))
+    tensor = f'{{"name":"IN","datatype":"BYTES","shape":[0],"data":[],"parameters":{{{parameters}}}}}'
+    base = server.resident_mib()
+    body = f'{{"inputs":[{",".join([tensor] * 1000)}]}}'.encode()
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", server.rest_port, timeout=60)) as connection:
+        connection.request("POST", "/v2/models/s/infer", body)
+        reply = connection.getresponse()
+        said = reply.read()
+    assert reply.status == 400 and b"more than 16384 parameters in the request" in said, said
+    assert metric(server, "oip_limit_reached_total", limit="parameters_limit") == 1
+    peak = next(int(line.split()[1]) / 1024 for line in open(f"/proc/{server.pid}/status") if line.startswith("VmHWM"))
+    assert peak - base < 40, f"{peak - base:.0f} MiB for a body of {len(body) >> 20} MiB"
+
+
 def test_millions_of_empty_strings_are_refused_and_take_little_memory(start, repository):
     onnx_models.put(repository, "s", onnx_models.identity("BYTES"))
     server = start(repository)

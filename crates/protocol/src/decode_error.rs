@@ -113,7 +113,7 @@ impl DecodeError {
         match self {
             Self::TooDeep { .. } => Some(Limit::JsonDepth),
             Self::TooMany { what, .. } => match *what {
-                "parameters" => Some(Limit::Parameters),
+                what if what.starts_with("parameters") => Some(Limit::Parameters),
                 what if what.contains("elements") => Some(Limit::Strings),
                 _ => Some(Limit::Tensors),
             },

@@ -70,6 +70,14 @@ impl InferRequest {
         }
     }
 
+    /// How many parameters it has, those of its tensors and requested outputs included.
+    #[must_use]
+    pub fn parameter_count(&self) -> usize {
+        let inputs = self.inputs.iter().map(|input| input.parameters().len());
+        let outputs = self.outputs.iter().map(|output| output.parameters.len());
+        inputs.chain(outputs).sum::<usize>() + self.parameters.len()
+    }
+
     /// The input of this name.
     #[must_use]
     pub fn input(&self, name: &str) -> Option<&Tensor> {

@@ -5,6 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::{Datatype, DecodeError, Tensor};
 
+/// How many times [`DecodeLimits::parameters`] one request may hold in all.
+const PARAMETERS_IN_ALL: usize = 16;
+
 /// Limits of a decoder. The defaults are the contract's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -13,8 +16,8 @@ pub struct DecodeLimits {
     pub json_depth: usize,
     /// Most tensors (inputs, or requested outputs) in one request: 1,024.
     pub tensors: usize,
-    /// Most parameters on one object: 1,024. A whole protobuf message may hold sixteen times as
-    /// many.
+    /// Most parameters on one object: 1,024. A whole request may hold sixteen times as many, as
+    /// JSON and as protobuf.
     pub parameters: usize,
     /// Most dimensions of one tensor: 1,024.
     pub rank: usize,
@@ -48,6 +51,12 @@ impl Default for DecodeLimits {
 }
 
 impl DecodeLimits {
+    /// Most parameters in one request, all its objects together. One takes some 100 bytes in
+    /// memory, and as JSON seven.
+    pub(crate) fn parameters_in_all(&self) -> usize {
+        self.parameters.saturating_mul(PARAMETERS_IN_ALL)
+    }
+
     /// Refuses tensors with too many elements of `BYTES`, all together.
     pub(crate) fn check_strings(&self, tensors: &[Tensor]) -> Result<(), DecodeError> {
         let strings = tensors

@@ -27,6 +27,12 @@ struct Inner {
 /// ones need no clock.
 const LARGE: usize = 64 << 10;
 
+/// A request with no more parameters than this is counted by its body alone.
+const PLAIN_PARAMETERS: usize = 64;
+/// What each parameter beyond them is counted as, in bytes: decoded, a short one takes more than
+/// five times what it takes in its body.
+const PARAMETER: usize = 32;
+
 /// What one request holds of it; given back when it is dropped.
 #[derive(Debug)]
 pub struct Held {
@@ -93,6 +99,17 @@ impl Held {
             self.since = Some(Instant::now());
         }
         Ok(())
+    }
+
+    /// Takes what so many parameters of a request need, now that it is decoded; nothing for a few.
+    ///
+    /// # Errors
+    /// As [`grow`](Self::grow).
+    pub fn take_parameters(&mut self, count: usize) -> Result<()> {
+        match count.checked_sub(PLAIN_PARAMETERS) {
+            None | Some(0) => Ok(()),
+            Some(many) => self.grow(many.saturating_mul(PARAMETER)),
+        }
     }
 
     /// How many bytes it holds.
@@ -209,6 +226,17 @@ mod tests {
         assert!(memory.refuse_announced(60).is_ok());
         other.release();
         assert_eq!(memory.held(), 0);
+    }
+
+    #[test]
+    fn many_parameters_are_counted_beside_their_body_and_a_few_are_not() {
+        let memory = Memory::new(5000);
+        let mut held = memory.nothing();
+        held.take_parameters(PLAIN_PARAMETERS).unwrap();
+        assert_eq!(memory.held(), 0);
+        held.take_parameters(PLAIN_PARAMETERS + 100).unwrap();
+        assert_eq!(memory.held(), 100 * PARAMETER);
+        assert!(held.take_parameters(PLAIN_PARAMETERS + 100).is_err());
     }
 
     #[test]

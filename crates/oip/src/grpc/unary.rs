@@ -89,7 +89,7 @@ pub(super) async fn infer(
     caller: &Caller,
     deadline: Option<Instant>,
     message: Bytes,
-    held: Held,
+    mut held: Held,
     watched: &mut Watched,
 ) -> Response<Body> {
     watched.received_message(&message);
@@ -106,6 +106,9 @@ pub(super) async fn infer(
         Ok(decoded) => decoded,
         Err(status) => return status.into_http(),
     };
+    if let Err(error) = held.take_parameters(parameter_count(&decoded)) {
+        return respond::refusal(&error);
+    }
     match service.infer(caller, decoded, deadline, watched).await {
         Ok(response) => answer(response, held, watched).unwrap_or_else(Status::into_http),
         Err(error) => respond::refusal(&error),
@@ -116,6 +119,13 @@ fn decode(service: &InferenceService, message: Bytes) -> Result<ModelInferReques
     let looked = guard::check::<ModelInferRequest>(&message, &service.door.options.decode);
     looked.map_err(|error| respond::status(&error.into()))?;
     ModelInferRequest::decode(message).map_err(|error| Status::invalid_argument(error.to_string()))
+}
+
+/// How many parameters it has, those of its tensors included.
+fn parameter_count(request: &ModelInferRequest) -> usize {
+    let inputs = request.inputs.iter().map(|input| input.parameters.len());
+    let outputs = request.outputs.iter().map(|output| output.parameters.len());
+    inputs.chain(outputs).sum::<usize>() + request.parameters.len()
 }
 
 fn answer(

@@ -112,7 +112,9 @@ async fn read(
     watched.received(&body, form.binary_length());
     let request = decode(body, form, &arrived.rest.door.options.decode).await;
     watched.leave(Room::Decode, entered);
-    Ok((request?, non_finite))
+    let request = request?;
+    held.take_parameters(request.parameter_count())?;
+    Ok((request, non_finite))
 }
 
 /// Refuses a request that would be refused for want of room, before its body is read.

@@ -25,6 +25,8 @@ pub(super) struct Reader<'a> {
     pub(super) limits: &'a DecodeLimits,
     /// What the document's tensors are.
     pub(super) role: Role,
+    /// How many parameters the document has had so far.
+    pub(super) parameters: usize,
 }
 
 impl<'a> Reader<'a> {
@@ -33,6 +35,7 @@ impl<'a> Reader<'a> {
             scanner: Scanner::new(body, limits.json_depth),
             limits,
             role,
+            parameters: 0,
         }
     }
 

@@ -8,6 +8,9 @@ use crate::decode_error::member;
 use crate::error::excerpt;
 use crate::{DecodeError, ParameterValue, Parameters};
 
+/// What there are too many of where no one object has too many.
+const IN_ALL: &str = "parameters in the request, all its objects together";
+
 impl Reader<'_> {
     /// Reads an object of parameters, which are scalars.
     pub(super) fn parameters(
@@ -26,6 +29,11 @@ impl Reader<'_> {
             if parameters.len() >= self.limits.parameters {
                 return Err(too_many(place, "parameters", self.limits.parameters));
             }
+            if self.parameters >= self.limits.parameters_in_all() {
+                let all = self.limits.parameters_in_all();
+                return Err(too_many(place, IN_ALL, all));
+            }
+            self.parameters += 1;
             let value = self.parameter(place, &name)?;
             parameters.push((name.into_owned(), value));
         }

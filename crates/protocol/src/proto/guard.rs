@@ -17,9 +17,6 @@ use super::generated::{
 };
 use crate::{DecodeError, DecodeLimits};
 
-/// How many times [`DecodeLimits::parameters`] one message may hold in all.
-const PARAMETERS_PER_MESSAGE: usize = 16;
-
 /// A message of which it is known what repeats in it.
 pub trait Guarded {
     /// The message's name.
@@ -215,7 +212,7 @@ impl Guard<'_> {
             Count::Nothing => Ok(()),
             Count::Tensors => add(in_parent, 1, limits.tensors, field.name),
             Count::Parameters => {
-                let all = limits.parameters.saturating_mul(PARAMETERS_PER_MESSAGE);
+                let all = limits.parameters_in_all();
                 add(in_parent, 1, limits.parameters, field.name)?;
                 add(&mut self.parameters, 1, all, "parameters in one message")
             }

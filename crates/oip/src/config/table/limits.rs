@@ -148,7 +148,7 @@ pub(super) const LIMITS: &[ConfigOption] = &[
         "parameters_limit",
         ANY,
         "1024",
-        "Parameters on one object of a request.",
+        "Parameters on one object of a request; a whole request may have sixteen times as many.",
     )
     .hot(),
     new(

@@ -345,3 +345,41 @@ fn a_response_is_read_with_null_as_nan() {
             .starts_with("output 'y': element at index 0 is the string \"a\"")
     );
 }
+
+#[test]
+fn parameters_are_counted_over_the_whole_request() {
+    let some = |count: usize| {
+        let pairs: Vec<String> = (0..count).map(|n| format!(r#""p{n}":1"#)).collect();
+        format!("{{{}}}", pairs.join(","))
+    };
+    let request = |tensors: usize, outputs: usize| {
+        let parameters = some(1000);
+        let tensor = format!(
+            r#"{{"name":"x","datatype":"INT8","shape":[0],"data":[],"parameters":{parameters}}}"#
+        );
+        let output = format!(r#"{{"name":"y","parameters":{parameters}}}"#);
+        format!(
+            r#"{{"parameters":{parameters},"inputs":[{}],"outputs":[{}]}}"#,
+            vec![tensor; tensors].join(","),
+            vec![output; outputs].join(",")
+        )
+    };
+    assert!(decode(&request(8, 7)).is_ok(), "16,000 of them");
+    assert_eq!(
+        refused(&request(8, 8)),
+        "requested output 'y': more than 16384 parameters in the request, all its objects \
+         together"
+    );
+    assert_eq!(
+        refused(&request(1000, 0)),
+        "input 'x': more than 16384 parameters in the request, all its objects together"
+    );
+    let one = format!(r#"{{"parameters":{},"inputs":[]}}"#, some(1025));
+    assert_eq!(refused(&one), "request: more than 1024 parameters");
+    let error = oip_error(&request(1000, 0));
+    assert_eq!(error.limit(), Some(crate::Limit::Parameters));
+}
+
+fn oip_error(body: &str) -> crate::Error {
+    decode(body).unwrap_err().into()
+}
