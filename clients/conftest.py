@@ -69,9 +69,9 @@ def start(tmp_path):
     """Starts servers that the test may change; each is stopped, cleanly, at the end."""
     running = []
 
-    def start(repository=None, *extra, env=None, wait="ready"):
+    def start(repository=None, *extra, env=None, wait="ready", **more):
         log = tmp_path / f"oip-{len(running)}.log"
-        running.append(Server(repository, log, extra, env, wait))
+        running.append(Server(repository, log, extra, env, wait, **more))
         return running[-1]
 
     yield start

@@ -70,7 +70,7 @@ class Server:
     """One running `oip serve`; REST and gRPC on free ports of 127.0.0.1."""
 
     def __init__(self, repository, log_path, extra=(), env=None, wait="ready", auth=False, status=200,
-                 one_port=False):
+                 one_port=False, open_files=None):
         self.rest_port = free_port()
         self.grpc_port = self.rest_port if one_port else free_port(but=self.rest_port)
         self.log_path = pathlib.Path(log_path)
@@ -79,6 +79,10 @@ class Server:
         if one_port:
             ports, extra = (None, None), ["--port", self.rest_port, *extra]
         arguments = serve_arguments(repository, *ports, auth, extra)
+        if open_files is not None:
+            # (soft, hard)
+            limited = "ulimit -Sn {0} && ulimit -Hn {1} && exec \"$@\"".format(*open_files)
+            arguments = ["sh", "-c", limited, "sh", *arguments]
         with open(self.log_path, "wb") as log:
             # Its own folder, so that no oip.properties of the caller is picked up.
             self.process = subprocess.Popen(

@@ -148,6 +148,13 @@ def test_what_is_under_way_fits_into_the_memory_limit_beside_the_models(name):
     assert documented_bound(options_of(name, container)) + ROOM_FOR_MODELS <= limit
 
 
+@pytest.mark.parametrize("name", CONTAINERS)
+def test_a_queue_is_full_well_before_the_connections_are(name):
+    _, container = CONTAINERS[name]
+    options = options_of(name, container)
+    assert 0 < int(options["model_queue"]) < int(options["in_flight"]) < 0.75 * int(options["connections"])
+
+
 def test_the_defaults_would_not_fit_into_that_limit():
     defaults = {"body_memory": "1GiB", "connections": "10000"}
     assert documented_bound(defaults) > size("1Gi")

@@ -65,6 +65,34 @@ def test_connections_that_wait_slow_nobody_else(served, many, sent):
     assert with_others < 3 * alone + 5, f"{alone:.2f} ms alone, {with_others:.2f} ms beside {many}"
 
 
+def serve_idle(server, count, held):
+    """So many connections, each of which has been served and rests."""
+    for _ in range(count):
+        connection = held.enter_context(contextlib.closing(
+            http.client.HTTPConnection("127.0.0.1", server.rest_port, timeout=20)))
+        connection.request("GET", "/v2/health/live")
+        assert connection.getresponse().read() == b'{"live":true}'
+
+
+def test_the_limit_of_open_files_is_raised_at_the_start(served):
+    server = served(open_files=(100, 1000))
+    with contextlib.ExitStack() as held:
+        serve_idle(server, 150, held)
+        assert metric(server, "process_max_fds") == 1000 and metric(server, "process_open_fds") > 150
+    assert "at most 1000 files may be open" in server.log()
+
+
+def test_a_server_that_may_open_few_files_says_so_and_goes_on_serving(served):
+    server = served(open_files=(100, 100))
+    assert "at most 100 files may be open: room for" in server.log()
+    with contextlib.ExitStack() as held:
+        serve_idle(server, 150, held)
+        assert metric(server, "process_open_fds") < 100
+        # Who has rested for less than half a second makes no room.
+        time.sleep(0.6)
+        assert median_ms(server, 10) < 1000
+
+
 def test_memory_under_ten_times_the_load_stays_within_the_documented_bound(start, repository, busy):
     onnx_models.put(repository, "busy", busy)
     onnx_models.put(repository, "m", onnx_models.add(1.0))

@@ -128,6 +128,8 @@ limits! {
     WriteTimeout = "write_timeout",
     /// All places for connections are taken.
     Connections = "connections",
+    /// The process, or the system, has as many files and connections open as it may.
+    OpenFiles = "open_files",
     /// A connection rested for too long.
     ConnectionIdle = "connection_idle",
     /// A connection was old enough to end.

@@ -67,5 +67,20 @@ pub(crate) fn head_too_large(limit: usize) -> Response<Body> {
     respond::refusal(&Error::too_large(message).at_limit(Limit::HeaderLimit))
 }
 
+/// The answer to a call that is refused before this door sees it.
+pub(crate) fn refused(error: &Error) -> Response<Body> {
+    respond::refusal(error)
+}
+
+/// Whether this is the path of a probe.
+pub(crate) fn is_probe(path: &str) -> bool {
+    matches!(
+        methods::canonical(path).as_ref(),
+        "/grpc.health.v1.Health/Check"
+            | "/inference.GRPCInferenceService/ServerLive"
+            | "/inference.GRPCInferenceService/ServerReady"
+    )
+}
+
 #[cfg(test)]
 mod tests;

@@ -43,7 +43,7 @@ use axum::routing::any;
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use oip_core::Action;
-use oip_protocol::{ModelRef, Result};
+use oip_protocol::{Error, ModelRef, Result};
 
 pub use body::bodies_cut_short;
 use compress::Coding;
@@ -105,6 +105,16 @@ pub fn routes(door: Arc<Door>, origins: Arc<Origins>) -> Router {
 pub(crate) fn head_too_large(limit: usize) -> Response<Body> {
     let message = format!("the head of the request is over the limit of {limit} bytes");
     Reply::failure(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, &message).into_response()
+}
+
+/// The answer to a request that is refused before this door sees it.
+pub(crate) fn refused(error: &Error) -> Response<Body> {
+    Reply::error(error).into_response()
+}
+
+/// Whether this is the path of a probe, or of who watches.
+pub(crate) fn is_probe(path: &str) -> bool {
+    matches!(path, "/v2/health/live" | "/v2/health/ready" | "/metrics")
 }
 
 /// The door with what it needs.

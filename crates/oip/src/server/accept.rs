@@ -3,20 +3,19 @@
 //! It is hyper's, not tonic's own server: that one enforces `grpc-timeout` by itself and answers
 //! it with the wrong code.
 
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto;
 use oip_protocol::Limit;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::connection::{Connection, Doors};
-use super::crowd::Crowd;
 use super::drain::Drain;
+use super::files;
 use super::life::Life;
 use super::listen::{Accepted, Kind, Listener};
+use super::places::{FOR_METRICS, Found, Places, SPARE, Seating};
 use super::reconfigure::Pair;
 use super::transport::Transport;
 
@@ -25,7 +24,8 @@ use super::transport::Transport;
 #[non_exhaustive]
 pub struct ConnectionLimits {
     /// Most connections at once, of both doors together; 10,000. For a further one, the one that
-    /// has rested longest is closed; where none rests, it waits.
+    /// has rested longest is closed; where none rests, 64 further ones are answered that there is
+    /// no place, but for probes and `/metrics`, and those beyond them wait.
     pub connections: usize,
     /// Largest head of a request (names and values of its headers, and its path), in bytes;
     /// 64 KiB. A larger one is refused with 431.
@@ -85,27 +85,23 @@ const HEAD_BEYOND: usize = 16 << 10;
 /// How long the other end of a quiet HTTP/2 connection may take to answer, at most.
 const KEEP_ALIVE_ANSWER: Duration = Duration::from_secs(20);
 
-/// How often somebody is looked for who makes room, while none was found.
-const LOOK_FOR_ROOM: Duration = Duration::from_millis(100);
-
 /// How long the loop rests after a failed accept (out of file descriptors, say).
 const REST_AFTER_FAULT: Duration = Duration::from_millis(50);
 
 /// What every accept loop of a server shares.
 pub(super) struct Accepting {
     limits: Arc<ConnectionLimits>,
-    connections: Arc<Semaphore>,
-    crowd: Crowd,
+    seating: Seating,
     transport: Transport,
     drain: Drain,
 }
 
 impl Accepting {
     pub(super) fn new(limits: ConnectionLimits, transport: Transport, drain: Drain) -> Self {
-        let most = limits.connections.clamp(1, Semaphore::MAX_PERMITS);
+        let places = Places::new(limits.connections);
+        let spare = Places::new(SPARE.min(limits.connections));
         Self {
-            connections: Arc::new(Semaphore::new(most)),
-            crowd: Crowd::default(),
+            seating: Seating::new(places, Some(spare)),
             limits: Arc::new(limits),
             transport,
             drain,
@@ -115,13 +111,17 @@ impl Accepting {
     /// Accepts connections in a task of its own until the drain begins, those that have come by
     /// then included.
     pub(super) fn spawn(&self, listener: Listener, kind: Kind, pair: Pair) {
+        let seating = match kind {
+            // Who watches sees a server that is full.
+            Kind::Metrics => Seating::new(Places::new(FOR_METRICS), None),
+            Kind::Rest | Kind::Grpc | Kind::Both => self.seating.clone(),
+        };
         let entrance = Entrance {
             kind,
             pair,
             builder: Arc::new(builder(&self.limits)),
             limits: Arc::clone(&self.limits),
-            connections: Arc::clone(&self.connections),
-            crowd: self.crowd.clone(),
+            seating,
             transport: self.transport.clone(),
             drain: self.drain.clone(),
         };
@@ -134,10 +134,10 @@ impl Accepting {
             }
             // A client that has a connection thinks that it is served.
             for accepted in waits.into_iter().chain(listener.close()) {
-                let Ok(place) = Arc::clone(&entrance.connections).try_acquire_owned() else {
+                let Some(found) = entrance.seating.try_find() else {
                     break;
                 };
-                entrance.begin(accepted, place);
+                entrance.begin(accepted, found);
             }
             drop(counted);
         });
@@ -150,8 +150,7 @@ struct Entrance {
     pair: Pair,
     builder: Arc<auto::Builder<TokioExecutor>>,
     limits: Arc<ConnectionLimits>,
-    connections: Arc<Semaphore>,
-    crowd: Crowd,
+    seating: Seating,
     transport: Transport,
     drain: Drain,
 }
@@ -164,40 +163,30 @@ impl Entrance {
             match listener.accept().await {
                 Ok(accepted) => {
                     *waits = Some(accepted);
-                    let Some(place) = self.place().await else {
+                    let Some(found) = self.seating.find().await else {
                         return;
                     };
                     if let Some(accepted) = waits.take() {
-                        self.begin(accepted, place);
+                        self.begin(accepted, found);
                     }
                 }
                 Err(error) => {
                     tracing::warn!(%error, "accept failed");
+                    if files::are_exhausted(&error) {
+                        Limit::OpenFiles.reached();
+                        self.seating.make_room();
+                    }
                     tokio::time::sleep(REST_AFTER_FAULT).await;
                 }
             }
         }
     }
 
-    async fn place(&self) -> Option<OwnedSemaphorePermit> {
-        if let Ok(place) = Arc::clone(&self.connections).try_acquire_owned() {
-            return Some(place);
-        }
-        Limit::Connections.reached();
-        let mut place = pin!(Arc::clone(&self.connections).acquire_owned());
-        loop {
-            self.crowd.make_room();
-            if let Ok(place) = tokio::time::timeout(LOOK_FOR_ROOM, place.as_mut()).await {
-                return place.ok();
-            }
-        }
-    }
-
     /// Serves a connection in a task of its own: a handshake that takes its time holds nobody
     /// else up.
-    fn begin(&self, accepted: Accepted, place: OwnedSemaphorePermit) {
+    fn begin(&self, accepted: Accepted, found: Found) {
         let life = Arc::new(Life::new(Arc::clone(&self.limits)));
-        let member = self.crowd.join(Arc::clone(&life));
+        let (seat, spare) = self.seating.seat(found, &life);
         let doors = Doors {
             kind: self.kind,
             pair: self.pair.clone(),
@@ -205,6 +194,7 @@ impl Entrance {
             certificate: None,
             limits: Arc::clone(&self.limits),
             life,
+            spare,
         };
         let connection = Connection {
             builder: Arc::clone(&self.builder),
@@ -223,7 +213,7 @@ impl Entrance {
                 }
                 Accepted::Unix(stream) => connection.serve(stream).await,
             }
-            drop((member, place, counted));
+            drop((seat, counted));
         });
     }
 }

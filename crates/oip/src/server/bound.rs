@@ -11,7 +11,7 @@ use super::keeping::Keeping;
 use super::listen::{Kind, Listener};
 use super::reconfigure::{Frame, Reconfigure};
 use super::transport::Transport;
-use super::{ConnectionLimits, accept, drain};
+use super::{ConnectionLimits, accept, drain, files};
 use crate::config::{Reach, Settings};
 use crate::door::Door;
 use crate::door::access_log::AccessLog;
@@ -144,7 +144,9 @@ impl BoundServer {
         self.door.telemetry.start(&runtime);
         let drain = drain::Drain::new();
         self.transport.start(&drain);
-        let accepting = accept::Accepting::new(self.connections, self.transport, drain.clone());
+        let mut connections = self.connections;
+        connections.connections = files::make_room_for(connections.connections);
+        let accepting = accept::Accepting::new(connections, self.transport, drain.clone());
         for (listener, kind) in self.listeners {
             let mut doors = doors.clone();
             if kind == Kind::Metrics {

@@ -16,7 +16,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
-use oip_protocol::Limit;
+use oip_protocol::{Error, Limit};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
@@ -25,6 +25,7 @@ use super::answer::Answer;
 use super::drain::{Drain, Stage, Stages};
 use super::life::{Life, Verdict};
 use super::listen::Kind;
+use super::places::Spare;
 use super::reconfigure::Pair;
 use crate::door::{Answering, ClientCertificate, Peer};
 use crate::{grpc, rest};
@@ -50,6 +51,8 @@ pub(super) struct Doors {
     pub(super) certificate: Option<ClientCertificate>,
     pub(super) limits: Arc<ConnectionLimits>,
     pub(super) life: Arc<Life>,
+    /// Where it found no place when it came.
+    pub(super) spare: Option<Spare>,
 }
 
 impl Connection {
@@ -111,6 +114,12 @@ impl Connection {
                         }
                         None => life.stays(),
                     }
+                }
+                if life.is_dismissed() && !leaving {
+                    leaving = true;
+                    connection.as_mut().graceful_shutdown();
+                    look.as_mut().reset(Instant::now() + LINGER);
+                    continue;
                 }
                 if look.as_mut().poll(context).is_pending() {
                     return Poll::Pending;
@@ -175,6 +184,8 @@ impl Doors {
         let in_flight = self.life.begin(version);
         let answer: Answering = if head_bytes(&request) > self.limits.header_bytes {
             Box::pin(std::future::ready(Ok(self.refuse_head(&request))))
+        } else if self.turns_away(&request) {
+            Box::pin(std::future::ready(Ok(self.refuse_place(&request))))
         } else {
             let mut request = request.map(Body::new);
             if let Some(peer) = self.peer {
@@ -195,6 +206,33 @@ impl Doors {
                 response.headers_mut().insert(CONNECTION, close);
             }
             Ok(response.map(|body| Answer::new(body, in_flight, version == Version::HTTP_2)))
+        }
+    }
+
+    /// Whether there is no place for this connection, and no probe asks. In either case it is to
+    /// end with the answer.
+    fn turns_away(&self, request: &Request<Incoming>) -> bool {
+        let Some(spare) = &self.spare else {
+            return false;
+        };
+        if spare.moves(&self.life) {
+            return false;
+        }
+        self.life.dismiss();
+        !match self.is_grpc(request.headers()) {
+            true => grpc::is_probe(request.uri().path()),
+            false => rest::is_probe(request.uri().path()),
+        }
+    }
+
+    /// The answer to a request for whose connection there is no place.
+    #[cold]
+    fn refuse_place(&self, request: &Request<Incoming>) -> Response<Body> {
+        let message = "as many connections as this server takes are busy";
+        let error = Error::unavailable(message).retry_after(1);
+        match self.is_grpc(request.headers()) {
+            true => grpc::refused(&error),
+            false => rest::refused(&error),
         }
     }
 

@@ -36,6 +36,8 @@ pub(super) struct Life {
     told: AtomicU64,
     /// Whether somebody else needs its place.
     wanted: AtomicBool,
+    /// Whether it ends with its answer, as there is no place for it.
+    dismissed: AtomicBool,
     waker: Mutex<Option<Waker>>,
     leave: Notify,
 }
@@ -85,6 +87,7 @@ impl Life {
             owed: Ring::default(),
             told: AtomicU64::new(0),
             wanted: AtomicBool::new(false),
+            dismissed: AtomicBool::new(false),
             waker: Mutex::default(),
             leave: Notify::new(),
         }
@@ -209,6 +212,17 @@ impl Life {
     /// It stays, as it does not rest any more.
     pub(super) fn stays(&self) {
         self.wanted.store(false, Relaxed);
+    }
+
+    /// It ends with the answer to its request.
+    pub(super) fn dismiss(&self) {
+        self.close();
+        self.dismissed.store(true, Relaxed);
+    }
+
+    /// Whether it does.
+    pub(super) fn is_dismissed(&self) -> bool {
+        self.dismissed.load(Relaxed)
     }
 
     /// Is done when its place is needed.

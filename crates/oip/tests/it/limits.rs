@@ -126,6 +126,8 @@ async fn at_the_limit_the_connection_that_rested_longest_makes_room() {
         held.push(stream);
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    // Who has rested for less is about to ask again.
+    tokio::time::sleep(Duration::from_millis(500)).await;
     let begun = Instant::now();
     let before = Limit::Connections.count();
     for _ in 0..3 {
@@ -148,27 +150,98 @@ async fn at_the_limit_the_connection_that_rested_longest_makes_room() {
     assert!(answer[..length].starts_with(b"HTTP/1.1 200"));
 }
 
+/// A request for `slow`, which takes a while.
+fn slow_request() -> Vec<u8> {
+    let request = oip::InferRequest::new([lab::x()]).output("y");
+    oip_protocol::json::encode_request(&request).unwrap()
+}
+
 #[tokio::test]
-async fn as_many_connections_as_the_limit_are_served_and_further_ones_wait_for_them() {
+async fn as_many_connections_as_the_limit_are_served_and_further_ones_are_told_at_once() {
     let server = crowded(2).await;
     let address = server.rest_address();
-    let body = oip_protocol::json::encode_request(&oip::InferRequest::new([lab::x()]).output("y"));
-    let body = body.unwrap();
+    let body = slow_request();
     let ask = || http::request(address, "POST", "/v2/models/slow/infer", &[], &body);
-    let begun = Instant::now();
-    let (one, two) = tokio::join!(ask(), ask());
+    let late = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let begun = Instant::now();
+        let refused = ask().await;
+        let probe = http::request(address, "GET", "/v2/health/live", &[], b"").await;
+        let metrics = http::request(address, "GET", "/metrics", &[], b"").await;
+        (refused, probe, metrics, begun.elapsed())
+    };
+    let (one, two, late) = tokio::join!(ask(), ask(), late);
     assert_eq!((one.status, two.status), (200, 200));
-    assert!(
-        begun.elapsed() < Duration::from_millis(750),
-        "one after the other"
+    let (refused, probe, metrics, took) = late;
+    assert_eq!(refused.status, 503, "{}", refused.error());
+    assert_eq!(refused.header("connection"), Some("close"));
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    assert_eq!((probe.status, metrics.status), (200, 200));
+    assert!(took < Duration::from_millis(300), "{took:?}");
+    assert_eq!(ask().await.status, 200, "there is a place again");
+}
+
+#[tokio::test]
+async fn a_call_for_whose_connection_there_is_no_place_is_unavailable_and_health_is_answered() {
+    let server = crowded(1).await;
+    let body = slow_request();
+    let address = server.rest_address();
+    let busy = tokio::spawn(async move {
+        http::request(address, "POST", "/v2/models/slow/infer", &[], &body).await
+    });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let connect = || {
+        let url = format!("http://{}", server.grpc_address());
+        let channel = tonic::transport::Channel::from_shared(url).unwrap();
+        async move { GrpcInferenceServiceClient::new(channel.connect().await.unwrap()) }
+    };
+    let refused = connect()
+        .await
+        .server_metadata(messages::ServerMetadataRequest {})
+        .await;
+    let refused = refused.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::Unavailable);
+    assert!(refused.message().contains("connections"), "{refused}");
+    let live = connect()
+        .await
+        .server_live(messages::ServerLiveRequest {})
+        .await;
+    assert!(live.unwrap().into_inner().live);
+    assert_eq!(busy.await.unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn the_address_of_the_metrics_has_places_of_its_own() {
+    let mut limits = ConnectionLimits::default();
+    limits.connections = 1;
+    let free = || std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+    let server = lab::server().connections(limits).metrics(Some(free()));
+    let bound = server.rest_only(free()).bind().await.unwrap();
+    let (address, at) = (
+        bound.rest_address().unwrap(),
+        bound.metrics_address().unwrap(),
     );
-    let begun = Instant::now();
-    let (one, two, three) = tokio::join!(ask(), ask(), ask());
-    assert_eq!((one.status, two.status, three.status), (200, 200, 200));
-    assert!(
-        begun.elapsed() > Duration::from_millis(750),
-        "three at once"
+    let served = tokio::spawn(bound.serve(std::future::pending()));
+    let body = slow_request();
+    let busy = tokio::spawn(async move {
+        http::request(address, "POST", "/v2/models/slow/infer", &[], &body).await
+    });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let before = Limit::Connections.count();
+    let mut held = Vec::new();
+    for _ in 0..4 {
+        let stream = TcpStream::connect(at).await;
+        held.push(stream.unwrap());
+    }
+    let metrics = http::request(at, "GET", "/metrics", &[], b"").await;
+    assert_eq!(metrics.status, 200);
+    assert_eq!(
+        Limit::Connections.count(),
+        before,
+        "it needed no place of the others"
     );
+    assert_eq!(busy.await.unwrap().status, 200);
+    served.abort();
 }
 
 #[tokio::test]

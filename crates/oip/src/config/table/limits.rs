@@ -102,7 +102,8 @@ pub(super) const LIMITS: &[ConfigOption] = &[
         SOME,
         "10000",
         "Connections at once, of both doors together; for a further one, the one that has rested \
-         longest is closed, and where none rests it waits.",
+         longest is closed. Where none rests, it is told at once that there is no place (503), \
+         but for probes and /metrics.",
     ),
     new(
         Limits,
