@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from oip import cli
+from oip import _programs, cli
 
 HANDLER = """
 from oip import *
@@ -111,6 +111,15 @@ def test_a_changed_program_is_served_anew(
         else:
             pytest.fail("it did not begin again")
         giving_up.cancel()
+
+
+def test_what_is_installed_below_a_program_is_not_looked_at(tmp_path: Path) -> None:
+    own = ["main.py", "inner/deep.py"]
+    installed = ["env/lib/a.py", ".hidden/b.py", "node_modules/gyp/c.py", "inner/__pycache__/d.py"]
+    for name in [*own, *installed, "env/pyvenv.cfg", "inner/notes.txt"]:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert {file for file, _ in _programs._files(tmp_path)} == {tmp_path / name for name in own}
 
 
 @pytest.mark.parametrize(

@@ -292,12 +292,25 @@ def supervise(path: Path) -> int | None:
     return 0
 
 
+_PASSED_OVER = {"node_modules", "__pycache__"}
+
+
 def _files(folder: Path) -> Iterator[tuple[Path, int]]:
-    for file in folder.rglob("*.py"):
-        try:
-            yield file, file.stat().st_mtime_ns
-        except OSError:
-            continue
+    """The ``.py`` files below a folder and when each was changed; not those of environments,
+    installed packages and hidden folders, which are many and somebody else's."""
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not _is_passed_over(place, name)]
+        for name in names:
+            if name.endswith(".py"):
+                file = Path(place, name)
+                with contextlib.suppress(OSError):
+                    yield file, file.stat().st_mtime_ns
+
+
+def _is_passed_over(place: str, name: str) -> bool:
+    if name.startswith(".") or name in _PASSED_OVER:
+        return True
+    return os.path.exists(os.path.join(place, name, "pyvenv.cfg"))
 
 
 def _begin() -> subprocess.Popen[bytes]:
