@@ -6,12 +6,12 @@
 )]
 
 use std::ffi::c_int;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use oip::{Bytes, Datatype, Tensor, Written};
 use pyo3::exceptions::PyBufferError;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyList, PyTuple};
 
 use crate::lists;
@@ -24,7 +24,8 @@ use crate::lists;
 pub(crate) struct TensorData {
     /// What came over the wire; `None` for what Python made.
     tensor: Option<Tensor>,
-    root: PyOnceLock<Py<PyAny>>,
+    /// What counts once it was made or set. Not locked while Python runs.
+    root: Mutex<Option<Py<PyAny>>>,
 }
 
 /// What the data of an output is to be read from.
@@ -37,36 +38,44 @@ pub(crate) enum Source<'a, 'py> {
 
 impl TensorData {
     pub(crate) fn of_tensor(tensor: Tensor) -> Self {
+        Self::of(Some(tensor), None)
+    }
+
+    fn of(tensor: Option<Tensor>, seen: Option<Py<PyAny>>) -> Self {
         Self {
-            tensor: Some(tensor),
-            root: PyOnceLock::new(),
+            tensor,
+            root: Mutex::new(seen),
         }
     }
 
-    fn of(py: Python<'_>, tensor: Option<Tensor>, seen: Option<Py<PyAny>>) -> Self {
-        let root = PyOnceLock::new();
-        if let Some(seen) = seen {
-            // The cell is new, so there is nothing in it.
-            let _ = root.set(py, seen);
-        }
-        Self { tensor, root }
+    fn lock(&self) -> MutexGuard<'_, Option<Py<PyAny>>> {
+        self.root.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn seen<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        let root = self.lock();
+        root.as_ref().map(|root| root.bind(py).clone())
     }
 
     /// Lists that were handed out may have been changed, so they count.
     pub(crate) fn source<'py>(&self, py: Python<'py>) -> Source<'_, 'py> {
-        match (self.root.get(py), &self.tensor) {
-            (Some(root), _) => Source::Object(root.bind(py).clone()),
+        match (self.seen(py), &self.tensor) {
+            (Some(root), _) => Source::Object(root),
             (None, Some(tensor)) => Source::Tensor(tensor),
             (None, None) => Source::Object(py.None().into_bound(py)),
         }
     }
 
-    pub(crate) fn root_ref<'py>(&self, py: Python<'py>) -> PyResult<&Bound<'py, PyAny>> {
-        let root = self.root.get_or_try_init(py, || match &self.tensor {
-            Some(tensor) => Ok::<_, PyErr>(lists::of_tensor(py, tensor)?.unbind()),
-            None => Ok(py.None()),
-        })?;
-        Ok(root.bind(py))
+    pub(crate) fn root_of<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let tensor = match self.source(py) {
+            Source::Object(root) => return Ok(root),
+            Source::Tensor(tensor) => tensor,
+        };
+        let made = lists::of_tensor(py, tensor)?;
+        let mut root = self.lock();
+        // Another thread may have made them meanwhile: everybody gets the same.
+        let root = root.get_or_insert_with(|| made.unbind());
+        Ok(root.bind(py).clone())
     }
 }
 
@@ -77,24 +86,47 @@ impl TensorData {
         match root.cast::<Self>() {
             Ok(other) => {
                 let other = other.get();
-                let seen = other.root.get(py).map(|root| root.clone_ref(py));
-                Self::of(py, other.tensor.clone(), seen)
+                Self::of(other.tensor.clone(), other.seen(py).map(Bound::unbind))
             }
-            Err(_) => Self::of(py, None, Some(root.unbind())),
+            Err(_) => Self::of(None, Some(root.unbind())),
         }
     }
 
     /// The data as it was given.
     #[getter]
     fn root<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        self.root_ref(py).cloned()
+        self.root_of(py)
+    }
+
+    /// Other data from now on.
+    #[setter]
+    fn set_root(&self, root: Bound<'_, PyAny>) {
+        // What was there before is let go of when nothing is locked.
+        let before = self.lock().replace(root.unbind());
+        drop(before);
+    }
+
+    /// Checks the data against a shape and a datatype.
+    ///
+    /// Raises ``ValueError`` or ``TypeError`` with what was declared and what was found.
+    fn validate_oip(
+        slf: &Bound<'_, Self>,
+        shape: Bound<'_, PyAny>,
+        datatype: Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        let checks = slf.py().import(pyo3::intern!(slf.py(), "oip._dataplane"))?;
+        checks.call_method1(
+            pyo3::intern!(slf.py(), "validate_data"),
+            (slf, shape, datatype),
+        )?;
+        Ok(())
     }
 
     /// Whether the data is a buffer of elements of one size, which an array can be laid over.
     #[getter]
-    fn is_buffer(&self, py: Python<'_>) -> bool {
+    fn is_buffer(&self) -> bool {
         let fixed = |tensor: &Tensor| tensor.datatype() != Datatype::Bytes;
-        self.root.get(py).is_none() && self.tensor.as_ref().is_some_and(fixed)
+        self.lock().is_none() && self.tensor.as_ref().is_some_and(fixed)
     }
 
     /// The buffer, aligned for its elements.
@@ -116,10 +148,10 @@ impl TensorData {
 
     /// The data as lists, of numbers and strings of Python.
     fn tolist<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let root = self.root_ref(py)?;
+        let root = self.root_of(py)?;
         match root.hasattr(pyo3::intern!(py, "tolist"))? {
             true => root.call_method0(pyo3::intern!(py, "tolist")),
-            false => Ok(root.clone()),
+            false => Ok(root),
         }
     }
 
@@ -157,11 +189,11 @@ impl TensorData {
         py: Python<'py>,
         index: Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        self.root_ref(py)?.get_item(index)
+        self.root_of(py)?.get_item(index)
     }
 
     fn __iter__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        Ok(self.root_ref(py)?.try_iter()?.into_any())
+        Ok(self.root_of(py)?.try_iter()?.into_any())
     }
 
     fn __eq__(&self, py: Python<'_>, other: &Bound<'_, PyAny>) -> PyResult<bool> {
@@ -195,7 +227,7 @@ impl TensorData {
         slf: &Bound<'py, Self>,
     ) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
         let py = slf.py();
-        let root = slf.get().root_ref(py)?.clone();
+        let root = slf.get().root_of(py)?;
         Ok((slf.get_type().into_any(), PyTuple::new(py, [root])?))
     }
 }

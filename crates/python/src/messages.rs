@@ -22,7 +22,8 @@ struct Classes {
     input: Py<PyType>,
     output: Py<PyType>,
     requested: Py<PyType>,
-    parameters: Py<PyType>,
+    /// Makes parameters of a dictionary.
+    parameters: Py<PyAny>,
     datatypes: Vec<Py<PyAny>>,
 }
 
@@ -47,7 +48,7 @@ fn classes(py: Python<'_>) -> PyResult<&'static Classes> {
             input: class("RequestInput")?,
             output: class("ResponseOutput")?,
             requested: class("RequestOutput")?,
-            parameters: class("Parameters")?,
+            parameters: types.getattr("parameters_of")?.unbind(),
             datatypes: datatypes.collect::<PyResult<_>>()?,
         })
     })
@@ -156,8 +157,7 @@ fn parameters<'py>(
             ParameterValue::String(value) => entries.set_item(name, value)?,
         }
     }
-    let made = blank(py, &classes(py)?.parameters)?;
-    made.setattr(intern!(py, "__dict__"), entries)?;
+    let made = classes(py)?.parameters.bind(py).call1((entries,))?;
     Ok(Some(made))
 }
 
@@ -170,10 +170,13 @@ pub(crate) fn read_parameters(value: &Bound<'_, PyAny>) -> PyResult<Parameters> 
     }
     let entries = match value.cast::<PyMapping>() {
         Ok(mapping) => mapping.items()?,
-        Err(_) => value
-            .getattr(intern!(py, "__dict__"))?
-            .cast_into::<PyDict>()?
-            .items(),
+        Err(_) => match value.getattr_opt(intern!(py, "_entries"))? {
+            Some(entries) => entries.cast_into::<PyDict>()?.items(),
+            None => value
+                .getattr(intern!(py, "__dict__"))?
+                .cast_into::<PyDict>()?
+                .items(),
+        },
     };
     for entry in entries {
         let (name, value): (String, Bound<'_, PyAny>) = entry.extract()?;

@@ -27,7 +27,7 @@ pub(crate) fn tensor(
                 let made = made(name, datatype, shape, tensor.data().clone())?;
                 return Ok(made.written_as(tensor.written()));
             }
-            Source::Tensor(_) => data.get().root_ref(py)?.clone(),
+            Source::Tensor(_) => data.get().root_of(py)?,
             Source::Object(object) => object,
         },
         Err(_) => data.clone(),

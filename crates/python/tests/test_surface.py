@@ -4,7 +4,9 @@ written."""
 from __future__ import annotations
 
 import asyncio
+import copy
 import os
+import pickle
 import re
 import signal
 import subprocess
@@ -24,9 +26,14 @@ from oip import (
     DataplaneHandler,
     DefaultAdapter,
     ModelHandler,
+    InferenceRequest,
+    RequestInput,
     ResponseOutput,
+    TensorData,
     codecs,
+    types,
 )
+from oip.testing import client
 
 import settings_text
 from conftest import fp32
@@ -188,3 +195,95 @@ def test_whole_requests_have_codecs() -> None:
 def test_what_has_no_content_type_is_its_data() -> None:
     tensor = ResponseOutput("y", [1], "FP32", None, [1.0])
     assert codecs.get_decoded_or_raw(tensor) is tensor.data
+
+
+def test_what_a_caller_calls_a_parameter_breaks_no_handler() -> None:
+    names = ["get", "model_dump", "_entries", "self", "__deepcopy__", "__reduce__", "tenant"]
+    seen = []
+
+    class Reads(ModelHandler):
+        def infer(self, payload, model_name, model_version=None):
+            given = pickle.loads(pickle.dumps(copy.deepcopy(payload.parameters)))
+            assert given == payload.parameters and given.model_dump()["content_type"] is None
+            seen.append([given.get(name) for name in names])
+            return {"y": [given.tenant, given["get"]]}
+
+    with client(Reads()) as asked:
+        sent = {name: number for number, name in enumerate(names)}
+        answer = asked.infer("m", {"x": np.ones(1)}, parameters=sent)
+    assert answer.outputs[0].data.root == [6, 0] and seen == [list(range(7))]
+
+
+def test_parameters_are_attributes_and_entries() -> None:
+    given = oip.Parameters(content_type="np", rows=2)
+    given.late = True
+    given["content_type"] = "str"
+    assert (given.content_type, given.rows, given["late"], len(given)) == ("str", 2, True, 3)
+    del given.late, given["rows"], given.content_type
+    assert given.content_type is None and "late" not in given and "rows" not in dir(given)
+    with pytest.raises(AttributeError, match="no parameter 'rows'"):
+        given.rows
+    assert oip.Parameters(get=1, **{"self": 2}) == oip.Parameters(**{"get": 1, "self": 2})
+
+
+def test_data_can_be_set_and_checked(serve: Any) -> None:
+    class Sets(ModelHandler):
+        def infer(self, payload, model_name, model_version=None):
+            x = payload.inputs[0]
+            x.data.root = [value + 1 for value in x.data.root]
+            assert x.numpy().tolist() == x.data.root and len(x.data) == 2
+            x.data.validate_oip([2], "FP32")
+            return [ResponseOutput("y", x.shape, x.datatype, None, x.data)]
+
+    answer = serve(Sets()).infer("m", fp32("x", [1, 2]))
+    assert answer[1]["outputs"][0]["data"] == [2, 3]
+    data = TensorData([[1, 2], [3, 4]])
+    data.validate_oip([2, 2], "INT8")
+    with pytest.raises(ValueError, match="nested lists do not fit"):
+        data.validate_oip([2, 3], "INT8")
+    with pytest.raises(TypeError):
+        data.validate_oip([2, 2], "BYTES")
+
+
+def test_messages_are_copied_and_read_as_pydantics() -> None:
+    tensor = RequestInput("x", [2], "FP32", {"scale": 2}, [1.0, 2.0])
+    request = InferenceRequest([tensor], id="a")
+    other = request.model_copy(update={"id": "b"})
+    assert (request.id, other.id) == ("a", "b") and other.inputs is request.inputs
+    deep = request.model_copy(deep=True)
+    assert deep == request and deep.inputs[0] is not tensor
+    assert InferenceRequest.model_validate_json(request.model_dump_json(indent=2)) == request
+    dumped = request.model_dump(mode="json", exclude_none=True)
+    assert dumped["inputs"][0]["datatype"] == "FP32" and type(dumped["inputs"][0]["datatype"]) is str
+    unknown: Any = {"unknown": 1}
+    made = ResponseOutput("y", [1], "FP32", data=[1.0], **unknown)
+    assert made.model_dump() == {**made.model_dump(), "name": "y"} and not hasattr(made, "unknown")
+    read = types.ModelMetadataResponse.model_validate({"name": "m", "unknown": 1})
+    assert read.name == "m"
+
+
+def test_the_checks_of_the_original_are_functions() -> None:
+    assert types.flatten([[1, [2]], 3]) == [1, 2, 3] and types.flatten(4) == [4]
+    assert types.get_actual_shape(TensorData([[1, 2, 3]])) == [1, 3]
+    types.validate_shape([2, 2], [[1, 2], [3, 4]])
+    types.validate_shape([4], [[1, 2], [3, 4]][0] + [3, 4])
+    types.validate_shape([-1, 2], [[1, 2]])
+    for shape, data in (
+        ([3], [1, 2]), ([2, 2], [[1, 2, 3], [4]]), ([-1, 3], [[1, 2]]), ([4, 1], [[1, 2], [3, 4]]),
+    ):
+        with pytest.raises(ValueError):
+            types.validate_shape(shape, data)
+    types.validate_datatype("BOOL", [True])
+    with pytest.raises(TypeError, match="index 1"):
+        types.validate_datatype("INT32", [1, "a"])
+
+
+def test_codecs_of_ones_own_are_registered_as_with_the_original() -> None:
+    class Upper(codecs.StringCodec):
+        ContentType = "upper"
+
+    codecs.codec_registry.register_input_codec("upper", Upper)
+    assert codecs.find_input_codec("upper") is Upper
+    assert codecs.codec_registry.input_codecs["np"] is codecs.NumpyArrayCodec
+    own = codecs.CodecRegistry({"upper": Upper})
+    assert own.find_input_codec(payload=["a"]) is Upper and own.find_request_codec("np") is None

@@ -11,6 +11,16 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from . import _arrays
+from ._registry import (
+    CodecRegistry,
+    codec_registry,
+    find_input_codec,
+    find_input_codec_by_payload,
+    find_request_codec,
+    find_request_codec_by_payload,
+    register_input_codec,
+    register_request_codec,
+)
 from .types import (
     Datatype,
     InferenceRequest,
@@ -26,6 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Base64Codec",
+    "CodecRegistry",
     "InputCodec",
     "NumpyArrayCodec",
     "NumpyArrayRequestCodec",
@@ -34,6 +45,7 @@ __all__ = [
     "SingleTensorRequestCodec",
     "StringCodec",
     "StringRequestCodec",
+    "codec_registry",
     "decode",
     "decode_inference_request",
     "find_input_codec",
@@ -44,9 +56,6 @@ __all__ = [
     "register_input_codec",
     "register_request_codec",
 ]
-
-_codecs: dict[str, type[InputCodec]] = {}
-_request_codecs: dict[str, type[RequestCodec]] = {}
 
 
 class InputCodec:
@@ -93,27 +102,6 @@ class InputCodec:
         parameters = Parameters(content_type=cls.ContentType)
         shape, datatype, data = cls.encode(payload)
         return ResponseOutput(name, shape, datatype, parameters, data)
-
-
-def register_input_codec(codec: type[InputCodec]) -> type[InputCodec]:
-    """Adds a codec under its content type; a decorator of its class."""
-    for name in (codec.ContentType, *codec.Names):
-        _codecs[name] = codec
-    return codec
-
-
-def find_input_codec(
-    content_type: str | None = None, payload: Any = None
-) -> type[InputCodec] | None:
-    """The codec of this content type; else the first that can encode this payload."""
-    if content_type:
-        return _codecs.get(content_type)
-    return None if payload is None else find_input_codec_by_payload(payload)
-
-
-def find_input_codec_by_payload(payload: Any) -> type[InputCodec] | None:
-    """The first codec that can make a tensor of this."""
-    return next((codec for codec in _codecs.values() if codec.can_encode(payload)), None)
 
 
 def decode(tensor: _Tensor, default: type[InputCodec] | None = None) -> Any:
@@ -268,26 +256,6 @@ class SingleTensorRequestCodec(RequestCodec):
         if len(response.outputs) != 1:
             raise ValueError(f"one output is due, but the response has {len(response.outputs)}")
         return cls.InputCodec.decode_output(response.outputs[0])
-
-
-def register_request_codec(codec: type[RequestCodec]) -> type[RequestCodec]:
-    """Adds a codec of whole requests under its content type; a decorator of its class."""
-    _request_codecs[codec.ContentType] = codec
-    return codec
-
-
-def find_request_codec(
-    content_type: str | None = None, payload: Any = None
-) -> type[RequestCodec] | None:
-    """The codec of this content type; else the first that can encode this payload."""
-    if content_type:
-        return _request_codecs.get(content_type)
-    return None if payload is None else find_request_codec_by_payload(payload)
-
-
-def find_request_codec_by_payload(payload: Any) -> type[RequestCodec] | None:
-    """The first codec that can make a request of this."""
-    return next((codec for codec in _request_codecs.values() if codec.can_encode(payload)), None)
 
 
 def decode_inference_request(request: InferenceRequest) -> Any:

@@ -6,13 +6,16 @@ Names, constructor arguments and attributes are those of the Python original
 
 from __future__ import annotations
 
+import copy
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Never, Self, TypeVar
 
 from . import _oip
+from ._dataplane import flatten, get_actual_shape, validate_datatype, validate_shape
 from ._oip import Context, TensorData
+from ._parameters import Parameters, parameters_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,6 +38,10 @@ __all__ = [
     "ServerMetadataResponse",
     "ServerReadyResponse",
     "TensorData",
+    "flatten",
+    "get_actual_shape",
+    "validate_datatype",
+    "validate_shape",
 ]
 
 M = TypeVar("M", bound="Message")
@@ -64,76 +71,9 @@ class Datatype(StrEnum):
         raise ValueError(f"unknown datatype {value!r}; known are {known}")
 
 
-class Parameters:
-    """Parameters of a request, a response or a tensor: strings, numbers and booleans.
-
-    They are attributes, ``parameters.content_type``, and entries, ``parameters["content_type"]``.
-    ``content_type`` is ``None`` where nobody gave one.
-    """
-
-    content_type: str | None = None
-
-    def __init__(self, content_type: str | None = None, **others: Any) -> None:
-        if content_type is not None:
-            self.__dict__["content_type"] = content_type
-        self.__dict__.update(others)
-
-    if TYPE_CHECKING:
-
-        def __getattr__(self, name: str) -> Any: ...
-        def __setattr__(self, name: str, value: Any) -> None: ...
-
-    def __getitem__(self, name: str) -> Any:
-        return self.__dict__[name]
-
-    def __setitem__(self, name: str, value: Any) -> None:
-        self.__dict__[name] = value
-
-    def __delitem__(self, name: str) -> None:
-        del self.__dict__[name]
-
-    def __contains__(self, name: object) -> bool:
-        return name in self.__dict__
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.__dict__)
-
-    def __len__(self) -> int:
-        return len(self.__dict__)
-
-    def get(self, name: str, default: Any = None) -> Any:
-        """The value of this name, or the default."""
-        return self.__dict__.get(name, default)
-
-    def __eq__(self, other: object) -> bool:
-        if isinstance(other, Parameters):
-            return self.__dict__ == other.__dict__
-        return NotImplemented
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def __repr__(self) -> str:
-        inner = ", ".join(f"{name}={value!r}" for name, value in self.__dict__.items())
-        return f"Parameters({inner})"
-
-    def model_dump(self, *, exclude_none: bool = False) -> dict[str, Any]:
-        """The parameters as a dictionary."""
-        dumped = {"content_type": self.content_type} | self.__dict__
-        return {k: v for k, v in dumped.items() if not (exclude_none and v is None)}
-
-
-def _parameters(value: Parameters | Mapping[str, Any] | None) -> Parameters | None:
-    if value is None or isinstance(value, Parameters):
-        return value
-    if isinstance(value, Mapping):
-        made = Parameters()
-        made.__dict__.update(value)
-        return made
-    raise TypeError(f"parameters must be Parameters or a mapping, not {type(value).__name__}")
-
-
 class Message:
-    """What requests, responses, tensors and metadata have in common."""
+    """What requests, responses, tensors and metadata have in common. As with the original,
+    members that are not known are passed over; type checkers name them."""
 
     __slots__ = ()
     _fields: ClassVar[tuple[str, ...]] = ()
@@ -151,15 +91,34 @@ class Message:
             return cls(**value)
         raise TypeError(f"expected {cls.__name__} or a mapping, not {type(value).__name__}")
 
-    def model_dump(self, *, exclude_none: bool = False) -> dict[str, Any]:
-        """The message as dictionaries and lists."""
+    @classmethod
+    def model_validate_json(cls, text: str | bytes) -> Self:
+        """A message of this kind from JSON."""
+        return cls.model_validate(json.loads(text))
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy, with other members in it where they are given; what it holds is the same, or
+        copied too."""
+        made = copy.deepcopy(self) if deep else copy.copy(self)
+        for name, value in (update or {}).items():
+            setattr(made, name, value)
+        return made
+
+    def model_dump(
+        self, *, mode: Literal["python", "json"] = "python", exclude_none: bool = False
+    ) -> dict[str, Any]:
+        """The message as dictionaries and lists; with ``json`` of nothing but what JSON knows."""
+        if mode == "json":
+            made: dict[str, Any] = json.loads(self.model_dump_json(exclude_none=exclude_none))
+            return made
         dumped = {name: _dump(getattr(self, name), exclude_none) for name in self._fields}
         return {k: v for k, v in dumped.items() if not (exclude_none and v is None)}
 
-    def model_dump_json(self, *, exclude_none: bool = False) -> str:
+    def model_dump_json(self, *, indent: int | None = None, exclude_none: bool = False) -> str:
         """The message as JSON."""
         dumped = self.model_dump(exclude_none=exclude_none)
-        return json.dumps(dumped, separators=(",", ":"), default=_text)
+        separators = (",", ":") if indent is None else None
+        return json.dumps(dumped, indent=indent, separators=separators, default=_text)
 
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
@@ -215,10 +174,11 @@ class RequestOutput(Message):
     parameters: Parameters | None
 
     def __init__(
-        self, name: str, parameters: Parameters | Mapping[str, Any] | None = None
+        self, name: str, parameters: Parameters | Mapping[str, Any] | None = None,
+        **_: Never,
     ) -> None:
         self.name = name
-        self.parameters = _parameters(parameters)
+        self.parameters = parameters_of(parameters)
 
 
 class _Tensor(Message):
@@ -236,9 +196,10 @@ class _Tensor(Message):
         datatype: Datatype | str | None = None,
         parameters: Parameters | Mapping[str, Any] | None = None,
         data: Any = None,
+        **_: Never,
     ) -> None:
         self.name = name
-        self.parameters = _parameters(parameters)
+        self.parameters = parameters_of(parameters)
         if type(data) is not TensorData:
             data = TensorData(data)
         self.data = data
@@ -316,9 +277,10 @@ class InferenceRequest(Message):
         outputs: Sequence[RequestOutput | Mapping[str, Any]] | None = None,
         id: str | None = None,
         parameters: Parameters | Mapping[str, Any] | None = None,
+        **_: Never,
     ) -> None:
         self.id = id
-        self.parameters = _parameters(parameters)
+        self.parameters = parameters_of(parameters)
         self.inputs = _each(RequestInput, inputs, "inputs")
         self.outputs = None if outputs is None else _each(RequestOutput, outputs, "outputs")
         self._context = Context()
@@ -374,11 +336,12 @@ class InferenceResponse(Message):
         id: str | None = None,
         parameters: Parameters | Mapping[str, Any] | None = None,
         outputs: Sequence[ResponseOutput | Mapping[str, Any]] = (),
+        **_: Never,
     ) -> None:
         self.model_name = model_name
         self.model_version = model_version
         self.id = id
-        self.parameters = _parameters(parameters)
+        self.parameters = parameters_of(parameters)
         self.outputs = _each(ResponseOutput, outputs, "outputs")
 
     def output(self, name: str) -> ResponseOutput:
@@ -402,7 +365,9 @@ class MetadataTensor(Message):
     datatype: Datatype
     shape: list[int]
 
-    def __init__(self, name: str, datatype: Datatype | str, shape: Sequence[int]) -> None:
+    def __init__(
+        self, name: str, datatype: Datatype | str, shape: Sequence[int], **_: Never
+    ) -> None:
         self.name = name
         self.datatype = _datatype(datatype)
         self.shape = list(shape)
@@ -425,6 +390,7 @@ class ModelMetadataResponse(Message):
         platform: str = "python",
         inputs: Sequence[MetadataTensor | Mapping[str, Any]] = (),
         outputs: Sequence[MetadataTensor | Mapping[str, Any]] = (),
+        **_: Never,
     ) -> None:
         self.name = name
         self.versions = None if versions is None else list(versions)
@@ -440,7 +406,7 @@ class ModelReadyResponse(Message):
     name: str
     ready: bool
 
-    def __init__(self, name: str, ready: bool) -> None:
+    def __init__(self, name: str, ready: bool, **_: Never) -> None:
         self.name = name
         self.ready = ready
 
@@ -449,7 +415,7 @@ class _Live(Message):
     __slots__ = ("live",)
     live: bool
 
-    def __init__(self, live: bool) -> None:
+    def __init__(self, live: bool, **_: Never) -> None:
         self.live = live
 
 
@@ -473,7 +439,9 @@ class ServerMetadataResponse(Message):
     version: str
     extensions: list[str]
 
-    def __init__(self, name: str, version: str, extensions: Sequence[str]) -> None:
+    def __init__(
+        self, name: str, version: str, extensions: Sequence[str], **_: Never
+    ) -> None:
         self.name = name
         self.version = version
         self.extensions = list(extensions)
@@ -483,7 +451,7 @@ class _Failed(Message):
     __slots__ = ("error",)
     error: str
 
-    def __init__(self, error: str) -> None:
+    def __init__(self, error: str, **_: Never) -> None:
         self.error = error
 
 
