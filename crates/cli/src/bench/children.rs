@@ -134,10 +134,7 @@ pub(super) fn start_with(
         return Err(fail(silent));
     }
     let target = match role {
-        Role::Gates(variant) => match variant.token() {
-            Some(token) => target.with_token(token),
-            None => target,
-        },
+        Role::Gates(variant) => target.with_token(variant.token()),
         _ => target,
     };
     Ok(Running {

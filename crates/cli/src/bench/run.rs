@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::check::{self, Expect};
 use super::children::{self, Role, Running};
 use super::figures::Row;
-use super::gates::Variant;
+use super::gates::{self, Variant};
 use super::load::{self, Ask, Bounds, Load, Measured};
 use super::options::{Mode, Options};
 use super::progress::Progress;
@@ -101,7 +101,7 @@ impl Fleet {
             Ok(target)
         };
         if options.mode == Mode::Gates {
-            let without = start(Role::Server)?;
+            let without = start(Role::Server)?.with_token(gates::token());
             let variants = Variant::ALL.into_iter();
             let servers: Result<_, _> = variants.map(|kind| start(Role::Gates(kind))).collect();
             return Ok(Self {

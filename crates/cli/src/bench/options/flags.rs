@@ -206,6 +206,10 @@ fn modes() -> [Arg; 8] {
         ours(
             "gates",
             "What authentication, the audit and the access log cost",
+        )
+        .long_help(
+            "What authentication, the audit and the access log cost: the same requests, each with \
+             its token, to our server without them and with each of them.",
         ),
         ours(
             "batching",
