@@ -126,7 +126,9 @@ impl<'a> Scanner<'a> {
             };
             return Err(self.unexpected(expected));
         }
-        let name = self.string()?;
+        let after_quote = self.rest.get(1..).unwrap_or_default();
+        let (name, rest) = strings::read_name(after_quote).map_err(|fault| self.fault(fault))?;
+        self.rest = rest;
         self.expect(b':', "':'")?;
         Ok(Some(name))
     }
