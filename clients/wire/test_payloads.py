@@ -81,6 +81,60 @@ def test_a_replay_tells_what_differs_beyond_the_tolerance(start, repository, tmp
     assert done.returncode == 1 and "5 could not be asked" in done.stdout, done.stdout
 
 
+def answering(status, kind, body):
+    """A server that answers everything so."""
+    class Door(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    door = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Door)
+    threading.Thread(target=door.serve_forever, daemon=True).start()
+    door.rest = f"127.0.0.1:{door.server_address[1]}"
+    return door
+
+
+def test_a_replay_counts_refusals_for_load_apart_and_shows_no_bytes(start, repository, tmp_path):
+    path = tmp_path / "payloads.jsonl"
+    record(start, repository, path)
+    full = answering(429, "application/json", b'{"error":"full"}')
+    done = replay(path, full)
+    assert done.returncode == 1 and "0 differ, 5 refused for want of room or time" in done.stdout, done.stdout
+    full.shutdown()
+    odd = answering(404, "application/octet-stream", b"\x1b]0;gotcha\x07\x00\xff")
+    done = replay(path, odd)
+    assert "13 bytes of application/octet-stream" in done.stdout and "\x1b" not in done.stdout, done.stdout
+    odd.shutdown()
+
+
+def test_a_replay_goes_on_after_a_line_that_cannot_be_read_and_sends_what_was_sent(start, repository, tmp_path):
+    path = tmp_path / "payloads.jsonl"
+    onnx_models.put(repository, "m", onnx_models.add(1))
+    server = start(repository, "--payload-log", path)
+    head = b'{"inputs":[{"name":"IN","shape":[1],"datatype":"FP32","data":[1]'
+    for odd in (b',"more":1e400}]}', b',"more":"\\ud800"}]}', b',"more":' + b"[" * 60 + b"]" * 60 + b"}]}"):
+        call(server, "POST", "/v2/models/m/infer", head + odd, {"Content-Type": "application/json"})
+    server.kill()
+    with open(path, "ab") as file:
+        file.write(b'{"specversion":"1.0","da')
+    server = start(repository, "--payload-log", path)
+    assert ask(server, 1.0).status == 200
+    server.stop()
+    with open(path, "ab") as file:
+        file.write(b"\xff\xfe\n")
+    same = start(repository)
+    done = replay(path, same)
+    assert "4 alike, 0 differ" in done.stdout and "2 could not be read" in done.stdout, done.stdout
+    assert done.returncode == 1 and "line 4 cannot be read" in done.stdout, done.stdout
+
+
 def test_events_go_to_an_address_and_one_that_hangs_slows_nobody(start, repository):
     got = []
 

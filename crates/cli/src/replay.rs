@@ -1,13 +1,13 @@
 //! `oip replay`: sends inferences that were kept to another server or version, and compares.
 
 use std::fs::File;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use oip::auth::http::{HttpClient, HttpOptions, HttpResponse, PlainHttp};
-use oip::replay::{Body, Recorded};
+use oip::replay::{Body, Recorded, Told, is_for_load};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::exit::{Exit, fail};
@@ -24,6 +24,8 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'~');
 /// Longest answer that is read, in bytes.
 const LONGEST: usize = 256 << 20;
+/// Longest line that is read, in bytes.
+const LONGEST_LINE: u64 = 1 << 30;
 /// Differences, and failures, that are shown.
 const SHOWN: u64 = 20;
 
@@ -38,7 +40,10 @@ Examples:
   oip replay payloads.jsonl --url http://localhost:8082 --model-version 2 --rtol 1e-3
       Version 2 of them, whose numbers may differ a little.
 
-Exit codes: 0 all alike, 1 some differ or could not be asked, 2 asked wrongly.";
+A request that is refused for want of room or time (429, 503, 504), then or now, is not compared.
+
+Exit codes: 0 all alike, 1 some differ, were refused now, could not be asked or not be read, 2 asked
+wrongly.";
 
 pub(crate) fn command() -> Command {
     let tolerance = |name: &'static str, help: &'static str, default: &'static str| {
@@ -140,8 +145,41 @@ struct Replay {
 struct Counts {
     alike: u64,
     differ: u64,
+    refused: u64,
     failed: u64,
+    unreadable: u64,
     skipped: u64,
+}
+
+impl Counts {
+    fn report(&self) -> Exit {
+        let Self {
+            alike,
+            differ,
+            refused,
+            failed,
+            unreadable,
+            skipped,
+        } = self;
+        println!(
+            "{alike} alike, {differ} differ, {refused} refused for want of room or time, {failed} could \
+             not be asked, {unreadable} could not be read, {skipped} without anything to compare"
+        );
+        match differ + refused + failed + unreadable {
+            0 => Exit::Success,
+            _ => Exit::Failed,
+        }
+    }
+}
+
+/// What a request was answered, held against what it was answered then.
+enum Outcome {
+    Alike,
+    Differs(String),
+    /// It was refused for want of room or time now.
+    Refused(u16),
+    /// It was then.
+    WasRefused,
 }
 
 impl Replay {
@@ -184,42 +222,35 @@ impl Replay {
         })
     }
 
-    async fn all(&self, file: BufReader<File>) -> Exit {
+    async fn all(&self, mut file: BufReader<File>) -> Exit {
         let mut counts = Counts::default();
-        for (number, line) in (1_u64..).zip(file.lines()) {
-            let line = match line {
-                Ok(line) if line.trim().is_empty() => continue,
-                Ok(line) => line,
-                Err(error) => return fail(Exit::Failed, format!("line {number}: {error}")),
-            };
-            let recorded = match Recorded::read(&line) {
-                Ok(Some(recorded)) => recorded,
-                Ok(None) => {
-                    counts.skipped += 1;
-                    continue;
+        for number in 1_u64.. {
+            let line = match next_line(&mut file) {
+                Ok(Some(line)) if line.trim_ascii().is_empty() => continue,
+                Ok(Some(line)) => line,
+                Ok(None) => break,
+                Err(error) => {
+                    counts.report();
+                    return fail(Exit::Failed, format!("line {number}: {error}"));
                 }
-                Err(error) => return fail(Exit::Usage, format!("line {number}: {error}")),
             };
-            self.one(number, &recorded, &mut counts).await;
+            match Recorded::read(&line) {
+                Ok(Some(recorded)) => self.one(number, &recorded, &mut counts).await,
+                Ok(None) => counts.skipped += 1,
+                Err(error) => {
+                    if counts.unreadable < SHOWN {
+                        eprintln!("line {number} cannot be read: {error}");
+                    }
+                    counts.unreadable += 1;
+                }
+            }
         }
-        let Counts {
-            alike,
-            differ,
-            failed,
-            skipped,
-        } = counts;
-        println!(
-            "{alike} alike, {differ} differ, {failed} could not be asked, {skipped} without a request to send"
-        );
-        match differ + failed {
-            0 => Exit::Success,
-            _ => Exit::Failed,
-        }
+        counts.report()
     }
 
     async fn one(&self, number: u64, recorded: &Recorded, counts: &mut Counts) {
         // What was cut short has nothing to be compared with.
-        let Some(status) = recorded.status else {
+        let Some(told) = &recorded.told else {
             counts.skipped += 1;
             return;
         };
@@ -234,13 +265,19 @@ impl Replay {
                 return;
             }
         };
-        let difference = self.difference(status, recorded, &found);
-        match difference {
-            None => counts.alike += 1,
-            Some(difference) => {
+        let id = recorded.request_id.as_deref();
+        let id = id.map_or_else(String::new, |id| format!(" ({id})"));
+        match self.compare(told, recorded, &found) {
+            Outcome::Alike => counts.alike += 1,
+            Outcome::WasRefused => counts.skipped += 1,
+            Outcome::Refused(status) => {
+                if counts.refused < SHOWN {
+                    eprintln!("line {number}{id}: {model}: refused with {status}");
+                }
+                counts.refused += 1;
+            }
+            Outcome::Differs(difference) => {
                 if counts.differ < SHOWN {
-                    let id = recorded.request_id.as_deref();
-                    let id = id.map_or_else(String::new, |id| format!(" ({id})"));
                     println!("line {number}{id}: {model}: {difference}");
                 }
                 counts.differ += 1;
@@ -276,16 +313,26 @@ impl Replay {
         answer.map_err(|error| error.to_string())
     }
 
-    fn difference(&self, status: u16, recorded: &Recorded, found: &HttpResponse) -> Option<String> {
-        if found.status != status {
-            let sentence = String::from_utf8_lossy(&found.body);
-            let sentence: String = sentence.chars().take(300).collect();
-            return Some(format!(
-                "answered {} then and {} now: {sentence}",
-                status, found.status
-            ));
+    fn compare(&self, told: &Told, recorded: &Recorded, found: &HttpResponse) -> Outcome {
+        if !told.is(found.status) {
+            if is_for_load(found.status) {
+                return Outcome::Refused(found.status);
+            }
+            if told.is_for_load() {
+                return Outcome::WasRefused;
+            }
+            let said = sentence(found);
+            let status = found.status;
+            return Outcome::Differs(format!("answered {told} then and {status} now: {said}"));
         }
-        if status != 200 {
+        match self.difference(recorded, found) {
+            None => Outcome::Alike,
+            Some(difference) => Outcome::Differs(difference),
+        }
+    }
+
+    fn difference(&self, recorded: &Recorded, found: &HttpResponse) -> Option<String> {
+        if found.status != 200 {
             return None;
         }
         let before = match recorded.response.as_ref().map(Body::response) {
@@ -298,6 +345,36 @@ impl Replay {
             Ok(now) => compare::difference(&before, &now, self.tolerance),
             Err(error) => Some(format!("the answer: {error}")),
         }
+    }
+}
+
+/// The next line of a file, of whatever it consists; `None` at its end.
+fn next_line(file: &mut impl std::io::BufRead) -> std::io::Result<Option<Vec<u8>>> {
+    let mut line = Vec::new();
+    let read = file.take(LONGEST_LINE).read_until(b'\n', &mut line)?;
+    if read as u64 == LONGEST_LINE && line.last() != Some(&b'\n') {
+        // Its rest is no line of its own.
+        file.skip_until(b'\n')?;
+    }
+    Ok((read > 0).then_some(line))
+}
+
+/// What an answer says, as a terminal may show it.
+fn sentence(found: &HttpResponse) -> String {
+    let is_json = found
+        .content_type
+        .as_deref()
+        .is_some_and(|kind| kind.contains("json"));
+    match std::str::from_utf8(&found.body) {
+        Ok(text) if is_json => {
+            let shown = text.chars().filter(|c| !c.is_control());
+            shown.take(300).collect()
+        }
+        _ => format!(
+            "{} bytes of {}",
+            found.body.len(),
+            found.content_type.as_deref().unwrap_or("no content type")
+        ),
     }
 }
 

@@ -62,6 +62,8 @@ pub(super) struct Captured {
     pub(super) response: Option<Content>,
     /// The code as the door says it, and the sentence of a failure.
     pub(super) code: String,
+    /// The REST door's status of a failure at the other one.
+    pub(super) rest_status: Option<u16>,
     pub(super) error: Option<String>,
     /// What its door takes in: what it has read can be read again.
     limits: DecodeLimits,
@@ -131,6 +133,7 @@ impl Payloads {
             request: None,
             response: None,
             code: String::new(),
+            rest_status: None,
             error: None,
             limits: DecodeLimits::default(),
         }))

@@ -34,6 +34,15 @@ impl Ending {
             (_, Self::Cancelled) => "cancelled".to_owned(),
         }
     }
+
+    /// The REST door's status of a failure whose code at this door says less: gRPC has one code
+    /// for several of them.
+    pub(super) fn rest_status(self, way: Way) -> Option<u16> {
+        match (way, self) {
+            (Way::Rest, _) | (_, Self::Answered | Self::Cancelled) => None,
+            (_, Self::Failed(kind)) => Some(kind.http_status()),
+        }
+    }
 }
 
 /// An inference that was traced.

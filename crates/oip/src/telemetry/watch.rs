@@ -208,6 +208,7 @@ impl Watched {
                 captured.version.clone_from(&model.version);
             }
             captured.code = ending.code(self.seen.way());
+            captured.rest_status = ending.rest_status(self.seen.way());
             captured.error = sentence.map(str::to_owned);
             payloads.end(*captured, &self.door.options.decode);
         }

@@ -42,6 +42,9 @@ pub(super) fn write(captured: &Captured) -> String {
     }
     text.push_str(",\"status\":{");
     first(&mut text, "code", &captured.code);
+    if let Some(status) = captured.rest_status {
+        text.push_str(&format!(",\"rest\":{status}"));
+    }
     if let Some(error) = &captured.error {
         member(&mut text, "error", error);
     }
@@ -206,6 +209,7 @@ mod tests {
             request: Some(request),
             response: None,
             code: "400".into(),
+            rest_status: None,
             error: Some("tensor 'x'".into()),
             limits: DecodeLimits::default(),
         }
@@ -229,6 +233,16 @@ mod tests {
         );
         assert_eq!(event["data"]["request"], json!({"json": {"inputs": [1e2]}}));
         assert_eq!(event["data"]["request_id"], "req-7");
+    }
+
+    #[test]
+    fn a_failure_at_the_grpc_door_has_the_status_of_the_other_too() {
+        let mut captured = captured(Content::Proto(vec![Bytes::from_static(b"\xff")]));
+        captured.code = "RESOURCE_EXHAUSTED".into();
+        captured.rest_status = Some(429);
+        let event: Value = serde_json::from_str(&write(&captured)).unwrap();
+        let expected = json!({"code": "RESOURCE_EXHAUSTED", "rest": 429, "error": "tensor 'x'"});
+        assert_eq!(event["data"]["status"], expected);
     }
 
     #[test]

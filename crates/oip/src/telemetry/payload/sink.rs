@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ const SAID_EVERY: Duration = Duration::from_secs(60);
 #[derive(Clone)]
 pub(super) struct Sink {
     to: To,
-    /// Whether the file ends within a line: the disk was full there.
+    /// Whether the file ends within a line: the disk was full there, or who wrote it was killed.
     torn: bool,
     said: Option<Instant>,
 }
@@ -35,13 +35,21 @@ impl Sink {
         let is_address = ["http://", "https://"]
             .iter()
             .any(|scheme| to.starts_with(scheme));
-        let to = match is_address {
-            true => To::Address(Post::new(to, Plain::Loopback, Vec::new())?),
-            false => To::File(Arc::new(open(to)?)),
+        let (to, torn) = match is_address {
+            true => (
+                To::Address(Post::new(to, Plain::Loopback, Vec::new())?),
+                false,
+            ),
+            false => {
+                let fault = |error| PostError(format!("{to}: {error}"));
+                let file = open(to).map_err(fault)?;
+                let torn = ends_within_a_line(&file).map_err(fault)?;
+                (To::File(Arc::new(file)), torn)
+            }
         };
         Ok(Self {
             to,
-            torn: false,
+            torn,
             said: None,
         })
     }
@@ -85,12 +93,21 @@ fn append(file: &mut impl Write, line: &[u8], torn: &mut bool) -> std::io::Resul
 }
 
 /// A file that is added to, and that only its owner can read.
-fn open(path: &str) -> Result<File, PostError> {
+fn open(path: &str) -> std::io::Result<File> {
     let mut options = OpenOptions::new();
-    options.create(true).append(true).mode(0o600);
-    options
-        .open(path)
-        .map_err(|error| PostError(format!("{path}: {error}")))
+    options.create(true).append(true).read(true).mode(0o600);
+    options.open(path)
+}
+
+/// Whether a file ends within a line. What is no file, such as a pipe, does not.
+fn ends_within_a_line(file: &File) -> std::io::Result<bool> {
+    let about = file.metadata()?;
+    let Some(last) = about.len().checked_sub(1).filter(|_| about.is_file()) else {
+        return Ok(false);
+    };
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, last)?;
+    Ok(byte != *b"\n")
 }
 
 #[cfg(test)]
@@ -127,5 +144,17 @@ mod tests {
         assert!(append(&mut disk, b"four\n", &mut torn).is_ok());
         assert!(append(&mut disk, b"five\n", &mut torn).is_ok());
         assert_eq!(disk.0, b"one\ntwo,\nfour\nfive\n");
+    }
+
+    #[test]
+    fn a_line_that_a_killed_server_has_begun_is_ended_before_the_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("payloads.jsonl");
+        for (before, torn) in [("", false), ("{}\n", false), ("{}\n{\"specver", true)] {
+            std::fs::write(&path, before).unwrap();
+            let sink = Sink::new(path.to_str().unwrap()).unwrap();
+            assert_eq!(sink.torn, torn, "{before}");
+        }
+        assert!(!Sink::new("/dev/null").unwrap().torn);
     }
 }
