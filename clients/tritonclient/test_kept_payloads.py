@@ -42,4 +42,4 @@ def test_messages_are_kept_and_replayed_and_what_is_none_is_left_out(start, repo
     other = start(repository)
     done = run_to_exit([str(find_binary()), "replay", str(path), "--url", f"http://{other.rest}"])
     assert done.returncode == 0 and "1 alike, 0 differ" in done.stdout, done.stdout
-    assert "1 without a request to send" in done.stdout
+    assert "1 without anything to compare" in done.stdout
