@@ -1,7 +1,7 @@
 //! What a handler may know of a request besides its tensors.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use oip_protocol::ModelRef;
@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::Caller;
+use crate::execute::Slot;
 
 /// The circumstances of one inference.
 #[derive(Debug)]
@@ -19,6 +20,8 @@ pub struct Call {
     /// Made for the first who asks for it: most handlers never do.
     cancelled: OnceLock<CancellationToken>,
     timings: Timings,
+    /// Its place with the model, from when it has one.
+    place: OnceLock<Arc<Slot>>,
 }
 
 impl Call {
@@ -29,6 +32,7 @@ impl Call {
             deadline,
             cancelled: OnceLock::new(),
             timings: Timings::default(),
+            place: OnceLock::new(),
         }
     }
 
@@ -63,6 +67,20 @@ impl Call {
         if let Some(cancelled) = self.cancelled.get() {
             cancelled.cancel();
         }
+    }
+
+    /// The place that it takes with its model. Work that goes on elsewhere (on a thread) when the
+    /// call has ended should hold this until it is done: then a model whose work hangs finds no
+    /// more places, and takes no more threads.
+    #[must_use]
+    pub fn place(&self) -> Option<Arc<Slot>> {
+        self.place.get().cloned()
+    }
+
+    /// It has this place from now on.
+    pub(crate) fn takes(&self, slot: Slot) {
+        // There is one already only where a call is made twice.
+        let _ = self.place.set(Arc::new(slot));
     }
 
     /// Where to write down how long the parts of the work took. Optional.

@@ -9,7 +9,7 @@ pub struct Limits {
     /// Most inferences that are past authorization at once, running or waiting; 4,096. One more
     /// is refused with 429 / `RESOURCE_EXHAUSTED`.
     pub in_flight: usize,
-    /// Longest that one inference may take; `None`, the default, leaves it to the caller.
+    /// Longest that one inference may take; 5 minutes. `None` leaves it to the caller.
     pub request_timeout: Option<Duration>,
     /// Most bytes of requests' bodies at once, from their first byte until their answer, and of
     /// answers until they are sent; 1 GiB. More are refused with 429 / `RESOURCE_EXHAUSTED`.
@@ -27,7 +27,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             in_flight: 4096,
-            request_timeout: None,
+            request_timeout: Some(Duration::from_secs(300)),
             body_memory: 1 << 30,
             rate_limit: 0,
             rate_burst: 0,

@@ -87,7 +87,8 @@ impl Programs for PythonPrograms {
                 true => names,
                 false => settings.model_name.clone(),
             };
-            let models: Arc<dyn Models> = Arc::new(Handled::new(handler, names));
+            let models: Arc<dyn Models> =
+                Arc::new(Handled::new(handler, names).with_bounds(oip::server::bounds(settings)));
             Ok(models)
         })
     }

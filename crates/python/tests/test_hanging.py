@@ -55,6 +55,20 @@ def test_a_handler_that_hangs_costs_its_own_request_only(hanging: Any) -> None:
     assert ask.infer("well", fp32("x", [1]))[0] == 200
 
 
+def test_a_model_that_hangs_takes_no_more_threads_than_its_concurrency(serve: Any) -> None:
+    handler = Hangs()
+    ask = serve(handler, threads=THREADS, request_timeout="600ms", model_concurrency=THREADS - 1, model_queue=1)
+    try:
+        with ThreadPoolExecutor(THREADS) as pool:
+            calls = hang(ask, handler, pool, THREADS - 1)
+            assert [call.result()[0] for call in calls] == [504] * (THREADS - 1)
+        # Its callers are gone and its threads still hang: it finds no other, and the rest are served.
+        assert [ask.infer("hangs", fp32("x", [1]))[0] for _ in range(3)] == [504] * 3
+        assert [ask.infer("well", fp32("x", [1]))[0] for _ in range(10)] == [200] * 10
+    finally:
+        handler.gone.set()
+
+
 def test_when_every_thread_hangs_others_are_told_at_their_deadline_and_the_server_lives(hanging: Any) -> None:
     ask, handler = hanging
     with ThreadPoolExecutor(THREADS) as pool:

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::Call;
+use crate::models::Bounds;
 
 /// Doubles `x` into `y`; a model's name makes it misbehave.
 #[derive(Default)]
@@ -135,6 +136,49 @@ async fn beyond_the_limit_in_flight_a_request_is_refused_at_once() {
     assert_eq!(error.kind(), ErrorKind::TooManyRequests);
     drop(hanging);
     assert!(infer(&dataplane, "m", request(), None).await.is_ok());
+}
+
+/// Its model `hangs` never answers, and leaves work behind that holds its place.
+#[derive(Default)]
+struct LeavesWork(Arc<std::sync::Mutex<Vec<Arc<crate::execute::Slot>>>>);
+
+impl ModelHandler for LeavesWork {
+    async fn infer(&self, request: InferRequest, call: &Call) -> Result<InferResponse> {
+        if call.model().name == "hangs" {
+            self.0.lock().unwrap().extend(call.place());
+            std::future::pending::<()>().await;
+        }
+        Ok(InferResponse::new(request.inputs))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_model_that_hangs_takes_its_own_places_alone_also_when_its_callers_are_gone() {
+    let handler = LeavesWork::default();
+    let left_behind = Arc::clone(&handler.0);
+    let bounds = Bounds {
+        at_once: 2,
+        queue: 1,
+    };
+    let models = Handled::new(handler, [""; 0]).with_bounds(bounds);
+    let dataplane = Dataplane::new(Arc::new(models), Access::open(), Limits::default());
+    let ask = async |name: &str| {
+        let soon = tokio::time::Instant::now() + Duration::from_millis(100);
+        let answer = infer(&dataplane, name, request(), Some(soon)).await;
+        answer.map_err(|error| error.kind()).err()
+    };
+    let hangs = || ask("hangs");
+    let (one, two, waits, refused, well) =
+        tokio::join!(hangs(), hangs(), hangs(), hangs(), ask("well"));
+    assert_eq!([one, two, waits], [Some(ErrorKind::TimedOut); 3]);
+    assert_eq!(refused, Some(ErrorKind::TooManyRequests));
+    assert_eq!(well, None);
+    // The callers are gone, and what works for them is not.
+    assert_eq!(hangs().await, Some(ErrorKind::TimedOut));
+    assert_eq!(left_behind.lock().unwrap().len(), 2, "there was no place");
+    left_behind.lock().unwrap().clear();
+    assert_eq!(hangs().await, Some(ErrorKind::TimedOut));
+    assert_eq!(left_behind.lock().unwrap().len(), 1, "there was one again");
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use oip_protocol::error::excerpt;
 use oip_protocol::{Error, Limit, Result};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -22,6 +23,8 @@ struct Inner {
     held: AtomicU64,
     /// Whose slots these are, as the refusal says it.
     owner: String,
+    /// What is reached when all are taken.
+    limit: Limit,
 }
 
 /// A place to run; given back when it is dropped.
@@ -31,6 +34,13 @@ pub struct Slot {
     /// Since when it is held, of one that was waited for: only where requests wait is it of use
     /// how long a place is held.
     waited: Option<(Instant, Arc<Inner>)>,
+}
+
+impl Slot {
+    /// Whether it was waited for.
+    pub(crate) fn has_waited(&self) -> bool {
+        self.waited.is_some()
+    }
 }
 
 impl Drop for Slot {
@@ -45,6 +55,16 @@ impl Slots {
     /// `running` places (at least one), and a queue of `waiting` before them. `owner` stands in
     /// the refusal, for instance `model 'iris'`.
     pub fn new(owner: impl Into<String>, running: usize, waiting: usize) -> Self {
+        Self::counted(owner.into(), running, waiting, Limit::InFlight)
+    }
+
+    /// The same for one model.
+    pub fn of_model(name: &str, running: usize, waiting: usize) -> Self {
+        let owner = format!("model '{}'", excerpt(name));
+        Self::counted(owner, running, waiting, Limit::ModelQueue)
+    }
+
+    fn counted(owner: String, running: usize, waiting: usize, limit: Limit) -> Self {
         let running = running.clamp(1, Semaphore::MAX_PERMITS);
         Self(Arc::new(Inner {
             running: Arc::new(Semaphore::new(running)),
@@ -52,7 +72,8 @@ impl Slots {
             most_waiting: waiting,
             places: running,
             held: AtomicU64::new(0),
-            owner: owner.into(),
+            owner,
+            limit,
         }))
     }
 
@@ -93,6 +114,11 @@ impl Slots {
         }
     }
 
+    /// Whether anyone has a place, or waits for one.
+    pub(crate) fn is_in_use(&self) -> bool {
+        self.0.running.available_permits() < self.0.places || self.waiting() > 0
+    }
+
     /// How many wait in the queue now.
     #[must_use]
     pub fn waiting(&self) -> usize {
@@ -125,12 +151,13 @@ impl Inner {
 
     #[cold]
     fn full(&self, waiting: usize) -> Error {
-        Error::too_many_requests(format!(
-            "the queue of {} is full: {waiting} requests wait already",
-            self.owner
-        ))
+        let (owner, places) = (&self.owner, self.places);
+        Error::too_many_requests(match self.most_waiting {
+            0 => format!("{owner} has as many requests as it takes at once: {places}"),
+            _ => format!("the queue of {owner} is full: {waiting} requests wait already"),
+        })
         .retry_after(self.until_empty(waiting))
-        .at_limit(Limit::InFlight)
+        .at_limit(self.limit)
     }
 }
 

@@ -10,9 +10,10 @@ use oip_protocol::{
     RepositoryEntry, Result,
 };
 
-use super::{Models, ResolvedModel};
+use super::bounds::Places;
+use super::{Bounds, Models, ResolvedModel};
 use crate::call::Part;
-use crate::execute::fenced;
+use crate::execute::{Slots, fenced};
 use crate::telemetry::{Loads, ModelLoads};
 use crate::{BoxFuture, Call, ModelHandler};
 
@@ -23,6 +24,7 @@ pub struct Handled<H> {
     names: RwLock<BTreeMap<String, (ModelState, String)>>,
     named: bool,
     loads: Loads,
+    places: Places,
     declared: RwLock<Declared<H>>,
 }
 
@@ -52,11 +54,21 @@ impl<H: ModelHandler> Handled<H> {
             handler: Arc::new(handler),
             named: !names.is_empty(),
             loads: Loads::default(),
+            places: Places::default(),
             names: RwLock::new(names),
             declared: RwLock::new(Declared {
                 models: HashMap::new(),
                 generation: 0,
             }),
+        }
+    }
+
+    /// What each model may take.
+    #[must_use]
+    pub fn with_bounds(self, bounds: Bounds) -> Self {
+        Self {
+            places: Places::new(bounds),
+            ..self
         }
     }
 
@@ -207,6 +219,7 @@ impl<H: ModelHandler> Models for Handled<H> {
                 handler,
                 version,
                 metadata,
+                slots: self.places.of(&model.name),
             });
             self.remember(generation, model, &resolved);
             Ok(resolved as Arc<dyn ResolvedModel>)
@@ -328,6 +341,7 @@ struct HandledModel<H> {
     handler: Arc<H>,
     version: String,
     metadata: Option<ModelMetadata>,
+    slots: Slots,
 }
 
 impl<H: ModelHandler> ResolvedModel for HandledModel<H> {
@@ -345,7 +359,13 @@ impl<H: ModelHandler> ResolvedModel for HandledModel<H> {
         call: &'a Call,
     ) -> BoxFuture<'a, Result<InferResponse>> {
         Box::pin(async move {
-            let begun = Instant::now();
+            let mut begun = Instant::now();
+            let slot = self.slots.take().await?;
+            if slot.has_waited() {
+                call.timings().add(Part::Queue, begun.elapsed());
+                begun = Instant::now();
+            }
+            call.takes(slot);
             let noted = call.timings().get(Part::ComputeInfer);
             let response = self.handler.infer(request, call).await;
             // A handler that notes the parts itself would have its run counted twice.
@@ -354,6 +374,10 @@ impl<H: ModelHandler> ResolvedModel for HandledModel<H> {
             }
             response
         })
+    }
+
+    fn refuse_full(&self) -> Result<()> {
+        self.slots.refuse_full()
     }
 }
 

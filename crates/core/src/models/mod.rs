@@ -1,6 +1,7 @@
 //! What the pipeline needs of whatever answers: a handler of yours ([`Handled`]) or a model
 //! repository.
 
+mod bounds;
 mod handled;
 
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use oip_protocol::{
     Result,
 };
 
+pub use bounds::Bounds;
 pub use handled::Handled;
 
 use crate::telemetry::{ModelLoads, Queued};

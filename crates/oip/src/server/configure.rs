@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use oip_core::models::Handled;
+use oip_core::models::{Bounds, Handled};
 use oip_core::{DefaultModelHandler, Limits, Models};
 use oip_protocol::DecodeLimits;
 
@@ -80,6 +80,7 @@ impl Server {
         server
             .socket_mode(sockets.mode)
             .limits(limits(settings))
+            .bounds(bounds(settings))
             .options(options(settings))
             .connections(connections(settings))
             .metrics(settings.metrics)
@@ -228,6 +229,24 @@ pub fn onnxruntime(settings: &Settings) -> oip_runtime::OnnxRuntime {
 #[cfg(not(feature = "runtime"))]
 fn repository(folder: &Path, _: &Settings, _: Vec<()>) -> Result<Arc<dyn Models>, StartError> {
     Err(StartError::NoRuntime(folder.to_owned()))
+}
+
+/// What each model of a handler in code may take: by default as many as may wait, and one for each
+/// thread. Where nothing is said a handler in Python has four threads and one for each processor.
+#[must_use]
+pub fn bounds(settings: &Settings) -> Bounds {
+    let processors = || std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = || settings.threads.unwrap_or_else(|| processors() + 4);
+    match settings.model_concurrency {
+        Some(at_once) => Bounds {
+            at_once,
+            queue: settings.model_queue,
+        },
+        None => Bounds {
+            at_once: settings.model_queue.saturating_add(threads()),
+            queue: 0,
+        },
+    }
 }
 
 fn limits(settings: &Settings) -> Limits {

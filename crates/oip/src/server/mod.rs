@@ -31,13 +31,14 @@ use oip_core::{Access, Dataplane, ModelHandler, Models};
 
 pub use accept::ConnectionLimits;
 pub use bound::BoundServer;
-pub use configure::StartError;
 #[cfg(feature = "runtime")]
 pub use configure::onnxruntime;
+pub use configure::{StartError, bounds};
 pub use listen::Place;
 pub use notify::Notify;
 pub use oip_core::Limits;
 pub use oip_core::dataplane::Phase;
+pub use oip_core::models::Bounds;
 pub use reconfigure::Reconfigure;
 pub use signals::{StopSignals, stop_signal};
 
@@ -113,8 +114,9 @@ pub enum ServerError {
 /// }
 /// ```
 pub struct Server {
-    models: Box<dyn FnOnce(Vec<String>) -> Arc<dyn Models> + Send>,
+    models: Box<dyn FnOnce(Vec<String>, Bounds) -> Arc<dyn Models> + Send>,
     names: Vec<String>,
+    bounds: Bounds,
     access: Option<Access>,
     #[cfg(feature = "auth")]
     gates: Option<crate::gates::Gates>,
@@ -139,20 +141,21 @@ impl Server {
     /// A server for a handler of yours. It answers for the names given by [`model`](Self::model),
     /// and for every name when none is given.
     pub fn new(handler: impl ModelHandler) -> Self {
-        Self::with(Box::new(move |names| {
-            Arc::new(Handled::new(handler, names))
+        Self::with(Box::new(move |names, bounds| {
+            Arc::new(Handled::new(handler, names).with_bounds(bounds))
         }))
     }
 
     /// A server for models that come and go by their own rules, such as a repository's.
     pub fn of_models(models: Arc<dyn Models>) -> Self {
-        Self::with(Box::new(move |_| models))
+        Self::with(Box::new(move |_, _| models))
     }
 
-    fn with(models: Box<dyn FnOnce(Vec<String>) -> Arc<dyn Models> + Send>) -> Self {
+    fn with(models: Box<dyn FnOnce(Vec<String>, Bounds) -> Arc<dyn Models> + Send>) -> Self {
         Self {
             models,
             names: Vec::new(),
+            bounds: Bounds::default(),
             access: None,
             #[cfg(feature = "auth")]
             gates: None,
@@ -288,6 +291,13 @@ impl Server {
         self
     }
 
+    /// What each model of the handler may take.
+    #[must_use]
+    pub fn bounds(mut self, bounds: Bounds) -> Self {
+        self.bounds = bounds;
+        self
+    }
+
     /// The settings of the doors.
     #[must_use]
     pub fn options(mut self, options: DoorOptions) -> Self {
@@ -322,10 +332,10 @@ impl Server {
     fn door(&mut self) -> Result<(Arc<Door>, Keeping), ServerError> {
         let keeping = self.open_gates()?;
         let access = self.access.take().ok_or(ServerError::NoAccess)?;
-        let nothing: Box<dyn FnOnce(Vec<String>) -> Arc<dyn Models> + Send> =
-            Box::new(|names| Arc::new(Handled::new(oip_core::DefaultModelHandler, names)));
+        let nothing: Box<dyn FnOnce(Vec<String>, Bounds) -> Arc<dyn Models> + Send> =
+            Box::new(|names, _| Arc::new(Handled::new(oip_core::DefaultModelHandler, names)));
         let models = std::mem::replace(&mut self.models, nothing);
-        let models = models(std::mem::take(&mut self.names));
+        let models = models(std::mem::take(&mut self.names), self.bounds);
         let dataplane = Dataplane::new(models, access, self.limits.clone());
         let codecs = std::mem::take(&mut self.codecs);
         let dataplane = codecs

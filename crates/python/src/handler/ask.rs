@@ -66,7 +66,18 @@ pub(super) struct Ask<T> {
     pub(super) read: Reader<T>,
 }
 
-impl<T> Ask<T> {
+impl<T: 'static> Ask<T> {
+    /// Holds this until what the method returned is read, or will never be: also when nobody waits
+    /// for it any more.
+    pub(super) fn holding(self, place: impl Send + 'static) -> Self {
+        let read = self.read;
+        let read: Reader<T> = Box::new(move |result| {
+            let _place = place;
+            read(result)
+        });
+        Self { read, ..self }
+    }
+
     /// A call that is about a model and nothing else.
     fn about(
         method: Method,

@@ -119,7 +119,7 @@ impl ModelHandler for PyHandler {
         // One that stacks requests sees no caller, lest that depend on who else waits.
         let context = self.0.batches.is_none().then(|| Context::of(call));
         let declared = self.0.metadata.outputs(model);
-        let ask = ask::infer(model, request, context, declared);
+        let ask = ask::infer(model, request, context, declared).holding(call.place());
         self.call_timed(ask, call.timings()).await
     }
 

@@ -116,7 +116,7 @@ pub(super) const LIMITS: &[ConfigOption] = &[
         Limits,
         "request_timeout",
         Duration,
-        "0s",
+        "5min",
         "Longest that one inference may take; 0s leaves it to the caller.",
     )
     .hot(),
