@@ -108,7 +108,11 @@ def test_the_autoscaler_scales_what_the_deployment_calls_itself():
 def test_a_pod_has_longer_to_end_than_the_server_takes():
     pod = documents.of_kind("Deployment")[0]["spec"]["template"]["spec"]
     options = properties()
-    longest = documents.seconds(options["shutdown_delay"]) + documents.seconds(options["shutdown_grace"])
+    # What comes after the grace: docs/reliability.md, "Stopping", step 4.
+    step = re.search(r"^4\. .*?^5\. ", RELIABILITY.read_text(), re.M | re.S)[0]
+    after = [int(seconds) for seconds in re.findall(r"\((\d+) s at most", step)]
+    assert len(after) == 2, step
+    longest = documents.seconds(options["shutdown_delay"]) + documents.seconds(options["shutdown_grace"]) + sum(after)
     assert pod["terminationGracePeriodSeconds"] > longest
     standard = documents.kserve("queue-depth")["spec"]["predictor"]
     assert standard["terminationGracePeriodSeconds"] > longest

@@ -1,5 +1,6 @@
 """SIGTERM under load loses no request; a second signal ends at once; kill -9 leaves nothing broken."""
 
+import contextlib
 import json
 import signal
 import socket
@@ -8,7 +9,7 @@ import time
 import pytest
 
 import onnx_models
-from load import Load, metric
+from load import BODY, Load, metric
 
 CALLERS = 32
 
@@ -57,6 +58,22 @@ def test_connections_that_come_one_by_one_are_answered_or_refused(served):
     # Between the last look at the waiting connections and the end of listening the system may
     # still take one that nobody sees.
     assert len(load.failures) <= 1, load.failures
+
+
+def test_collectors_that_hang_hold_a_stop_up_for_no_longer_than_is_said(served, tmp_path):
+    with contextlib.ExitStack() as held:
+        hanging = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(2)]
+        traces, payloads = (f"http://127.0.0.1:{one.getsockname()[1]}" for one in hanging)
+        server = served("--otlp-endpoint", traces, "--payload-log", payloads + "/events")
+        for _ in range(20):
+            assert server.post("/v2/models/m/infer", json.loads(BODY))[0] == 200
+        began = time.monotonic()
+        server.terminate()
+        assert server.wait_exit(12) == 0
+        took = time.monotonic() - began
+    # docs/reliability.md, "Stopping": 5 s for all of them, and nothing is in flight.
+    assert 4 < took < 6.5, f"{took:.1f} s"
+    assert "are given up" in server.log() and "panicked" not in server.log(), server.log()
 
 
 def test_a_second_signal_ends_at_once(served):

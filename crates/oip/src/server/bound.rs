@@ -16,9 +16,14 @@ use crate::config::{Reach, Settings};
 use crate::door::Door;
 use crate::door::access_log::AccessLog;
 use crate::rest;
+use crate::telemetry::Telemetry;
 
 /// Longest that models may take to be unloaded at the end.
 const UNLOAD: Duration = Duration::from_secs(3);
+
+/// Longest that the audit, the logs, traces and payloads may take to be written and sent at the
+/// end.
+const FLUSHED: Duration = Duration::from_secs(5);
 
 /// A server whose doors are bound.
 pub struct BoundServer {
@@ -170,11 +175,7 @@ impl BoundServer {
             0 => tracing::info!("stopped: everything in flight was answered"),
             cut => tracing::warn!(connections = cut, "stopped: the grace ran out"),
         }
-        Arc::clone(&self.door.telemetry).close().await;
-        self.keeping.close().await;
-        if let Some(log) = log {
-            log.close().await;
-        }
+        flush(Arc::clone(&self.door.telemetry), self.keeping, log).await;
         if tokio::time::timeout(UNLOAD, dataplane.stop())
             .await
             .is_err()
@@ -183,4 +184,24 @@ impl BoundServer {
         }
         cut
     }
+}
+
+/// Has everything written and sent that waits, side by side: what holds one of them up takes no
+/// time of the others, and none takes longer than [`FLUSHED`].
+async fn flush(telemetry: Arc<Telemetry>, keeping: Keeping, log: Option<AccessLog>) {
+    let audit = async {
+        if tokio::time::timeout(FLUSHED, keeping.close())
+            .await
+            .is_err()
+        {
+            tracing::error!("the audit was not written to its end: its last lines may be missing");
+        }
+    };
+    let access_log = async {
+        let Some(log) = log else { return };
+        if tokio::time::timeout(FLUSHED, log.close()).await.is_err() {
+            tracing::warn!("the access log was not written to its end");
+        }
+    };
+    tokio::join!(audit, access_log, telemetry.close(FLUSHED));
 }

@@ -129,29 +129,42 @@ impl Telemetry {
         }
     }
 
-    /// Sends and writes what waits, as far as that is done soon.
-    pub(crate) async fn close(self: Arc<Self>) {
-        let (done, mut ended) = tokio::sync::oneshot::channel::<()>();
-        let this = Arc::clone(&self);
-        // A thread that the runtime does not wait for, as it may be held up by somebody else.
-        std::thread::spawn(move || {
-            this.tracer.close();
-            if let Some(payloads) = &this.payloads {
-                payloads.close();
-            }
-            drop(done);
-        });
-        if tokio::time::timeout(FLUSHED, &mut ended).await.is_err() {
+    /// Sends and writes what waits, as far as that is done within this time, and gives up the rest.
+    pub(crate) async fn close(self: Arc<Self>, within: Duration) {
+        let tracer = Arc::clone(&self);
+        let payloads = Arc::clone(&self);
+        let closed = async {
+            tokio::join!(
+                aside(move || tracer.tracer.close()),
+                aside(move || payloads.payloads.iter().for_each(Payloads::close)),
+            )
+        };
+        let mut closed = std::pin::pin!(closed);
+        let in_time = within.saturating_sub(GIVING_UP);
+        if tokio::time::timeout(in_time, closed.as_mut())
+            .await
+            .is_err()
+        {
             tracing::warn!("traces or payloads that wait are given up");
             self.tracer.abandon();
-            if let Some(payloads) = &self.payloads {
-                payloads.abandon();
-            }
-            // What is being sent ends within its own time-out.
-            let _ = tokio::time::timeout(2 * FLUSHED, ended).await;
+            self.payloads.iter().for_each(Payloads::abandon);
+            // What is being sent ends at once, what is being written when the disk lets it.
+            let _ = tokio::time::timeout(GIVING_UP, closed).await;
         }
     }
 }
 
-/// How long what waits may take to be sent and written at the end.
-const FLUSHED: Duration = Duration::from_secs(5);
+/// How long it may take to give up what is being sent.
+const GIVING_UP: Duration = Duration::from_millis(500);
+
+/// Is done when this is, on a thread that the runtime does not wait for, as it may be held up by
+/// somebody else.
+async fn aside(work: impl FnOnce() + Send + 'static) {
+    let (done, ended) = tokio::sync::oneshot::channel::<()>();
+    std::thread::spawn(move || {
+        work();
+        drop(done);
+    });
+    // An error is what is waited for.
+    let _ = ended.await;
+}

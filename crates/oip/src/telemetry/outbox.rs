@@ -7,6 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+
 /// What became of the things that were put in.
 #[derive(Debug, Default)]
 pub(crate) struct Fates {
@@ -25,7 +28,7 @@ pub(super) struct Outbox<T> {
     receiver: Mutex<Option<Receiver<Letter<T>>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
     closed: AtomicBool,
-    abandoned: Arc<AtomicBool>,
+    abandoned: CancellationToken,
     waiting: Arc<AtomicUsize>,
     most_bytes: usize,
     pub(super) fates: Arc<Fates>,
@@ -48,7 +51,7 @@ pub(super) enum Next<T> {
 /// The things that wait, as the thread sees them.
 pub(super) struct Inbox<T> {
     receiver: Receiver<Letter<T>>,
-    abandoned: Arc<AtomicBool>,
+    abandoned: CancellationToken,
     waiting: Arc<AtomicUsize>,
     /// Bytes of the thing that was taken last.
     taken: Cell<usize>,
@@ -61,7 +64,7 @@ impl<T> Inbox<T> {
     pub(super) fn next(&self, patience: Duration) -> Next<T> {
         self.waiting.fetch_sub(self.taken.take(), Relaxed);
         match self.receiver.recv_timeout(patience) {
-            _ if self.abandoned.load(Relaxed) => Next::Closed,
+            _ if self.abandoned.is_cancelled() => Next::Closed,
             Ok(Letter::Thing(thing, bytes)) => {
                 self.taken.set(bytes);
                 Next::Thing(thing)
@@ -69,6 +72,22 @@ impl<T> Inbox<T> {
             Ok(Letter::Close) | Err(RecvTimeoutError::Disconnected) => Next::Closed,
             Err(RecvTimeoutError::Timeout) => Next::Nothing,
         }
+    }
+}
+
+impl<T> Inbox<T> {
+    /// Waits until something is sent, or everything is given up.
+    pub(super) fn block_on(
+        &self,
+        runtime: &Handle,
+        sending: impl Future<Output = Result<(), String>>,
+    ) -> Result<(), String> {
+        runtime.block_on(async {
+            tokio::select! {
+                sent = sending => sent,
+                () = self.abandoned.cancelled() => Err("it was given up at the stop".to_owned()),
+            }
+        })
     }
 }
 
@@ -81,7 +100,7 @@ impl<T: Send + 'static> Outbox<T> {
             receiver: Mutex::new(Some(receiver)),
             thread: Mutex::default(),
             closed: AtomicBool::default(),
-            abandoned: Arc::default(),
+            abandoned: CancellationToken::new(),
             waiting: Arc::default(),
             most_bytes,
             fates: Arc::default(),
@@ -108,7 +127,7 @@ impl<T: Send + 'static> Outbox<T> {
         };
         let inbox = Inbox {
             receiver,
-            abandoned: Arc::clone(&self.abandoned),
+            abandoned: self.abandoned.clone(),
             waiting: Arc::clone(&self.waiting),
             taken: Cell::new(0),
             fates: Arc::clone(&self.fates),
@@ -123,9 +142,9 @@ impl<T: Send + 'static> Outbox<T> {
         }
     }
 
-    /// What waits is given up, so that a [`close`](Self::close) that takes too long ends.
+    /// What waits is given up, and what is being sent, so that a [`close`](Self::close) that takes too long ends.
     pub(super) fn abandon(&self) {
-        self.abandoned.store(true, Relaxed);
+        self.abandoned.cancel();
     }
 
     /// Has what waits written or sent, and ends the thread. Blocks until then.

@@ -99,7 +99,7 @@ impl Payloads {
         let run = move |inbox: Inbox<Captured>| {
             loop {
                 match inbox.next(std::time::Duration::from_secs(3600)) {
-                    Next::Thing(captured) => sink.write(&captured, &runtime, &inbox.fates),
+                    Next::Thing(captured) => sink.write(&captured, &runtime, &inbox),
                     Next::Nothing => {}
                     Next::Closed => return,
                 }

@@ -238,7 +238,7 @@ impl Sender {
             due |= since.elapsed() >= GATHERED;
             if due {
                 if !spans.is_empty() {
-                    self.send(std::mem::take(&mut spans), &inbox.fates);
+                    self.send(std::mem::take(&mut spans), inbox);
                 }
                 traces = 0;
                 since = Instant::now();
@@ -249,7 +249,8 @@ impl Sender {
         }
     }
 
-    fn send(&mut self, spans: Vec<otlp::Span>, fates: &Fates) {
+    fn send(&mut self, spans: Vec<otlp::Span>, inbox: &Inbox<Traced>) {
+        let fates = &inbox.fates;
         let count = spans.len() as u64;
         let version = env!("CARGO_PKG_VERSION");
         let request = ExportTraceServiceRequest {
@@ -270,10 +271,8 @@ impl Sender {
             }],
         };
         let body = Bytes::from(request.encode_to_vec());
-        match self
-            .runtime
-            .block_on(self.post.send("application/x-protobuf", body))
-        {
+        let sending = self.post.send("application/x-protobuf", body);
+        match inbox.block_on(&self.runtime, sending) {
             Ok(()) => _ = fates.done.fetch_add(count, Relaxed),
             Err(error) => {
                 fates.failed.fetch_add(count, Relaxed);

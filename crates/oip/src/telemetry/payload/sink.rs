@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 
 use super::{Captured, event};
-use crate::telemetry::outbox::Fates;
+use crate::telemetry::outbox::Inbox;
 use crate::telemetry::post::{Plain, Post, PostError};
 
 /// How often a sink that fails says so.
@@ -55,7 +55,8 @@ impl Sink {
     }
 
     /// Writes an event, or counts it as lost.
-    pub(super) fn write(&mut self, captured: &Captured, runtime: &Handle, fates: &Fates) {
+    pub(super) fn write(&mut self, captured: &Captured, runtime: &Handle, inbox: &Inbox<Captured>) {
+        let fates = &inbox.fates;
         let mut line = event::write(captured);
         let written = match &self.to {
             To::File(file) => {
@@ -64,7 +65,8 @@ impl Sink {
                 written.map_err(|error| error.to_string())
             }
             To::Address(post) => {
-                runtime.block_on(post.send("application/cloudevents+json", line.into()))
+                let sending = post.send("application/cloudevents+json", line.into());
+                inbox.block_on(runtime, sending)
             }
         };
         match written {
