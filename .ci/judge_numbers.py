@@ -152,6 +152,10 @@ def wide(kind, chance):
     return datatype, integers(datatype, chance)
 
 
+# How numbers of a line may lie apart. Line ends are whitespace like these, and end a line here.
+GAPS = [",", ", ", ",\t", ",  ", " ,", " , ", ",\r"]
+
+
 def texts(kind, chance):
     """A line of numbers as clients may write them."""
     if kind == 0:  # Doubles between -1 and 1, all their digits.
@@ -191,6 +195,7 @@ def read(program, count):
                 datatype, data = "FP64" if number % 3 == 2 else "FP32", texts(kind, chance)
             else:
                 datatype, data = wide(kind, chance)
+            data = data.replace(", ", ",").replace(",", chance.choice(GAPS))
             lines.append((datatype, data))
             run.stdin.write(f"{datatype} {data}\n")
         run.stdin.close()

@@ -11,6 +11,15 @@ PAIR = [tensor("INT32", [4], [1, 2, 3, 4], "A"), tensor("INT32", [4], [10, 20, 3
 SUM, DIFF = [11, 22, 33, 44], [-9, -18, -27, -36]
 
 
+@pytest.mark.parametrize("indent", [None, 0, 2, "\t"])
+@pytest.mark.parametrize("count", [2, 40, 1000])
+def test_a_request_is_read_however_it_is_laid_out(server, indent, count):
+    data = [n / 8 for n in range(count)]
+    body = json.dumps({"inputs": [tensor("FP32", [count], data)]}, indent=indent)
+    answer = post_json(server, "/v2/models/vector_fp32/infer", body)
+    assert answer.json()["outputs"][0]["data"] == data
+
+
 def has_null(value):
     if isinstance(value, dict):
         return any(has_null(v) for v in value.values())

@@ -314,7 +314,8 @@ impl Data<'_, '_, '_> {
         loop {
             if alone == 0 {
                 let before = out.len();
-                rest = out.read_run(rest, most.saturating_sub(before - start + 1));
+                // A run ends behind a comma, and what stands there need not be the next number.
+                rest = skip_space(out.read_run(rest, most.saturating_sub(before - start + 1)));
                 alone = if out.len() == before { ALONE } else { 1 };
             }
             alone -= 1;

@@ -14,7 +14,7 @@ const BEYOND: usize = 32;
 const EACH: usize = 4;
 
 /// Appends the floats that `rest` begins with, at most so many, each with its comma and what
-/// follows that; returns the rest, at whose beginning a number is due.
+/// follows that; returns the rest, at whose beginning a number is due, or whitespace before it.
 #[inline]
 pub(super) fn read<'a>(mut rest: &'a [u8], mut most: usize, out: &mut Vec<f32>) -> &'a [u8] {
     let spaced = is_spaced(rest);

@@ -6,6 +6,7 @@ mod layouts;
 mod numbers;
 mod objects;
 mod round_trips;
+mod whitespace;
 
 use super::*;
 use crate::{DecodeError, DecodeLimits, InferRequest, Tensor};
