@@ -4,11 +4,13 @@
 use std::sync::Arc;
 
 use oip::runtime::engine::{Programs, Share};
-use oip::runtime::{Engine, Laps, LoadError, Model, ModelFile};
-use oip::{InferRequest, ModelRef, Result, Tensor, TensorMetadata};
+use oip::runtime::{Engine, Laps, LoadError, Model, ModelFile, Note};
+use oip::{Call, Error, InferRequest, InferResponse, ModelRef, Result, Tensor, TensorMetadata};
 use pyo3::prelude::*;
+use tokio_util::sync::CancellationToken;
 
 use crate::aio::Bridge;
+use crate::context::Context;
 use crate::handler::PyHandler;
 use crate::pool::Pool;
 use crate::{buffers, errors};
@@ -139,6 +141,18 @@ fn named(file: &ModelFile) -> ModelRef {
 const STACKS: &str = "model.py: max_batch_size of the class has no effect in a folder of models; \
     write it in the table [batching] of model.toml";
 
+/// How many inferences an `async` handler has side by side, where nobody says.
+const SIDE_BY_SIDE: usize = 64;
+
+/// What a handler may know of a request besides its tensors.
+struct Said {
+    /// Without its inputs.
+    request: InferRequest,
+    context: Context,
+    /// Nobody waits for the answer any more.
+    left: CancellationToken,
+}
+
 struct Program {
     loaded: Loaded,
     model: ModelRef,
@@ -157,13 +171,59 @@ impl Model for Program {
     }
 
     fn run(&self, inputs: &[Tensor], laps: &mut Laps) -> Result<Vec<Tensor>> {
-        laps.inputs_made();
         let request = InferRequest::new(inputs);
-        let declared = self.declared.clone();
-        let response = self
-            .loaded
-            .handler
-            .infer_blocking(&self.model, request, declared);
+        let handler = &self.loaded.handler;
+        self.timed(laps, || {
+            handler.infer_blocking(&self.model, request, self.declared.clone())
+        })
+    }
+
+    fn note(&self, request: &InferRequest, call: &Call) -> Option<Note> {
+        let mut about = InferRequest::new([]);
+        about.id.clone_from(&request.id);
+        about.parameters.clone_from(&request.parameters);
+        about.outputs.clone_from(&request.outputs);
+        Some(Box::new(Said {
+            request: about,
+            context: Context::of(call),
+            left: call.cancelled().clone(),
+        }))
+    }
+
+    fn run_noted(&self, inputs: &[Tensor], note: Note, laps: &mut Laps) -> Result<Vec<Tensor>> {
+        let Ok(said) = note.downcast::<Said>() else {
+            return self.run(inputs, laps);
+        };
+        let Said {
+            mut request,
+            context,
+            left,
+        } = *said;
+        request.inputs = inputs.to_vec();
+        let handler = &self.loaded.handler;
+        let answer = handler.infer_for(context, &self.model, request, self.declared.clone());
+        let answer = left.run_until_cancelled(answer);
+        self.timed(laps, || {
+            let answer = tokio::runtime::Handle::current().block_on(answer);
+            answer.unwrap_or_else(|| Err(Error::timed_out("nobody waits for the answer any more")))
+        })
+    }
+
+    fn would_run(&self) -> Option<usize> {
+        let waits = self.loaded.handler.runs_on_loop();
+        waits.then_some(SIDE_BY_SIDE)
+    }
+}
+
+impl Program {
+    /// Runs the handler, and takes every output in the declared order.
+    fn timed(
+        &self,
+        laps: &mut Laps,
+        run: impl FnOnce() -> Result<InferResponse>,
+    ) -> Result<Vec<Tensor>> {
+        laps.inputs_made();
+        let response = run();
         laps.ran();
         let outputs = in_order(&self.outputs, response?.outputs);
         laps.outputs_taken();

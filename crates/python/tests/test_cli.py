@@ -14,8 +14,10 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -447,6 +449,91 @@ def test_a_program_that_cannot_be_loaded_is_listed_with_its_reason(
         else:
             pytest.fail("not said")
         assert "ONNX" not in line
+
+
+WAITS = """
+import asyncio, os
+from oip import *
+
+class Waits(ModelHandler):
+    def model_metadata(self, model_name, model_version=None):
+        return ModelMetadataResponse(
+            inputs=[MetadataTensor("x", "FP32", [-1])],
+            outputs=[MetadataTensor("who", "BYTES", [-1]), MetadataTensor("other", "FP32", [1])],
+        )
+
+    async def infer(self, payload, model_name, model_version=None):
+        try:
+            await asyncio.sleep(payload.input("x").data.root[0])
+        except asyncio.CancelledError:
+            open("CANCELLED", "w").close()
+            raise
+        who, wanted = payload.context, payload.outputs
+        said = [payload.id, payload.parameters, wanted and [o.name for o in wanted]]
+        said += [who.request_id, who.remaining is not None]
+        return {"who": [repr(said)], "other": [1.0]}
+"""
+
+
+def waits(url: str, seconds: float, **members: object) -> tuple[int, dict[str, Any]]:
+    tensor = {"name": "x", "datatype": "FP32", "shape": [1], "data": [seconds]}
+    body = json.dumps({"inputs": [tensor], **members}).encode()
+    request = urllib.request.Request(f"{url}/v2/models/m/infer", body, {"X-Request-Id": "r-7"})
+    try:
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
+
+
+def test_a_handler_in_a_folder_knows_its_caller_and_waits_side_by_side(tmp_path: Path) -> None:
+    cancelled = tmp_path / "cancelled"
+    folder = tmp_path / "models" / "m" / "1"
+    folder.mkdir(parents=True)
+    (folder / "model.py").write_text(WAITS.replace("CANCELLED", str(cancelled)))
+    arguments = [str(tmp_path / "models"), "--request-timeout", "2s"]
+    with serving(*arguments) as (url, _), ThreadPoolExecutor(20) as pool:
+        asked = {"id": "a", "parameters": {"tenant": "b"}, "outputs": [{"name": "who"}]}
+        for _ in range(100):
+            status, body = waits(url, 0, **asked)
+            if status == 200:
+                break
+            time.sleep(0.05)
+        assert [output["name"] for output in body["outputs"]] == ["who"]
+        said = "['a', Parameters(tenant='b'), ['who'], 'r-7', True]"
+        assert body["outputs"][0]["data"] == [said]
+        begun = time.monotonic()
+        assert {one[0] for one in pool.map(lambda _: waits(url, 0.5), range(20))} == {200}
+        assert time.monotonic() - begun < 1.9
+        assert waits(url, 30)[0] == 504
+        for _ in range(100):
+            if cancelled.exists():
+                break
+            time.sleep(0.05)
+        else:
+            pytest.fail("it was not cancelled")
+
+
+@pytest.mark.parametrize(
+    ("table", "known"),
+    [("", "1.0"), ("[cache]\nmax_bytes = 100000", "0.0"), ("[batching]\nmax_batch_size = 4", "0.0")],
+)
+def test_a_handler_in_a_folder_whose_answers_are_for_several_knows_no_caller(
+    tmp_path: Path, table: str, known: str
+) -> None:
+    folder = tmp_path / "m" / "1"
+    folder.mkdir(parents=True)
+    knows = """
+        try:
+            self.factor = len([payload.context])
+        except RuntimeError:
+            self.factor = 0
+        return payload"""
+    program = MODEL.replace("\n        return payload", knows)
+    (folder / "model.py").write_text(program.replace("FACTOR", "2"))
+    (tmp_path / "m" / "model.toml").write_text(table)
+    with serving(str(tmp_path)) as (url, _):
+        assert f'"data":[{known}]' in ask(url)
 
 
 BESIDE = """

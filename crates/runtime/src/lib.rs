@@ -46,6 +46,6 @@ mod schedule;
 pub mod settings;
 
 pub use library::{OnnxRuntime, Surroundings};
-pub use model::{Engine, Laps, LoadError, Model, ModelFile};
+pub use model::{Engine, Laps, LoadError, Model, ModelFile, Note};
 pub use repository::{ModelControl, OpenError, Repository, RepositoryOptions};
 pub use settings::ModelSettings;

@@ -1,12 +1,14 @@
 //! What an engine author implements: [`Model`], a model that is loaded, and [`Engine`], which
 //! loads it.
 
+use std::any::Any;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use oip_protocol::{Result, Tensor, TensorMetadata};
+use oip_core::Call;
+use oip_protocol::{InferRequest, Result, Tensor, TensorMetadata};
 
 use crate::engine::Share;
 
@@ -30,12 +32,38 @@ pub trait Model: Send + Sync + 'static {
     /// [`Error::handler_failed`](oip_protocol::Error::handler_failed) for any other failure.
     fn run(&self, inputs: &[Tensor], laps: &mut Laps) -> Result<Vec<Tensor>>;
 
+    /// What it wants to know of a request besides its tensors. Asked before the request waits,
+    /// and only of one that runs alone: where requests are gathered or answers are kept, an
+    /// answer must not depend on who asks.
+    fn note(&self, request: &InferRequest, call: &Call) -> Option<Note> {
+        let _ = (request, call);
+        None
+    }
+
+    /// The same as [`run`](Self::run), for a request of which it has noted something.
+    ///
+    /// # Errors
+    /// As there.
+    fn run_noted(&self, inputs: &[Tensor], note: Note, laps: &mut Laps) -> Result<Vec<Tensor>> {
+        let _ = note;
+        self.run(inputs, laps)
+    }
+
+    /// How many runs it would have go on at once where nobody has said: one that waits for others
+    /// rather than computes wants more than there are processors.
+    fn would_run(&self) -> Option<usize> {
+        None
+    }
+
     /// How many runs go on at once at most, where the engine has such a bound: further ones wait
     /// inside [`run`](Self::run).
     fn side_by_side(&self) -> Option<usize> {
         None
     }
 }
+
+/// What a model has noted of a request; nobody else looks into it.
+pub type Note = Box<dyn Any + Send>;
 
 /// Loads models of one format.
 pub trait Engine: Send + Sync + 'static {

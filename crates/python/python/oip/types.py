@@ -290,12 +290,12 @@ class InferenceRequest(Message):
         """Who asks: subject, roles, headers, the request's name, and the time that is left.
 
         A ``RuntimeError`` where no single caller is known: in a handler with ``max_batch_size``,
-        and in a ``model.py`` in a folder of models.
+        and in a ``model.py`` whose ``model.toml`` has it batched or its answers kept.
         """
         if self._context is None:
             raise RuntimeError(
                 "this request has no context: a handler with max_batch_size answers several "
-                "callers at once, and a model of a folder is not told of its callers"
+                "callers at once, as a model.py does with [batching] or [cache] in its model.toml"
             )
         return self._context
 

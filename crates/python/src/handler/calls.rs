@@ -188,7 +188,7 @@ impl PyHandler {
         };
         let finish: Finish = Box::new(finish);
         let left = Left(Arc::clone(&clock));
-        match self.method(method).is_async {
+        match self.is_async(method) {
             true => self.on_loop(method, arguments, clock, finish),
             false => self.on_pool(method, arguments, clock, finish)?,
         }
@@ -196,6 +196,11 @@ impl PyHandler {
             answer: receiver,
             left,
         })
+    }
+
+    /// Whether a method is one for the loop.
+    pub(super) fn is_async(&self, method: Method) -> bool {
+        self.method(method).is_async
     }
 
     fn method(&self, method: Method) -> &Bound {

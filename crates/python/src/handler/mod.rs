@@ -102,6 +102,23 @@ impl PyHandler {
     ) -> Result<InferResponse> {
         self.call_blocking(ask::infer(model, request, None, declared))
     }
+
+    /// Runs a model for a caller who is known, and ends the call when this is dropped.
+    pub(crate) async fn infer_for(
+        &self,
+        context: Context,
+        model: &ModelRef,
+        request: InferRequest,
+        declared: Vec<(String, &'static str)>,
+    ) -> Result<InferResponse> {
+        self.call(ask::infer(model, request, Some(context), declared))
+            .await
+    }
+
+    /// Whether inferences run on the loop, where they wait side by side.
+    pub(crate) fn runs_on_loop(&self) -> bool {
+        self.is_async(Method::Infer)
+    }
 }
 
 fn could_load(model: &ModelRef, loaded: bool) -> Result<()> {

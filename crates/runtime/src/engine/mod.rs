@@ -159,8 +159,13 @@ pub(crate) fn run_fenced(
     inputs: &[Tensor],
     laps: &mut Laps,
 ) -> Result<Vec<Tensor>> {
+    fenced(|| model.run(inputs, laps))
+}
+
+/// The same for a run of whatever kind.
+pub(crate) fn fenced(run: impl FnOnce() -> Result<Vec<Tensor>>) -> Result<Vec<Tensor>> {
     // Unwind safety: models are shared between runs that do not see each other's state.
-    match catch_unwind(AssertUnwindSafe(|| model.run(inputs, laps))) {
+    match catch_unwind(AssertUnwindSafe(run)) {
         Ok(outputs) => outputs,
         Err(panic) => Err(Error::handler_failed(format!(
             "the engine panicked: {}",

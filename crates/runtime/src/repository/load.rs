@@ -127,8 +127,11 @@ impl Repository {
     /// How requests of a model run and wait, by its newest version.
     fn limits(&self, version: &LoadedVersion) -> Limits {
         let runnable = &version.runnable;
-        let sessions = runnable.gathers.as_ref().and(runnable.model.side_by_side());
-        self.options.limits(&version.settings, sessions)
+        let (sessions, wish) = match runnable.gathers {
+            Some(_) => (runnable.model.side_by_side(), None),
+            None => (None, runnable.model.would_run()),
+        };
+        self.options.limits(&version.settings, sessions, wish)
     }
 
     async fn look_up(&self, name: &str) -> Result<Option<FoundModel>> {

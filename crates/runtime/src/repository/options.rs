@@ -80,9 +80,18 @@ impl RepositoryOptions {
 
 impl RepositoryOptions {
     /// How requests of a model run and wait. `sessions`: how many runs of it its engine makes at
-    /// once, where more instances would only keep requests from gathering.
-    pub(super) fn limits(&self, settings: &ModelSettings, sessions: Option<usize>) -> Limits {
-        let instances = self.concurrency();
+    /// once, where more instances would only keep requests from gathering. `wish`: how many it
+    /// would have run, where nobody says.
+    pub(super) fn limits(
+        &self,
+        settings: &ModelSettings,
+        sessions: Option<usize>,
+        wish: Option<usize>,
+    ) -> Limits {
+        let instances = match (self.concurrency, wish) {
+            (None, Some(wish)) => wish,
+            _ => self.concurrency(),
+        };
         let instances = sessions.map_or(instances, |sessions| instances.min(sessions));
         let queue = &settings.queue;
         Limits {
@@ -148,5 +157,24 @@ impl OpenError {
                 reason: error.to_string(),
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_has_as_many_runs_side_by_side_as_it_wishes_where_nobody_says() {
+        let mut options = RepositoryOptions::new("models");
+        let mut settings = ModelSettings::default();
+        let instances = |options: &RepositoryOptions, settings: &ModelSettings| {
+            options.limits(settings, None, Some(64)).instances
+        };
+        assert_eq!(instances(&options, &settings), 64);
+        options.concurrency = Some(3);
+        assert_eq!(instances(&options, &settings), 3);
+        settings.instances = Some(5);
+        assert_eq!(instances(&options, &settings), 5);
     }
 }

@@ -31,7 +31,7 @@ impl ModelSlot {
         Self {
             name: name.to_owned(),
             snapshot: ArcSwap::from_pointee(Snapshot::of(Phase::Loading)),
-            schedule: Schedule::new(owner, options.limits(&ModelSettings::default(), None)),
+            schedule: Schedule::new(owner, options.limits(&ModelSettings::default(), None, None)),
             answers: Answers::default(),
             changing: tokio::sync::Mutex::default(),
         }

@@ -3,18 +3,22 @@
 use tokio::time::Instant;
 
 use super::job::{Job, Ran};
-use crate::engine::run_fenced;
+use crate::engine::{fenced, run_fenced};
 use crate::model::Laps;
 
 /// Runs a request and answers it. Nothing runs for one that nobody waits for any more; then it
 /// says `false`.
 pub(super) fn run(job: Job) -> bool {
     let now = Instant::now();
-    let Some(job) = job.unless_late(now) else {
+    let Some(mut job) = job.unless_late(now) else {
         return false;
     };
     let mut laps = Laps::begin();
-    let outputs = run_fenced(&*job.runnable.model, &job.inputs, &mut laps);
+    let (model, inputs) = (&*job.runnable.model, &job.inputs);
+    let outputs = match job.note.take() {
+        None => run_fenced(model, inputs, &mut laps),
+        Some(note) => fenced(|| model.run_noted(inputs, note, &mut laps)),
+    };
     let ran = outputs.map(|outputs| Ran {
         outputs,
         waited: now.duration_since(job.queued),

@@ -4,10 +4,11 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use oip_protocol::{Datatype, Error, Result, Tensor, TensorMetadata};
+use oip_core::Call;
+use oip_protocol::{Datatype, Error, InferRequest, Result, Tensor, TensorMetadata};
 
 use super::job::Runnable;
-use crate::model::{Laps, Model};
+use crate::model::{Laps, Model, Note};
 use crate::settings::Batching;
 
 /// A row that makes the run fail.
@@ -24,6 +25,8 @@ pub(crate) struct Fake {
     /// Held by a test to hold up the runs.
     pub(crate) gate: Mutex<()>,
     pub(crate) entered: AtomicUsize,
+    /// What it has noted of the requests that ran.
+    pub(crate) noted: Mutex<Vec<String>>,
 }
 
 impl Fake {
@@ -39,6 +42,7 @@ impl Fake {
             takes,
             gate: Mutex::default(),
             entered: AtomicUsize::new(0),
+            noted: Mutex::default(),
         })
     }
 
@@ -55,6 +59,15 @@ impl Model for Fake {
 
     fn outputs(&self) -> &[TensorMetadata] {
         &self.outputs
+    }
+
+    fn note(&self, request: &InferRequest, _: &Call) -> Option<Note> {
+        request.id.clone().map(|id| Box::new(id) as Note)
+    }
+
+    fn run_noted(&self, inputs: &[Tensor], note: Note, laps: &mut Laps) -> Result<Vec<Tensor>> {
+        self.noted.lock().unwrap().push(*note.downcast().unwrap());
+        self.run(inputs, laps)
     }
 
     fn run(&self, inputs: &[Tensor], _: &mut Laps) -> Result<Vec<Tensor>> {
@@ -92,6 +105,7 @@ pub(crate) fn runnable(model: &Arc<Fake>, gathers: Option<Batching>) -> Arc<Runn
     Arc::new(Runnable {
         model: Arc::clone(model) as Arc<dyn Model>,
         gathers,
+        kept: false,
     })
 }
 

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use oip_protocol::{Error, ParameterValue, Parameters, Result, Tensor};
+use oip_core::Call;
+use oip_protocol::{Error, InferRequest, ParameterValue, Parameters, Result, Tensor};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::merge::{rows_of, trailing};
-use crate::model::{Laps, Model};
+use crate::model::{Laps, Model, Note};
 use crate::settings::{Batching, MOST_ROWS};
 
 /// What an instance runs: a loaded version, and whether its requests may be gathered.
@@ -16,6 +17,16 @@ pub(crate) struct Runnable {
     pub(crate) model: Arc<dyn Model>,
     /// `None` where each request runs alone.
     pub(crate) gathers: Option<Batching>,
+    /// Whether its answers are kept for others.
+    pub(crate) kept: bool,
+}
+
+impl Runnable {
+    /// What the model notes of a request, where its answer is for this caller alone.
+    pub(super) fn note(&self, request: &InferRequest, call: &Call) -> Option<Note> {
+        let alone = self.gathers.is_none() && !self.kept;
+        alone.then(|| self.model.note(request, call)).flatten()
+    }
 }
 
 /// One request on its way to an instance.
@@ -26,6 +37,8 @@ pub(super) struct Job {
     pub(super) inputs: Vec<Tensor>,
     /// Those parameters that must be alike in a batch.
     pub(super) parameters: Parameters,
+    /// What the model has noted of it.
+    pub(super) note: Option<Note>,
     /// Its rows; `None` for one that runs alone.
     pub(super) rows: Option<u64>,
     /// Its priority, 0 the highest.

@@ -125,6 +125,7 @@ impl Schedule {
         call: &Call,
     ) -> Result<(u64, oneshot::Receiver<Result<Ran>>)> {
         let (answer, answered) = oneshot::channel();
+        let note = runnable.note(&request, call);
         let inputs = in_order(&*runnable.model, request.inputs);
         let priority = request.parameters.get("priority").cloned();
         let parameters = telling(request.parameters);
@@ -139,6 +140,7 @@ impl Schedule {
             rows,
             inputs,
             parameters,
+            note,
             level,
             queued: Instant::now(),
             deadline: call.deadline(),

@@ -182,6 +182,30 @@ async fn ask(
     Ok(response.outputs[0].to_slice::<i64>()?.into_owned())
 }
 
+#[tokio::test]
+async fn a_model_notes_of_a_request_what_it_wants_where_it_runs_for_one_caller() {
+    async fn noted(gathers: Option<Batching>, kept: bool) -> Vec<String> {
+        let model = Fake::new();
+        let lab = Lab::of(Arc::clone(&model), gathers.clone(), limits());
+        let runnable = Arc::new(Runnable {
+            model: Arc::clone(&model) as Arc<dyn crate::model::Model>,
+            gathers,
+            kept,
+        });
+        let one = One(lab.schedule.clone(), runnable, lab.one.2.clone());
+        let models = Arc::new(Only(Arc::new(one)));
+        let dataplane = Dataplane::new(models, Access::open(), oip_core::Limits::default());
+        let mut request = InferRequest::new([rows(&[7], 1)]);
+        request.id = Some("a request".to_owned());
+        let answer = ask(&Arc::new(dataplane), request, None).await;
+        assert_eq!(answer.unwrap(), [14]);
+        model.noted.lock().unwrap().clone()
+    }
+    assert_eq!(noted(None, false).await, ["a request"]);
+    assert!(noted(None, true).await.is_empty());
+    assert!(noted(Some(batching(8)), false).await.is_empty());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_waits_while_an_instance_is_busy_runs_as_one_batch() {
     let lab = Lab::of(Fake::new(), Some(batching(8)), limits());

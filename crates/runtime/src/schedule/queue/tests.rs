@@ -35,6 +35,7 @@ impl Line {
             rows: job::rows(&self.runnable, &inputs),
             inputs,
             parameters: job::telling(parameters),
+            note: None,
             level,
             queued: self.began,
             deadline: None,

@@ -89,6 +89,7 @@ impl Trial {
             rows: super::rows_of_request(&self.runnable, &inputs).filter(|_| gathers),
             inputs,
             parameters: telling(Default::default()),
+            note: None,
             level: 0,
             queued: now,
             deadline: Some(now + Duration::from_millis(self.load.within)),
