@@ -214,11 +214,15 @@ impl TensorData {
                 ))
             }
             Source::Object(root) => match root.cast::<PyList>() {
-                Ok(list) if list.len() > lists::SHOWN => {
+                Ok(list) => {
                     let shown = list.get_slice(0, lists::SHOWN);
                     Ok(format!("TensorData({})", lists::show(&shown, list.len())?))
                 }
-                _ => Ok(format!("TensorData({})", root.repr()?)),
+                Err(_) => {
+                    let shows = py.import(pyo3::intern!(py, "oip._show"))?;
+                    let shown = shows.call_method1(pyo3::intern!(py, "short"), (root,))?;
+                    Ok(format!("TensorData({shown})"))
+                }
             },
         }
     }

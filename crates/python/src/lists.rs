@@ -2,6 +2,7 @@
 
 use half::{bf16, f16};
 use oip::{Datatype, Element, Tensor, Written};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString};
 
@@ -95,10 +96,7 @@ pub(crate) fn byte_strings<'py>(py: Python<'py>, tensor: &Tensor) -> PyResult<Bo
 
 /// A list that is cut short, and how many elements there are.
 pub(crate) fn show(elements: &Bound<'_, PyList>, count: usize) -> PyResult<String> {
-    let text = elements.repr()?.to_string();
-    if elements.len() >= count {
-        return Ok(text);
-    }
-    let open = text.trim_end_matches(']');
-    Ok(format!("{open}, ...], {count} elements"))
+    let shows = elements.py().import(intern!(elements.py(), "oip._show"))?;
+    let shown = shows.call_method1(intern!(elements.py(), "short_list"), (elements, count))?;
+    shown.extract()
 }

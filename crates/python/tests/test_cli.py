@@ -536,6 +536,40 @@ def test_a_handler_in_a_folder_whose_answers_are_for_several_knows_no_caller(
         assert f'"data":[{known}]' in ask(url)
 
 
+ASYNC_UNLOAD = """
+import asyncio
+""" + MODEL + """
+    async def model_ready(self, model_name, model_version=None):
+        return True
+
+    async def model_load(self, model_name):
+        self.factor, self.loop = FACTOR, asyncio.get_running_loop()
+        return True
+
+    async def model_unload(self, model_name):
+        same = asyncio.get_running_loop() is self.loop
+        open("WHERE", "w").write(str(same))
+"""
+
+
+def test_an_async_handler_in_a_folder_is_let_go_of_on_its_loop(tmp_path: Path) -> None:
+    said, folder = tmp_path / "said", tmp_path / "models" / "m" / "1"
+    folder.mkdir(parents=True)
+    program = ASYNC_UNLOAD.replace("WHERE", str(said))
+    (folder / "model.py").write_text(program.replace("FACTOR", "2"))
+    with serving(str(tmp_path / "models")) as (url, _):
+        assert '"data":[2.0]' in ask(url)
+        (folder / "model.py").write_text(program.replace("FACTOR", "11"))
+        load = urllib.request.Request(f"{url}/v2/repository/models/m/load", b"{}")
+        urllib.request.urlopen(load, timeout=10).close()
+        assert '"data":[11.0]' in ask(url)
+        for _ in range(100):
+            if said.exists() and said.read_text():
+                break
+            time.sleep(0.05)
+        assert said.read_text() == "True"
+
+
 BESIDE = """
 import sys
 import aside

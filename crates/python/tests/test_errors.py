@@ -6,6 +6,7 @@ import asyncio
 import fractions
 import json
 import logging
+import sys
 from typing import Any
 
 import pytest
@@ -173,3 +174,17 @@ def test_a_load_that_fails_makes_the_server_not_ready(serve: Any) -> None:
     assert ask("/v2/models/whole/ready")[0] == 200
     assert ask("/v2/models/broken/ready")[0] == 503
     assert ask("/v2/health/ready")[0] == 503
+
+
+def test_a_program_may_lie_anywhere_below_the_interpreters_root() -> None:
+    """As where an image has everything in ``/usr/local``, or a program its environment beside it."""
+    helper: dict[str, Any] = {"__name__": "helper"}
+    text = "def refuse(): raise ValueError('two rows are due')"
+    exec(compile(text, f"{sys.prefix}/app/helper.py", "exec"), helper)
+
+    class Refuses(ModelHandler):
+        def infer(self, payload, model_name, model_version=None):
+            helper["refuse"]()
+
+    with client(Refuses()) as asked, pytest.raises(ValueError, match="two rows are due"):
+        asked.infer("m", {"x": [1.0]})

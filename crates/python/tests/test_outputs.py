@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import oip
-from oip import Datatype, InferenceResponse, ModelHandler, ResponseOutput
+from oip import RequestInput, Datatype, InferenceResponse, ModelHandler, ResponseOutput
 from oip.testing import client
 
 
@@ -220,3 +220,26 @@ def test_messages_are_readable() -> None:
         "data=TensorData([0, 1, 2, 3, 4, 5, ...], 9 elements))])"
     ]
     assert tensor.model_dump()["shape"] == [100]
+
+
+def test_what_is_long_is_cut_short_and_stands_in_one_line() -> None:
+    text = RequestInput("x", [2], "BYTES", {"note": "z" * 9000}, [b"a" * 1_000_000, "b" * 1_000_000])
+    rows = RequestInput("x", [1000, 100], "FP32", data=np.zeros((1000, 100), np.float32))
+    nested = RequestInput("x", [20, 20], "FP32", data=[[1.0] * 20] * 20)
+    for shown in (repr(text), repr(rows), repr(nested)):
+        assert len(shown) < 600 and "\n" not in shown, shown
+    assert "of 1000000" in repr(text) and "20 elements" in repr(nested)
+    many = oip.InferenceRequest([text, rows] * 500)
+    assert len(repr(many)) < 3000 and repr(many).endswith("...], 1000 elements)")
+
+
+def test_numbers_and_rows_of_numpy_in_lists_need_no_declaration() -> None:
+    for given, datatype, shape in (
+        ([np.float32(1), np.float32(2)], "FP32", [2]),
+        ([[np.int8(1)], [np.int8(2)]], "INT8", [2, 1]),
+        ([np.bool_(True)], "BOOL", [1]),
+        ([np.array([1, 2]), np.array([3, 4])], "INT64", [2, 2]),
+        ([np.str_("a")], "BYTES", [1]),
+    ):
+        output = returned(lambda payload, given=given: {"y": given}).outputs[0]
+        assert (output.datatype, output.shape) == (datatype, shape)

@@ -41,7 +41,13 @@ _READS = {
 }
 _ANSWERS = {"InferenceResponse", "ResponseOutput"}
 _RAISES = dis.opmap["RAISE_VARARGS"]
-_LIBRARIES = tuple({os.path.join(path, "") for path in sysconfig.get_paths().values()})
+# Not all paths of an installation: programs may lie anywhere below its root.
+_LIBRARIES = tuple(
+    {
+        os.path.join(sysconfig.get_path(name), "")
+        for name in ("stdlib", "platstdlib", "purelib", "platlib")
+    }
+)
 
 
 def about_request(traceback: TracebackType | None) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ._show import short
+
 class Parameters:
     """Parameters of a request, a response or a tensor: strings, numbers and booleans.
 
@@ -73,7 +75,7 @@ class Parameters:
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        inner = ", ".join(f"{name}={value!r}" for name, value in self._entries.items())
+        inner = ", ".join(f"{name}={short(value)}" for name, value in self._entries.items())
         return f"Parameters({inner})"
 
     def __reduce__(self) -> Any:

@@ -3,7 +3,6 @@ changes."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import importlib
 import importlib.machinery
@@ -91,7 +90,7 @@ def close_model(handler: object, module: ModuleType, name: str) -> None:
     try:
         result = method_of(handler, "model_unload")(name)
         if inspect.isawaitable(result):
-            asyncio.run(_waited_for(result))
+            _shared[0].wait_for(result)
     except NotImplementedError:
         pass
     except Exception as error:
@@ -99,10 +98,6 @@ def close_model(handler: object, module: ModuleType, name: str) -> None:
     with _lock:
         if sys.modules.get(module.__name__) is module:
             _forget(module.__name__)
-
-
-async def _waited_for(result: Any) -> Any:
-    return await result
 
 
 class _Afresh(importlib.machinery.SourceFileLoader):

@@ -46,13 +46,25 @@ def _output(name: str, data: Any, datatypes: Mapping[str, str]) -> ResponseOutpu
         return data
     if isinstance(data, TensorData):
         data = data.root
-    array = _arrays.as_array(data)
+    array = _arrays.as_array(_gathered(data))
     datatype = datatypes.get(name)
     if array is not None:
         return ResponseOutput(name, list(array.shape), datatype, data=array)
     if datatype is None:
         datatype = _datatype(name, data)
     return ResponseOutput(name, _shape(data), datatype, data=data)
+
+
+def _gathered(data: Any) -> Any:
+    """An array of what is a list of arrays, or of numbers, of NumPy; anything else as it is."""
+    first = data
+    while isinstance(first, (list, tuple)) and first:
+        first = first[0]
+    if first is data or isinstance(first, (str, bytes)) or not hasattr(first, "dtype"):
+        return data
+    import numpy as np
+
+    return np.asarray(data)
 
 
 def _shape(data: Any) -> list[int]:

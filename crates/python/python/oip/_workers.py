@@ -108,6 +108,10 @@ class Threads:
         finally:
             self._tasks.pop(number, None)
 
+    def wait_for(self, awaitable: Awaitable[Any]) -> Any:
+        """What comes of something that is awaited on the loop, for a thread that may wait."""
+        return asyncio.run_coroutine_threadsafe(_await(awaitable), self._loop).result()
+
     def close(self, patience: float = 5.0) -> None:
         """Ends the threads and the loop; what runs on the threads is finished first, unless it
         takes more than so many seconds."""
@@ -122,6 +126,10 @@ class Threads:
         for thread in self._threads:
             if thread is not threading.current_thread():
                 thread.join(max(until - time.monotonic(), 0))
+
+
+async def _await(awaitable: Awaitable[Any]) -> Any:
+    return await awaitable
 
 
 def _cancel(task: asyncio.Task[None], coroutine: Any) -> None:

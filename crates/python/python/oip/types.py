@@ -16,6 +16,7 @@ from . import _oip
 from ._dataplane import flatten, get_actual_shape, validate_datatype, validate_shape
 from ._oip import Context, TensorData
 from ._parameters import Parameters, parameters_of
+from ._show import short
 
 if TYPE_CHECKING:
     import numpy as np
@@ -153,7 +154,7 @@ def _text(value: Any) -> Any:
 
 
 def _show(value: Any) -> str:
-    return str(value) if isinstance(value, Datatype) else repr(value)
+    return str(value) if isinstance(value, Datatype) else short(value)
 
 
 def _each(kind: type[M], values: Sequence[Any] | None, name: str) -> list[M]:
