@@ -17,11 +17,14 @@ import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import tomllib
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 COUNTS = pathlib.Path(__file__).with_name("counts.toml")
 OIP = ROOT / "target/release/oip"
+# Of `oip bench --gates`: it opens nothing but servers of that.
+TOKEN = ROOT / "crates/cli/src/bench/gates/hs256.jwt"
 GROWTH = 1.10
 
 
@@ -56,14 +59,19 @@ def protocol_paths():
         yield name, (times(many) - times(few)) // (many - few)
 
 
-def rest(address, count):
-    """Sends an inference of 16 floats over HTTP/1.1, so many times."""
-    data = ", ".join(str((n * 37 % 64 - 32) / 33) for n in range(16))
+def authorization():
+    return "Bearer " + TOKEN.read_text().strip()
+
+
+def rest(address, count, elements=16):
+    """Sends an inference of floats over HTTP/1.1, so many times."""
+    data = ", ".join(str((n * 37 % 64 - 32) / 33) for n in range(elements))
     body = (
-        '{"inputs": [{"name": "input", "shape": [16], "datatype": "FP32", "data": [%s]}]}' % data
+        '{"inputs": [{"name": "input", "shape": [%d], "datatype": "FP32", "data": [%s]}]}' % (elements, data)
     ).encode()
     head = (
         "POST /v2/models/identity/infer HTTP/1.1\r\nHost: localhost\r\n"
+        f"Authorization: {authorization()}\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     ).encode()
     with socket.create_connection(address) as connection:
@@ -94,13 +102,21 @@ def grpc(address, count):
     message = b"\x0a\x08identity" + bytes([0x2A, len(tensor)]) + tensor + b"\x3a\x40" + raw
     data = b"\x00" + struct.pack(">I", len(message)) + message
 
+    def length(text):
+        # Seven bits, and what is beyond in one more byte or two (RFC 7541, 5.1).
+        if len(text) < 127:
+            return bytes([len(text)])
+        more = len(text) - 127
+        return bytes([127, more % 128 | 128, more // 128] if more > 127 else [127, more])
+
     def literal(name, value):
-        return b"\x10" + bytes([len(name)]) + name + bytes([len(value)]) + value
+        return b"\x10" + length(name) + name + length(value) + value
 
     head = literal(b":method", b"POST") + literal(b":scheme", b"http")
     head += literal(b":path", b"/inference.GRPCInferenceService/ModelInfer")
     head += literal(b":authority", b"localhost") + literal(b"te", b"trailers")
     head += literal(b"content-type", b"application/grpc")
+    head += literal(b"authorization", authorization().encode())
     with socket.create_connection(address) as connection:
         read = connection.makefile("rb")
         window = frame(8, 0, 0, struct.pack(">I", 1 << 30))
@@ -120,11 +136,12 @@ def grpc(address, count):
             assert b"grpc-message" not in payload, payload
 
 
-def served(door, send, count):
+def served(role, door, send, count):
     """What a server has counted that answered so many requests, start and stop included."""
     # One CPU: one worker thread.
+    folder = tempfile.TemporaryDirectory()
     server = callgrind(
-        [str(OIP), "bench-child", "server"],
+        [str(OIP), "bench-child", role, *([folder.name] if role != "server" else [])],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         preexec_fn=lambda: os.sched_setaffinity(0, {0}),
@@ -138,8 +155,16 @@ def served(door, send, count):
 
 def door_paths():
     """Whole requests as the server answers them, from socket to socket."""
-    for name, door, send in [("rest-16", "rest", rest), ("grpc-16", "grpc", grpc)]:
-        yield name, (served(door, send, 1500) - served(door, send, 500)) // 1000
+    for name, role, door, send, few, many in [
+        ("rest-16", "server", "rest", rest, 500, 1500),
+        ("grpc-16", "server", "grpc", grpc, 500, 1500),
+        ("rest-150528", "server", "rest", lambda address, count: rest(address, count, 150_528), 1, 3),
+        # With a token, the built-in policy and an audit line for each.
+        ("rest-16-gates", "hs256-audit-file", "rest", rest, 200, 600),
+        ("grpc-16-gates", "hs256-audit-file", "grpc", grpc, 200, 600),
+    ]:
+        counted = [served(role, door, send, count) for count in (few, many)]
+        yield name, (counted[1] - counted[0]) // (many - few)
 
 
 def main():
