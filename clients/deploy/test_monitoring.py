@@ -174,6 +174,15 @@ def test_an_overloaded_replica_is_seen_by_the_autoscalers_and_by_an_alert(tmp_pa
         server.stop()
 
 
+def test_the_alert_of_limits_names_every_limit_that_refuses_and_no_other():
+    alert = next(rule["expr"] for rule in rules() if rule.get("alert") == "OipLimitReached")
+    named = set(re.search(r'limit=~"([^"]+)"', alert)[1].split("|"))
+    source = (ROOT / "crates" / "protocol" / "src" / "limits.rs").read_text()
+    known = set(re.findall(r'^    \w+ = "(\w+)",$', source, re.M))
+    ends = {"connection_idle", "connection_age", "keep_alive", "streams", "header_timeout", "write_timeout"}
+    assert ends < known and named == known - ends
+
+
 @needs_prometheus
 @pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule.get("record") or rule["alert"])
 def test_a_rule_can_be_evaluated(watched, rule):

@@ -1,6 +1,7 @@
 """Models, policies, keys, certificates and settings change under load, and no request fails."""
 
 import contextlib
+import http.client
 import json
 import os
 import signal
@@ -10,8 +11,8 @@ import subprocess
 import time
 
 import onnx_models
-from load import Load
-from oip_server import Server
+from load import BODY, Load
+from oip_server import Server, find_binary, run_to_exit
 from tokens import SECRET, token
 
 POLICY = "permit(principal, action, resource);\n"
@@ -102,6 +103,36 @@ def test_sighup_reads_the_settings_again_and_ends_nothing(served, tmp_path):
         server.wait_for_log("is not applied")
         load.wait_for(50)
     assert load.failures == []
+
+
+def test_files_that_were_moved_away_are_followed_by_new_ones_at_sighup(guarded, tmp_path):
+    audit, payloads = tmp_path / "audit.jsonl", tmp_path / "payloads.jsonl"
+    server = guarded("--auth-secret", SECRET, "--audit-file", audit, "--payload-log", payloads)
+    of_ann = {"Authorization": f"Bearer {token()}"}
+
+    def ask(count):
+        connection = http.client.HTTPConnection("127.0.0.1", server.rest_port, timeout=20)
+        with contextlib.closing(connection):
+            for _ in range(count):
+                connection.request("POST", "/v2/models/m/infer", BODY, of_ann)
+                reply = connection.getresponse()
+                assert (reply.status, bool(reply.read())) == (200, True)
+
+    def lines(path):
+        return path.read_text().splitlines() if path.exists() else []
+
+    ask(3)
+    wait_until(lambda: len(lines(payloads)) == 3)
+    old = [path.rename(path.with_suffix(".1")) for path in (audit, payloads)]
+    server.terminate(signal.SIGHUP)
+    wait_until(audit.exists)
+    ask(4)
+    server.stop()
+    assert [len(lines(path)) for path in old] == [3, 3]
+    assert [len(lines(path)) for path in (audit, payloads)] == [4, 4]
+    for path in (old[0], audit):
+        assert run_to_exit([str(find_binary()), "audit", "verify", str(path)]).returncode == 0
+    assert "audit head" in server.log() and "the audit begins a new file" in server.log()
 
 
 def test_a_model_survives_what_happens_to_its_file(served, repository):

@@ -171,6 +171,17 @@ impl Keeper {
         self.pdp.watch(LOOK_EVERY);
     }
 
+    /// Begins a new audit file where the one in use was moved away, and says what became of it.
+    /// What is returned blocks.
+    pub fn reopener(&self) -> impl Fn() + Send + Sync + 'static {
+        let audit = self.audit.clone();
+        move || {
+            if let Err(error) = audit.reopen() {
+                tracing::error!(%error, "no new audit file is begun");
+            }
+        }
+    }
+
     /// Writes what is waiting of the audit, and its head to the log.
     pub async fn close(self) {
         let audit = self.audit;

@@ -57,6 +57,11 @@ impl AuditFile {
         &self.path
     }
 
+    /// Whether it is where it was opened.
+    pub(super) fn is_in_place(&self) -> bool {
+        in_place(&self.path, &self.file).is_ok()
+    }
+
     /// Appends whole lines. When that fails, what part of them was written is taken back.
     /// It also fails when the file is no longer in its place: the lines would be gone with it. That
     /// is looked at once a second, and each time while it fails.
@@ -96,15 +101,15 @@ impl AuditFile {
 #[cfg(unix)]
 fn in_place(path: &Path, file: &File) -> io::Result<()> {
     use std::os::unix::fs::MetadataExt as _;
-    let gone = "the audit file is gone; put it back, or restart to begin a new one";
+    let gone = "the audit file is gone; put it back, or begin a new one by SIGHUP or a restart";
     let there = std::fs::metadata(path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => io::Error::new(io::ErrorKind::NotFound, gone),
         _ => error,
     })?;
     let open = file.metadata()?;
     if (there.dev(), there.ino()) != (open.dev(), open.ino()) {
-        let other =
-            "another file is in the audit file's place; put the audit file back, or restart";
+        let other = "another file is in the audit file's place; put the audit file back, or begin in this \
+             one by SIGHUP or a restart";
         return Err(io::Error::other(other));
     }
     Ok(())

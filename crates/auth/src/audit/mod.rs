@@ -195,6 +195,17 @@ impl AuditLog {
         }
     }
 
+    /// Begins a new file, with a chain of its own, where the one it is kept in was moved away (by
+    /// logrotate, say); the head of that one goes to the log. Whether it did. Blocks: call it off
+    /// the async threads.
+    ///
+    /// # Errors
+    /// [`AuditError::File`] when the new file cannot be written; then nothing has changed.
+    pub fn reopen(&self) -> Result<bool, AuditError> {
+        let reopened = self.0.pen.with(Writer::reopen);
+        reopened.unwrap_or(Err(AuditError::Closed))
+    }
+
     /// Writes what is waiting, logs the head and ends the thread; `None` when that was done
     /// before. Blocks until then: call it at the end, off the async threads.
     pub fn close(&self) -> Option<Head> {

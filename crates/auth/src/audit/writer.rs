@@ -50,6 +50,19 @@ impl Writer {
         })
     }
 
+    /// Begins a new file where the one it writes to was moved away. Whether it did.
+    pub(super) fn reopen(&mut self) -> Result<bool, AuditError> {
+        let Some(file) = self.file.as_ref().filter(|file| !file.is_in_place()) else {
+            return Ok(false);
+        };
+        let (file, head) = AuditFile::open(file.path(), &self.chain)?;
+        // The last word on the file that was moved.
+        self.log_head();
+        info!(path = self.path(), "the audit begins a new file");
+        (self.file, self.head) = (Some(file), head);
+        Ok(true)
+    }
+
     /// Writes one line.
     pub(super) fn write_one(&mut self, line: &str, now: Instant) -> Written {
         self.write_lost(now);

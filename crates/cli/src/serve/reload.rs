@@ -38,7 +38,11 @@ pub(super) async fn watch(mut watch: Watch, every: Option<Duration>, running: Ru
             running.notify.reloading(monotonic());
         }
         // A file system that hangs must not hold up a thread that serves.
+        let doors = running.doors.clone();
         let looked = tokio::task::spawn_blocking(move || {
+            if asked {
+                doors.reopen_files();
+            }
             let found = watch.look();
             (watch, found)
         });

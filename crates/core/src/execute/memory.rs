@@ -59,6 +59,12 @@ impl Memory {
         self.0.held.load(Relaxed)
     }
 
+    /// How many may be.
+    #[must_use]
+    pub fn most(&self) -> usize {
+        self.0.most
+    }
+
     /// For a request of which nothing has been read yet.
     #[must_use]
     pub fn nothing(&self) -> Held {

@@ -18,6 +18,7 @@ use super::listen::{Accepted, Kind, Listener};
 use super::places::{FOR_METRICS, Found, Places, SPARE, Seating};
 use super::reconfigure::Pair;
 use super::transport::Transport;
+use crate::telemetry::Connections;
 
 /// Limits of connections, before any request is read.
 #[derive(Debug, Clone)]
@@ -94,10 +95,17 @@ pub(super) struct Accepting {
     seating: Seating,
     transport: Transport,
     drain: Drain,
+    counted: Arc<Connections>,
 }
 
 impl Accepting {
-    pub(super) fn new(limits: ConnectionLimits, transport: Transport, drain: Drain) -> Self {
+    pub(super) fn new(
+        limits: ConnectionLimits,
+        transport: Transport,
+        drain: Drain,
+        counted: Arc<Connections>,
+    ) -> Self {
+        counted.allow(limits.connections);
         let places = Places::new(limits.connections);
         let spare = Places::new(SPARE.min(limits.connections));
         Self {
@@ -105,6 +113,7 @@ impl Accepting {
             limits: Arc::new(limits),
             transport,
             drain,
+            counted,
         }
     }
 
@@ -124,6 +133,7 @@ impl Accepting {
             seating,
             transport: self.transport.clone(),
             drain: self.drain.clone(),
+            counted: Arc::clone(&self.counted),
         };
         let counted = self.drain.count_listener();
         tokio::spawn(async move {
@@ -153,6 +163,7 @@ struct Entrance {
     seating: Seating,
     transport: Transport,
     drain: Drain,
+    counted: Arc<Connections>,
 }
 
 impl Entrance {
@@ -202,6 +213,7 @@ impl Entrance {
             drain: self.drain.clone(),
         };
         let (transport, counted) = (self.transport.clone(), self.drain.count());
+        let open = self.counted.begin();
         tokio::spawn(async move {
             match accepted {
                 Accepted::Tcp(stream, peer) => {
@@ -213,7 +225,7 @@ impl Entrance {
                 }
                 Accepted::Unix(stream) => connection.serve(stream).await,
             }
-            drop((seat, counted));
+            drop((seat, open, counted));
         });
     }
 }

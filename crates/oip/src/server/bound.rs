@@ -44,7 +44,7 @@ impl BoundServer {
     pub fn reconfigurable(&mut self) -> Reconfigure {
         let reconfigure = self
             .reconfigure
-            .get_or_insert_with(|| Reconfigure::of(&self.door));
+            .get_or_insert_with(|| Reconfigure::of(&self.door, self.keeping.reopener()));
         reconfigure.clone()
     }
 
@@ -151,7 +151,12 @@ impl BoundServer {
         self.transport.start(&drain);
         let mut connections = self.connections;
         connections.connections = files::make_room_for(connections.connections);
-        let accepting = accept::Accepting::new(connections, self.transport, drain.clone());
+        let accepting = accept::Accepting::new(
+            connections,
+            self.transport,
+            drain.clone(),
+            Arc::clone(&self.door.telemetry.connections),
+        );
         for (listener, kind) in self.listeners {
             let mut doors = doors.clone();
             if kind == Kind::Metrics {

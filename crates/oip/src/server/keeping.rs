@@ -6,6 +6,9 @@ use crate::gates::Keeper;
 #[cfg(not(feature = "auth"))]
 enum Keeper {}
 
+/// Begins new files.
+pub(super) type Reopen = std::sync::Arc<dyn Fn() + Send + Sync>;
+
 /// Keeps the gates working that the configuration describes, where it describes any.
 #[derive(Default)]
 pub(super) struct Keeping(Option<Keeper>);
@@ -23,6 +26,12 @@ impl Keeping {
         }
     }
 
+    /// Begins new files where those in use were moved away; `None` where there are none. Blocks.
+    pub(super) fn reopener(&self) -> Option<Reopen> {
+        let keeper = self.0.as_ref()?;
+        Some(std::sync::Arc::new(keeper.reopener()))
+    }
+
     /// Ends, when everything was answered.
     pub(super) async fn close(self) {
         if let Some(keeper) = self.0 {
@@ -34,6 +43,10 @@ impl Keeping {
 #[cfg(not(feature = "auth"))]
 impl Keeping {
     pub(super) fn start(&self) {}
+
+    pub(super) fn reopener(&self) -> Option<Reopen> {
+        None
+    }
 
     pub(super) async fn close(self) {
         match self.0 {

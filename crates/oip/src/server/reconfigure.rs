@@ -11,6 +11,7 @@ use axum::body::Body;
 use http::Request;
 
 use super::configure;
+use super::keeping::Reopen;
 use crate::config::Settings;
 use crate::door::access_log::AccessLog;
 use crate::door::{Answering, Door, DoorOptions, Origins, Served, Serves};
@@ -51,12 +52,14 @@ impl Frame {
 pub struct Reconfigure {
     door: Arc<Door>,
     running: Arc<ArcSwapOption<(Frame, Pair)>>,
+    audit: Option<Reopen>,
 }
 
 impl Reconfigure {
-    pub(super) fn of(door: &Arc<Door>) -> Self {
+    pub(super) fn of(door: &Arc<Door>, audit: Option<Reopen>) -> Self {
         Self {
             door: Arc::clone(door),
+            audit,
             running: Arc::default(),
         }
     }
@@ -94,6 +97,15 @@ impl Reconfigure {
             telemetry: Arc::clone(&self.door.telemetry),
         }));
         self.running.store(Some(Arc::new((frame, doors))));
+    }
+
+    /// Has what is written to files go on in new ones, where they were moved away (by logrotate,
+    /// say): the audit and the payloads. Blocks: call it off the async threads.
+    pub fn reopen_files(&self) {
+        self.door.telemetry.reopen();
+        if let Some(audit) = &self.audit {
+            audit();
+        }
     }
 
     /// Doors that change when settings are applied.

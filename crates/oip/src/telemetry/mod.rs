@@ -4,6 +4,7 @@
 //! | file | what is there |
 //! |---|---|
 //! | `calls` | how many calls of which kind were answered with which code |
+//! | `connections` | how many connections are open, and may be |
 //! | `watch` | one inference on its way through a door |
 //! | `context` | W3C trace context, in and out |
 //! | `settings` | Triton's trace settings: which inferences are traced |
@@ -17,6 +18,7 @@
 //! nothing.
 
 mod calls;
+mod connections;
 mod context;
 mod log_settings;
 mod moment;
@@ -38,6 +40,7 @@ use tokio::runtime::Handle;
 use crate::logging::{LogControl, LogSettings};
 
 pub(crate) use calls::Calls;
+pub(crate) use connections::Connections;
 pub(crate) use log_settings::{LogForm, LogValue, shown, update};
 pub(crate) use outbox::Fates;
 pub use payload::PayloadOptions;
@@ -52,6 +55,7 @@ pub(crate) use watch::{Carried, Watched};
 #[derive(Default)]
 pub struct Telemetry {
     pub(crate) calls: Calls,
+    pub(crate) connections: Arc<Connections>,
     pub(crate) tracer: Tracer,
     pub(crate) payloads: Option<Payloads>,
     /// `None`: what is logged is no matter of callers.
@@ -127,6 +131,11 @@ impl Telemetry {
         if let Some(payloads) = &self.payloads {
             payloads.start(runtime);
         }
+    }
+
+    /// Has payloads go on in a new file, where theirs was moved away.
+    pub(crate) fn reopen(&self) {
+        self.payloads.iter().for_each(Payloads::reopen);
     }
 
     /// Sends and writes what waits, as far as that is done within this time, and gives up the rest.

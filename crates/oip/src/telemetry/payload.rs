@@ -113,6 +113,11 @@ impl Payloads {
         self.outbox.close();
     }
 
+    /// Has the next event begin in the file that is at the path then.
+    pub(super) fn reopen(&self) {
+        self.sink.reopen();
+    }
+
     /// Gives up what waits.
     pub(super) fn abandon(&self) {
         self.outbox.abandon();

@@ -89,3 +89,22 @@ async fn lines_for_a_file_that_is_gone_are_counted_as_lost_where_requests_go_on(
     assert!(text.contains("3 decisions before this line"), "{text}");
     assert_eq!(text.lines().count(), 2);
 }
+
+#[tokio::test]
+async fn a_file_that_was_moved_away_is_followed_by_a_new_one_when_that_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, away) = (folder.path().join("audit"), folder.path().join("away"));
+    let log = open(&path, AuditFailure::Refuse);
+    write(&log).await.unwrap();
+    assert!(!log.reopen().unwrap(), "it is in its place");
+    write(&log).await.unwrap();
+    fs::rename(&path, &away).unwrap();
+    assert!(log.reopen().unwrap());
+    write(&log).await.unwrap();
+    let head = log.close();
+    assert!(log.reopen().is_err(), "it has ended");
+    for (file, lines, head) in [(&away, 2, None), (&path, 1, head)] {
+        let report = verify(fs::read(file).unwrap().as_slice(), None, head).unwrap();
+        assert_eq!((report.lines, report.is_whole()), (lines, true));
+    }
+}

@@ -47,6 +47,7 @@ pub(super) fn write(text: &mut Text, door: &Door, ready: bool) {
         let count = telemetry.in_flight(way);
         text.value("oip_in_flight", &[("door", way.name())], count);
     }
+    write_room(text, door);
     write_fates(
         text,
         "oip_trace_spans_total",
@@ -79,6 +80,35 @@ pub(super) fn write(text: &mut Text, door: &Door, ready: bool) {
         "Bodies and tensors that were copied only so that their elements lie aligned.",
         alignment_copies(),
     );
+}
+
+/// What is taken of what there is for all.
+fn write_room(text: &mut Text, door: &Door) {
+    let (connections, memory) = (&door.telemetry.connections, door.dataplane.memory());
+    for (name, help, value) in [
+        (
+            "oip_connections",
+            "Connections that are open.",
+            connections.open(),
+        ),
+        (
+            "oip_connections_limit",
+            "Connections that may be open (connections).",
+            connections.most(),
+        ),
+        (
+            "oip_body_memory_bytes",
+            "Bytes of bodies and answers that are held.",
+            memory.held(),
+        ),
+        (
+            "oip_body_memory_limit_bytes",
+            "Bytes that may be held (body_memory).",
+            memory.most(),
+        ),
+    ] {
+        text.single(name, Type::Gauge, help, value);
+    }
 }
 
 fn write_fates(text: &mut Text, name: &str, help: &str, fates: Option<&Fates>) {

@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
@@ -19,15 +19,45 @@ const SAID_EVERY: Duration = Duration::from_secs(60);
 #[derive(Clone)]
 pub(super) struct Sink {
     to: To,
-    /// Whether the file ends within a line: the disk was full there, or who wrote it was killed.
-    torn: bool,
     said: Option<Instant>,
 }
 
 #[derive(Clone)]
 enum To {
-    File(Arc<File>),
+    File(Open),
     Address(Post),
+}
+
+/// A file that is written to.
+#[derive(Clone)]
+struct Open {
+    path: Arc<str>,
+    file: Arc<File>,
+    /// Whether it ends within a line: the disk was full there, or who wrote it was killed.
+    torn: bool,
+    /// Whether it is to be opened again, as it may have been moved away.
+    again: Arc<AtomicBool>,
+}
+
+impl Open {
+    fn new(path: &str) -> std::io::Result<Self> {
+        let file = open(path)?;
+        Ok(Self {
+            torn: ends_within_a_line(&file)?,
+            file: Arc::new(file),
+            path: path.into(),
+            again: Arc::default(),
+        })
+    }
+
+    fn append(&mut self, line: &[u8]) -> std::io::Result<()> {
+        if self.again.load(Relaxed) {
+            let opened = Self::new(&self.path)?;
+            self.again.store(false, Relaxed);
+            (self.file, self.torn) = (opened.file, opened.torn);
+        }
+        append(&mut &*self.file, line, &mut self.torn)
+    }
 }
 
 impl Sink {
@@ -35,33 +65,31 @@ impl Sink {
         let is_address = ["http://", "https://"]
             .iter()
             .any(|scheme| to.starts_with(scheme));
-        let (to, torn) = match is_address {
-            true => (
-                To::Address(Post::new(to, Plain::Loopback, Vec::new())?),
-                false,
-            ),
+        let to = match is_address {
+            true => To::Address(Post::new(to, Plain::Loopback, Vec::new())?),
             false => {
-                let fault = |error| PostError(format!("{to}: {error}"));
-                let file = open(to).map_err(fault)?;
-                let torn = ends_within_a_line(&file).map_err(fault)?;
-                (To::File(Arc::new(file)), torn)
+                let opened = Open::new(to);
+                To::File(opened.map_err(|error| PostError(format!("{to}: {error}")))?)
             }
         };
-        Ok(Self {
-            to,
-            torn,
-            said: None,
-        })
+        Ok(Self { to, said: None })
+    }
+
+    /// Has the next event begin in the file that is at the path then.
+    pub(super) fn reopen(&self) {
+        if let To::File(file) = &self.to {
+            file.again.store(true, Relaxed);
+        }
     }
 
     /// Writes an event, or counts it as lost.
     pub(super) fn write(&mut self, captured: &Captured, runtime: &Handle, inbox: &Inbox<Captured>) {
         let fates = &inbox.fates;
         let mut line = event::write(captured);
-        let written = match &self.to {
+        let written = match &mut self.to {
             To::File(file) => {
                 line.push('\n');
-                let written = append(&mut &**file, line.as_bytes(), &mut self.torn);
+                let written = file.append(line.as_bytes());
                 written.map_err(|error| error.to_string())
             }
             To::Address(post) => {
@@ -154,9 +182,24 @@ mod tests {
         let path = folder.path().join("payloads.jsonl");
         for (before, torn) in [("", false), ("{}\n", false), ("{}\n{\"specver", true)] {
             std::fs::write(&path, before).unwrap();
-            let sink = Sink::new(path.to_str().unwrap()).unwrap();
-            assert_eq!(sink.torn, torn, "{before}");
+            let opened = Open::new(path.to_str().unwrap()).unwrap();
+            assert_eq!(opened.torn, torn, "{before}");
         }
-        assert!(!Sink::new("/dev/null").unwrap().torn);
+        assert!(!Open::new("/dev/null").unwrap().torn);
+    }
+
+    #[test]
+    fn a_file_that_was_moved_away_is_followed_by_a_new_one_when_that_is_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, away) = (folder.path().join("p"), folder.path().join("away"));
+        let mut opened = Open::new(path.to_str().unwrap()).unwrap();
+        opened.append(b"one\n").unwrap();
+        std::fs::rename(&path, &away).unwrap();
+        opened.append(b"two\n").unwrap();
+        opened.again.store(true, Relaxed);
+        opened.append(b"three\n").unwrap();
+        opened.append(b"four\n").unwrap();
+        assert_eq!(std::fs::read(&away).unwrap(), b"one\ntwo\n");
+        assert_eq!(std::fs::read(&path).unwrap(), b"three\nfour\n");
     }
 }
