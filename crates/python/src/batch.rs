@@ -37,6 +37,11 @@ impl Waiting {
         self.reply.is_closed()
     }
 
+    /// Waits until nobody waits for the answer any more.
+    pub(crate) async fn left(&mut self) {
+        self.reply.closed().await;
+    }
+
     pub(crate) fn answer(self, answer: Result<InferResponse>) {
         // Whoever has left does not read it.
         let _ = self.reply.send(answer);

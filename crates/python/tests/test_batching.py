@@ -89,6 +89,23 @@ def test_where_a_batch_fails_each_runs_alone_and_has_its_own_answer(kind: type[R
     assert handler.sizes[0] == 4 and handler.sizes[1:] == [1] * 4
 
 
+def test_those_that_run_alone_wait_side_by_side() -> None:
+    class Waits(Rows):
+        max_batch_delay = 0.2
+
+        async def infer(self, payload, model_name, model_version=None):
+            if len(payload.input("x").numpy()) > 1:
+                raise ValueError("one by one")
+            await asyncio.sleep(0.4)
+            return {"y": payload.input("x").numpy()}
+
+    with client(Waits()) as asked, ThreadPoolExecutor(4) as pool:
+        begun = time.monotonic()
+        answers = list(pool.map(lambda i: asked.infer("m", row(i)), range(4)))
+        assert time.monotonic() - begun < 1.4
+    assert [answer.output("y").numpy()[0, 0] for answer in answers] == [0, 1, 2, 3]
+
+
 def test_each_of_several_models_has_its_own_batches() -> None:
     sizes: dict[str, list[int]] = {"a": [], "b": []}
 

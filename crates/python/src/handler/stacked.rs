@@ -81,7 +81,7 @@ impl PyHandler {
                 }
                 return;
             }
-            self.answer(&key.0, waiting, result).await;
+            self.answer(&key.0, waiting, result);
             if !more {
                 return;
             }
@@ -91,7 +91,7 @@ impl PyHandler {
     /// Gives everybody their rows of the answer. Where a call of several has failed, for whatever
     /// reason, each is asked for alone, so that a bad request gets its own error and the others
     /// their answers.
-    async fn answer(&self, model: &ModelRef, waiting: Vec<Waiting>, result: Result<InferResponse>) {
+    fn answer(&self, model: &ModelRef, waiting: Vec<Waiting>, result: Result<InferResponse>) {
         match result.and_then(|response| batch::split(&response, &waiting)) {
             Ok(answers) => {
                 for (one, answer) in waiting.into_iter().zip(answers) {
@@ -104,13 +104,21 @@ impl PyHandler {
                 }
             }
             Err(_) => {
-                for one in waiting.into_iter().filter(|one| !one.has_left()) {
-                    let declared = self.0.metadata.outputs(model);
-                    let ask = ask::infer(model, one.request.clone(), None, declared);
-                    let answer = self.call(ask).await;
-                    one.answer(answer);
+                // Side by side with what waits by now: one that takes long holds up nobody.
+                for one in waiting {
+                    tokio::spawn(self.clone().answer_alone(model.clone(), one));
                 }
             }
+        }
+    }
+
+    async fn answer_alone(self, model: ModelRef, mut one: Waiting) {
+        let declared = self.0.metadata.outputs(&model);
+        let ask = ask::infer(&model, one.request.clone(), None, declared);
+        tokio::select! {
+            biased;
+            () = one.left() => {}
+            answer = self.call(ask) => one.answer(answer),
         }
     }
 
