@@ -4,7 +4,9 @@ import base64
 import http.server
 import json
 import os
+import ssl
 import stat
+import subprocess
 import threading
 import time
 
@@ -121,6 +123,9 @@ def test_a_replay_goes_on_after_a_line_that_cannot_be_read_and_sends_what_was_se
     head = b'{"inputs":[{"name":"IN","shape":[1],"datatype":"FP32","data":[1]'
     for odd in (b',"more":1e400}]}', b',"more":"\\ud800"}]}', b',"more":' + b"[" * 60 + b"]" * 60 + b"}]}"):
         call(server, "POST", "/v2/models/m/infer", head + odd, {"Content-Type": "application/json"})
+    end = time.monotonic() + 5
+    while time.monotonic() < end and path.read_bytes().count(b"\n") < 3:
+        time.sleep(0.02)
     server.kill()
     with open(path, "ab") as file:
         file.write(b'{"specversion":"1.0","da')
@@ -165,6 +170,62 @@ def test_events_go_to_an_address_and_one_that_hangs_slows_nobody(start, reposito
     assert kind == "application/cloudevents+json" and event["data"]["model"] == "m"
     server.kill()
     sink.shutdown()
+
+
+def certificate(folder):
+    """For 127.0.0.1, signed by itself: (certificate, key)."""
+    paths = folder / "sink.pem", folder / "sink.key"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+         "-days", "2", "-subj", "/CN=sink", "-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE",
+         "-out", paths[0], "-keyout", paths[1]], check=True, capture_output=True)
+    return paths
+
+
+def test_an_address_is_shown_a_token_and_headers_and_trusted_by_its_authorities(start, repository, tmp_path):
+    got = []
+
+    class Sink(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.rfile.read(int(self.headers["Content-Length"]))
+            got.append((self.headers["Authorization"], self.headers["X-Tenant"]))
+            self.send_response(202)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    sink = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Sink)
+    pem, key = certificate(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem, key)
+    sink.socket = context.wrap_socket(sink.socket, server_side=True)
+    threading.Thread(target=sink.serve_forever, daemon=True).start()
+    token = tmp_path / "token"
+    token.write_text("s3cret-one\n")
+    onnx_models.put(repository, "m", onnx_models.add(1))
+    to = ["--payload-log", f"https://127.0.0.1:{sink.server_address[1]}/events", "--payload-log-token-file", token]
+    trusted = start(repository, *to, "--payload-log-ca-file", pem, env={"OIP_PAYLOAD_LOG_HEADERS": "x-tenant=a7"})
+    strict = start(repository, *to)
+    for server in (trusted, strict):
+        assert ask(server, 1.0).status == 200
+    strict.wait_for_log("payloads cannot be kept")
+    # It is read each time.
+    token.write_text("s3cret-two\n")
+    end = time.monotonic() + 5
+    while time.monotonic() < end and len(got) < 1:
+        time.sleep(0.02)
+    assert ask(trusted, 2.0).status == 200
+    trusted.stop()
+    assert got[0][1] == "a7" and got[-1] == ("Bearer s3cret-two", "a7") and len(got) == 2, got
+    assert "s3cret" not in trusted.log() and "a7" not in trusted.log()
+    sink.shutdown()
+
+
+def test_plain_http_to_another_machine_is_possible_where_that_is_said_and_warned_about(start, repository):
+    server = start(repository, "--payload-log", "http://events.invalid/x", "--payload-log-plain-http", "true")
+    assert "KEPT TENSORS ARE SENT UNENCRYPTED" in server.log()
 
 
 def test_plain_http_to_another_machine_and_a_file_that_cannot_be_are_refused(repository):

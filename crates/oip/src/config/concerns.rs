@@ -70,6 +70,13 @@ impl Settings {
                 "EVERY TENSOR THAT IS SENT AND ANSWERED IS KEPT (payload_log): {}",
                 super::shown::shown(Kind::Text, &payloads.to)
             ));
+            if payloads.plain_http && payloads.to.starts_with("http://") {
+                told.push(
+                    "KEPT TENSORS ARE SENT UNENCRYPTED (payload_log_plain_http), with the headers \
+                     and the token for their address"
+                        .to_owned(),
+                );
+            }
         }
         if reach.anything() && self.tls.is_none() {
             told.push(

@@ -210,10 +210,7 @@ impl Settings {
             server_timing: read.word("server_timing", ServerTiming::of),
             metrics: metrics(&read),
             traces: faults.or(traces(&read), TraceOptions::default()),
-            payload_log: read.text("payload_log").map(|to| PayloadOptions {
-                to,
-                sample: read.ratio("payload_log_sample"),
-            }),
+            payload_log: faults.or(payloads(&read), None),
             tls: faults.or(TlsSettings::new(&read), None),
             auth_enabled: read.bool("auth_enabled"),
             access,
@@ -310,19 +307,42 @@ fn traces(read: &Reader<'_>) -> Result<TraceOptions, ConfigError> {
     if let Some(name) = read.text("service_name") {
         traces.service = name;
     }
-    if let Some(headers) = read.secret("otlp_headers") {
-        traces.headers = otlp_headers(headers.expose()).ok_or_else(|| ConfigError::Value {
-            key: "otlp_headers",
-            // It may hold a token.
-            shown: "***".to_owned(),
-            origin: read.entry("otlp_headers").origin.clone(),
-            allowed: "headers as name=value, separated by commas".to_owned(),
-        })?;
-    }
+    traces.headers = headers(read, "otlp_headers")?;
+    traces.ca_file = read.path("otlp_ca_file");
     Ok(traces)
 }
 
-fn otlp_headers(text: &str) -> Option<Vec<(http::HeaderName, String)>> {
+fn payloads(read: &Reader<'_>) -> Result<Option<PayloadOptions>, ConfigError> {
+    let Some(to) = read.text("payload_log") else {
+        return Ok(None);
+    };
+    Ok(Some(PayloadOptions {
+        sample: read.ratio("payload_log_sample"),
+        headers: headers(read, "payload_log_headers")?,
+        token_file: read.path("payload_log_token_file"),
+        ca_file: read.path("payload_log_ca_file"),
+        plain_http: read.bool("payload_log_plain_http"),
+        ..PayloadOptions::new(to)
+    }))
+}
+
+/// Headers that may hold a token.
+fn headers(
+    read: &Reader<'_>,
+    key: &'static str,
+) -> Result<Vec<(http::HeaderName, String)>, ConfigError> {
+    let Some(given) = read.secret(key) else {
+        return Ok(Vec::new());
+    };
+    pairs(given.expose()).ok_or_else(|| ConfigError::Value {
+        key,
+        shown: "***".to_owned(),
+        origin: read.entry(key).origin.clone(),
+        allowed: "headers as name=value, separated by commas".to_owned(),
+    })
+}
+
+fn pairs(text: &str) -> Option<Vec<(http::HeaderName, String)>> {
     let headers = text
         .split(',')
         .map(str::trim)

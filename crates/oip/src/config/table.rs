@@ -354,6 +354,14 @@ const GENERAL: &[ConfigOption] = &[
     .secret(),
     new(
         Logging,
+        "otlp_ca_file",
+        Path,
+        "",
+        "File of the authorities to trust when traces are sent, in place of the system's, in PEM.",
+    )
+    .also(&["OTEL_EXPORTER_OTLP_CERTIFICATE"], &[], &[]),
+    new(
+        Logging,
         "service_name",
         Text,
         "oip",
@@ -382,6 +390,36 @@ const GENERAL: &[ConfigOption] = &[
         Ratio,
         "1",
         "Share of inferences that are kept.",
+    ),
+    new(
+        Logging,
+        "payload_log_headers",
+        Text,
+        "",
+        "Headers of what is kept at an address, as name=value separated by commas.",
+    )
+    .secret(),
+    new(
+        Logging,
+        "payload_log_token_file",
+        Path,
+        "",
+        "File of a bearer token to show there, read each time.",
+    ),
+    new(
+        Logging,
+        "payload_log_ca_file",
+        Path,
+        "",
+        "File of the authorities to trust there, in place of the system's, in PEM.",
+    ),
+    new(
+        Logging,
+        "payload_log_plain_http",
+        Bool,
+        "false",
+        "Lets that address be http on another machine: tensors, headers and tokens can be read on \
+         the way.",
     ),
     new(
         Compatibility,

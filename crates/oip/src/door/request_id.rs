@@ -152,7 +152,7 @@ mod tests {
         };
         let folder = tempfile::tempdir().unwrap();
         let to = folder.path().join("payloads").display().to_string();
-        let payloads = PayloadOptions { to, sample: 1.0 };
+        let payloads = PayloadOptions::new(to);
         let traces = TraceOptions::default();
         assert!(!made(Telemetry::default()));
         assert!(made(Telemetry::new(&traces, Some(&payloads)).unwrap()));

@@ -8,9 +8,11 @@
 mod event;
 mod sink;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::HeaderName;
 use oip_core::telemetry::Way;
 use oip_protocol::DecodeLimits;
 use tokio::runtime::Handle;
@@ -33,6 +35,36 @@ pub struct PayloadOptions {
     pub to: String,
     /// The share of inferences that are kept, from 0 to 1.
     pub sample: f64,
+    /// Headers of what is sent to an address.
+    pub headers: Vec<(HeaderName, String)>,
+    /// A file of a bearer token to show there, read each time.
+    pub token_file: Option<PathBuf>,
+    /// A PEM file of the authorities to trust there, in place of the system's.
+    pub ca_file: Option<PathBuf>,
+    /// Whether the address may be `http://` on another machine.
+    pub plain_http: bool,
+}
+
+impl PayloadOptions {
+    /// Every inference is kept here.
+    #[must_use]
+    pub fn new(to: impl Into<String>) -> Self {
+        Self {
+            to: to.into(),
+            sample: 1.0,
+            headers: Vec::new(),
+            token_file: None,
+            ca_file: None,
+            plain_http: false,
+        }
+    }
+
+    /// Whether that is an address, and no file.
+    #[must_use]
+    pub fn is_address(&self) -> bool {
+        let schemes = ["http://", "https://"];
+        schemes.iter().any(|scheme| self.to.starts_with(scheme))
+    }
 }
 
 /// A body or message, as it came or goes.
@@ -84,7 +116,7 @@ impl Payloads {
     pub(super) fn new(options: &PayloadOptions) -> Result<Self, PostError> {
         Ok(Self {
             outbox: Arc::new(Outbox::new(MOST_WAITING, MOST_BYTES)),
-            sink: Sink::new(&options.to)?,
+            sink: Sink::new(options)?,
             sample: options.sample,
         })
     }

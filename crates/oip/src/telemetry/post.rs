@@ -1,6 +1,7 @@
 //! Handing things over to somebody else's server, by HTTP. Without the feature `auth`, whose
 //! client it is, there is nothing to hand over with.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -29,20 +30,32 @@ pub(super) enum Plain {
     Anywhere,
 }
 
+/// How to post.
+#[cfg_attr(
+    not(feature = "auth"),
+    expect(dead_code, reason = "nothing can be posted")
+)]
+pub(super) struct PostOptions {
+    pub(super) plain: Plain,
+    pub(super) headers: Vec<(HeaderName, String)>,
+    /// The authorities to trust, in place of the system's.
+    pub(super) ca_file: Option<PathBuf>,
+    /// A bearer token, read each time.
+    pub(super) token_file: Option<PathBuf>,
+}
+
 #[cfg(feature = "auth")]
 impl Post {
     /// Checks the address; nobody is asked yet.
-    pub(super) fn new(
-        url: &str,
-        plain: Plain,
-        headers: Vec<(HeaderName, String)>,
-    ) -> Result<Self, PostError> {
+    pub(super) fn new(url: &str, how: PostOptions) -> Result<Self, PostError> {
         let client = HttpClient::new(HttpOptions {
             timeout: std::time::Duration::from_secs(5),
-            plain_http: match plain {
+            plain_http: match how.plain {
                 Plain::Loopback => PlainHttp::Loopback,
                 Plain::Anywhere => PlainHttp::Anywhere,
             },
+            ca_file: how.ca_file,
+            token_file: how.token_file,
             ..HttpOptions::default()
         });
         let client = client.map_err(|error| PostError(error.to_string()))?;
@@ -50,7 +63,7 @@ impl Post {
         Ok(Self {
             uri: uri.map_err(|error| PostError(error.to_string()))?,
             client: Arc::new(client),
-            headers: headers.into(),
+            headers: how.headers.into(),
         })
     }
 
@@ -69,7 +82,7 @@ impl Post {
 
 #[cfg(not(feature = "auth"))]
 impl Post {
-    pub(super) fn new(_: &str, _: Plain, _: Vec<(HeaderName, String)>) -> Result<Self, PostError> {
+    pub(super) fn new(_: &str, _: PostOptions) -> Result<Self, PostError> {
         let missing = "this build has no HTTP client (feature 'auth')";
         Err(PostError(missing.to_owned()))
     }

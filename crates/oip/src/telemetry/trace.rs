@@ -1,5 +1,6 @@
 //! Which inferences are traced, and where their traces go.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant, SystemTime};
@@ -14,7 +15,7 @@ use tokio::runtime::Handle;
 use super::context::TraceContext;
 use super::otlp::{self, ExportTraceServiceRequest, ResourceSpans, Scope, ScopeSpans};
 use super::outbox::{Fates, Inbox, Next, Outbox};
-use super::post::{Plain, Post, PostError};
+use super::post::{Plain, Post, PostError, PostOptions};
 use super::settings::{TraceSettings, TraceSwitch};
 use super::spans::{Ending, Traced};
 
@@ -34,6 +35,8 @@ pub struct TraceOptions {
     pub endpoint: Option<String>,
     /// Headers of what is sent there.
     pub headers: Vec<(HeaderName, String)>,
+    /// A PEM file of the authorities to trust there, in place of the system's.
+    pub ca_file: Option<PathBuf>,
     /// The name of the service in traces.
     pub service: String,
     /// The share of inferences that are traced, of those that bring no trace of their own.
@@ -45,6 +48,7 @@ impl Default for TraceOptions {
         Self {
             endpoint: None,
             headers: Vec::new(),
+            ca_file: None,
             service: "oip".to_owned(),
             ratio: 1.0,
         }
@@ -81,7 +85,13 @@ impl Tracer {
                 true => Plain::Loopback,
                 false => Plain::Anywhere,
             };
-            Post::new(&traces_url(endpoint), plain, options.headers.clone())
+            let how = PostOptions {
+                plain,
+                headers: options.headers.clone(),
+                ca_file: options.ca_file.clone(),
+                token_file: None,
+            };
+            Post::new(&traces_url(endpoint), how)
         });
         Ok(Self::to(options, post.transpose()?))
     }

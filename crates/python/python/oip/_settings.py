@@ -53,10 +53,15 @@ class Settings(TypedDict, total=False):
     server_timing: str | None
     otlp_endpoint: str | None
     otlp_headers: str | None
+    otlp_ca_file: str | Path | None
     service_name: str | None
     trace_sample_ratio: float | None
     payload_log: str | None
     payload_log_sample: float | None
+    payload_log_headers: str | None
+    payload_log_token_file: str | Path | None
+    payload_log_ca_file: str | Path | None
+    payload_log_plain_http: bool | None
     grpc_workers: int | None
     body_limit: int | str | None
     header_limit: int | str | None

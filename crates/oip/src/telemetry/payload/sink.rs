@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 
-use super::{Captured, event};
+use super::{Captured, PayloadOptions, event};
 use crate::telemetry::outbox::Inbox;
-use crate::telemetry::post::{Plain, Post, PostError};
+use crate::telemetry::post::{Plain, Post, PostError, PostOptions};
 
 /// How often a sink that fails says so.
 const SAID_EVERY: Duration = Duration::from_secs(60);
@@ -61,15 +61,13 @@ impl Open {
 }
 
 impl Sink {
-    pub(super) fn new(to: &str) -> Result<Self, PostError> {
-        let is_address = ["http://", "https://"]
-            .iter()
-            .any(|scheme| to.starts_with(scheme));
-        let to = match is_address {
-            true => To::Address(Post::new(to, Plain::Loopback, Vec::new())?),
+    pub(super) fn new(options: &PayloadOptions) -> Result<Self, PostError> {
+        let path = &options.to;
+        let to = match options.is_address() {
+            true => To::Address(Post::new(path, how(options))?),
             false => {
-                let opened = Open::new(to);
-                To::File(opened.map_err(|error| PostError(format!("{to}: {error}")))?)
+                let opened = Open::new(path);
+                To::File(opened.map_err(|error| PostError(format!("{path}: {error}")))?)
             }
         };
         Ok(Self { to, said: None })
@@ -107,6 +105,18 @@ impl Sink {
                 }
             }
         }
+    }
+}
+
+fn how(options: &PayloadOptions) -> PostOptions {
+    PostOptions {
+        plain: match options.plain_http {
+            true => Plain::Anywhere,
+            false => Plain::Loopback,
+        },
+        headers: options.headers.clone(),
+        ca_file: options.ca_file.clone(),
+        token_file: options.token_file.clone(),
     }
 }
 
