@@ -4,6 +4,7 @@ import importlib.resources
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import tomllib
@@ -91,3 +92,10 @@ def test_every_dependency_in_the_bill_is_a_component_of_it(bill):
     known = {c["bom-ref"] for c in bill["components"]} | {bill["metadata"]["component"]["bom-ref"]}
     assert {d["ref"] for d in bill["dependencies"]} == known
     assert {needed for d in bill["dependencies"] for needed in d["dependsOn"]} <= known
+
+
+def test_what_is_compared_byte_for_byte_is_built_as_the_documentation_says():
+    documented = (ROOT / "docs" / "kubernetes.md").read_text()
+    commands = re.search(r"```console\n(REMAP=.*?)```", documented, re.S)[1].splitlines()
+    done = [line.strip() for line in (ROOT / ".ci" / "long").read_text().splitlines()]
+    assert len(commands) == 3 and commands == [line for line in done if line in commands]
