@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use http::header::EXPECT;
+use http::{HeaderMap, Request};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 
@@ -19,17 +20,22 @@ const BEYOND_LIMIT: usize = 16 << 20;
 
 /// Reads what is left of a body in the background.
 pub(super) fn drain(arrived: Arrived) {
+    let limit = arrived.rest.door.options.body_limit;
+    let most = limit.saturating_add(BEYOND_LIMIT);
+    drain_body(&arrived.parts.headers, arrived.body, most);
+}
+
+/// The same for a request that no door has seen.
+pub(super) fn drain_unseen(request: Request<Body>) {
+    let (parts, body) = request.into_parts();
+    drain_body(&parts.headers, body, BEYOND_LIMIT);
+}
+
+fn drain_body(headers: &HeaderMap, body: Body, most: usize) {
     // A client that waits for `100 Continue` must not be told to go on.
-    if arrived.body.is_end_stream() || arrived.parts.headers.contains_key(EXPECT) {
+    if body.is_end_stream() || headers.contains_key(EXPECT) {
         return;
     }
-    let most = arrived
-        .rest
-        .door
-        .options
-        .body_limit
-        .saturating_add(BEYOND_LIMIT);
-    let body = arrived.body;
     tokio::spawn(async move { tokio::time::timeout(LONGEST, discard(body, most)).await });
 }
 

@@ -108,7 +108,8 @@ pub(crate) fn head_too_large(limit: usize) -> Response<Body> {
 }
 
 /// The answer to a request that is refused before this door sees it.
-pub(crate) fn refused(error: &Error) -> Response<Body> {
+pub(crate) fn refused(request: Request<Body>, error: &Error) -> Response<Body> {
+    linger::drain_unseen(request);
     Reply::error(error).into_response()
 }
 

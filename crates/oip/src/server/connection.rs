@@ -34,6 +34,10 @@ use crate::{grpc, rest};
 /// its client could not know of the stop yet is answered.
 const LINGER: Duration = Duration::from_millis(250);
 
+/// How long a connection for which there was no place may take for its answer, and to send what
+/// nobody reads.
+const FAREWELL: Duration = Duration::from_secs(3);
+
 /// One connection that was accepted.
 pub(super) struct Connection {
     pub(super) builder: Arc<auto::Builder<TokioExecutor>>,
@@ -117,8 +121,12 @@ impl Connection {
                 }
                 if life.is_dismissed() && !leaving {
                     leaving = true;
-                    connection.as_mut().graceful_shutdown();
-                    look.as_mut().reset(Instant::now() + LINGER);
+                    // HTTP/1 ends by its answer's `Connection: close`, and not before the rest of
+                    // the request has come.
+                    if life.is_multiplexed() {
+                        connection.as_mut().graceful_shutdown();
+                    }
+                    look.as_mut().reset(Instant::now() + FAREWELL);
                     continue;
                 }
                 if look.as_mut().poll(context).is_pending() {
@@ -185,7 +193,7 @@ impl Doors {
         let answer: Answering = if head_bytes(&request) > self.limits.header_bytes {
             Box::pin(std::future::ready(Ok(self.refuse_head(&request))))
         } else if self.turns_away(&request) {
-            Box::pin(std::future::ready(Ok(self.refuse_place(&request))))
+            Box::pin(std::future::ready(Ok(self.refuse_place(request))))
         } else {
             let mut request = request.map(Body::new);
             if let Some(peer) = self.peer {
@@ -227,12 +235,12 @@ impl Doors {
 
     /// The answer to a request for whose connection there is no place.
     #[cold]
-    fn refuse_place(&self, request: &Request<Incoming>) -> Response<Body> {
+    fn refuse_place(&self, request: Request<Incoming>) -> Response<Body> {
         let message = "as many connections as this server takes are busy";
         let error = Error::unavailable(message).retry_after(1);
         match self.is_grpc(request.headers()) {
             true => grpc::refused(&error),
-            false => rest::refused(&error),
+            false => rest::refused(request.map(Body::new), &error),
         }
     }
 

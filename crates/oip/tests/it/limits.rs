@@ -166,6 +166,10 @@ async fn as_many_connections_as_the_limit_are_served_and_further_ones_are_told_a
         tokio::time::sleep(Duration::from_millis(100)).await;
         let begun = Instant::now();
         let refused = ask().await;
+        // Who sends much before he listens is told, too.
+        let much = vec![b' '; 8 << 20];
+        let told = http::request(address, "POST", "/v2/models/slow/infer", &[], &much).await;
+        assert_eq!(told.status, 503);
         let probe = http::request(address, "GET", "/v2/health/live", &[], b"").await;
         let metrics = http::request(address, "GET", "/metrics", &[], b"").await;
         (refused, probe, metrics, begun.elapsed())
