@@ -2,7 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
-use http::HeaderMap;
+use http::request::Parts;
+use http::{HeaderMap, Uri};
 use oip_core::access::actions;
 use oip_core::telemetry::Room;
 use oip_core::validate::{check_load_parameter, check_unload_parameter};
@@ -205,20 +206,28 @@ fn answer<T>(result: Result<T>) -> Answer<T> {
     }
 }
 
-/// What of a stream's metadata its inferences are to know.
-fn context_headers(metadata: &MetadataMap) -> HeaderMap {
+/// The path of inferences over one stream.
+const STREAM: &str = "/inference.GRPCInferenceService/ModelStreamInfer";
+
+/// The head of a call as it came in by this path.
+fn head_of<T>(request: &Request<T>, path: &'static str) -> Parts {
+    let (mut parts, ()) = http::Request::new(()).into_parts();
+    parts.uri = Uri::from_static(path);
+    parts.headers = request.metadata().clone().into_headers();
+    parts.extensions = request.extensions().clone();
+    parts
+}
+
+/// What of a stream's head its inferences are to know.
+fn context_headers(head: &HeaderMap) -> HeaderMap {
     let names = ["traceparent", "tracestate", "x-request-id"];
-    let kept = metadata.clone().into_headers().into_iter();
-    let mut last = None;
-    let kept = kept.filter_map(|(name, value)| {
-        last = name.or(last.take());
-        let name = last.clone()?;
-        names.contains(&name.as_str()).then_some((name, value))
-    });
-    kept.fold(HeaderMap::new(), |mut headers, (name, value)| {
-        headers.append(name, value);
-        headers
-    })
+    let mut headers = HeaderMap::new();
+    for name in names {
+        for value in head.get_all(name) {
+            headers.append(name, value.clone());
+        }
+    }
+    headers
 }
 
 fn absent<T>(extension: &str) -> Answer<T> {
@@ -307,12 +316,14 @@ impl GrpcInferenceService for InferenceService {
         &self,
         request: Request<tonic::Streaming<pb::ModelInferRequest>>,
     ) -> Answer<Answers> {
-        let headers = context_headers(request.metadata());
+        let parts = head_of(&request, STREAM);
+        let headers = context_headers(&parts.headers);
         let packed = request.metadata().get("grpc-encoding");
         let packed = packed.is_some_and(|encoding| encoding != "identity");
         let memory = self.dataplane().memory();
         let arriving = request.extensions().get::<Arriving>().cloned();
         let head = Head {
+            parts,
             headers,
             arriving: arriving.unwrap_or_default(),
             unpacked: packed.then(|| Arc::new(Mutex::new(memory.nothing()))),

@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use futures_util::stream;
 use http::HeaderMap;
+use http::request::Parts;
 use oip_core::dataplane::Phase;
-use oip_core::{Caller, Dataplane, execute};
+use oip_core::{Action, Caller, Dataplane, execute};
 use oip_protocol::Error;
 use oip_protocol::proto::generated::{
     ModelInferRequest, ModelInferResponse, ModelStreamInferResponse,
@@ -24,6 +25,7 @@ use super::codec::Unpacked;
 use super::message::Arriving;
 use super::service::InferenceService;
 use super::{codec, respond};
+use crate::door::{self, Present};
 use crate::telemetry::Watched;
 
 /// How often a stream that waits for its caller looks whether the server stops. When it does, it
@@ -38,7 +40,8 @@ pub(super) type Answers = Boxed<ModelStreamInferResponse>;
 
 /// Answers the requests of a stream one after the other. What is wrong with one of them stands
 /// in its own answer; the stream ends when the caller ends it, when what comes is no message, at
-/// the deadline, and, between two requests, when the server stops.
+/// the deadline, when what the caller has shown does not hold any more, and, between two requests,
+/// when the server stops.
 pub(super) fn answers(
     service: InferenceService,
     caller: Caller,
@@ -46,19 +49,12 @@ pub(super) fn answers(
     deadline: Option<Instant>,
     request: Head,
 ) -> Answers {
-    let Head {
-        headers,
-        arriving,
-        unpacked,
-    } = request;
     let talk = Talk {
-        arriving,
-        unpacked,
+        head: request,
         service,
         caller,
         requests,
         deadline,
-        headers,
     };
     Box::pin(stream::unfold(Some(talk), async |talk| {
         let mut talk = talk?;
@@ -72,6 +68,8 @@ pub(super) fn answers(
 
 /// What the head of the call leaves behind for its stream.
 pub(super) struct Head {
+    /// The head itself, with what the caller showed.
+    pub(super) parts: Parts,
     /// Where the stream stands in a trace.
     pub(super) headers: HeaderMap,
     pub(super) arriving: Arriving,
@@ -80,14 +78,11 @@ pub(super) struct Head {
 }
 
 struct Talk {
-    arriving: Arriving,
-    unpacked: Option<Unpacked>,
+    head: Head,
     service: InferenceService,
     caller: Caller,
     requests: Streaming<ModelInferRequest>,
     deadline: Option<Instant>,
-    /// Where the stream stands in a trace.
-    headers: HeaderMap,
 }
 
 impl Talk {
@@ -99,9 +94,10 @@ impl Talk {
         let Some(request) = request.map_err(|error| respond::status(&error))?? else {
             return Ok(None);
         };
+        self.know_caller().await?;
         let (id, model_name) = (request.id.clone(), request.model_name.clone());
         let door = &self.service.door;
-        let mut watched = Watched::of_stream(door, &self.headers);
+        let mut watched = Watched::of_stream(door, &self.head.headers);
         watched.receive(&request);
         let result = self
             .service
@@ -130,12 +126,27 @@ impl Talk {
         }
     }
 
+    /// Who is asking now: a stream lives long, and meanwhile tokens expire, certificates too, and
+    /// keys are withdrawn.
+    async fn know_caller(&mut self) -> Result<(), Status> {
+        let door = &self.service.door;
+        if door.dataplane.is_open() {
+            return Ok(());
+        }
+        let parts = &self.head.parts;
+        let mut arrival = door::arrival(parts, Present::of(&parts.headers), &door.options);
+        arrival.action = Some(Action::Infer);
+        let caller = door.dataplane.authenticate(arrival).await;
+        self.caller = caller.map_err(|error| respond::status(&error))?;
+        Ok(())
+    }
+
     async fn request(&mut self) -> Result<Option<ModelInferRequest>, Status> {
         let door = Arc::clone(&self.service.door);
         let dataplane = Arc::clone(&door.dataplane);
-        let message = next_message(&dataplane, &mut self.requests, &self.arriving);
+        let message = next_message(&dataplane, &mut self.requests, &self.head.arriving);
         let message = codec::DOOR.scope(door, message);
-        match &self.unpacked {
+        match &self.head.unpacked {
             None => message.await,
             Some(held) => {
                 // The one before was answered.

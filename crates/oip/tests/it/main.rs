@@ -9,5 +9,6 @@ mod http;
 mod lab;
 mod limits;
 mod parity;
+mod streams;
 mod takers;
 mod tls;
