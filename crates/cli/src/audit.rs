@@ -24,7 +24,13 @@ pub(crate) fn command() -> Command {
         .long("head")
         .value_name("COUNT:HASH")
         .value_parser(|text: &str| text.parse::<Head>())
-        .help("A head from the server's log: finds lines that were cut off at the end");
+        .action(ArgAction::Append)
+        .help("A head from the server's log: finds lines that were cut off at the end")
+        .long_help(
+            "A head from the server's log: finds lines that were cut off at the end. May be \
+             repeated. A server that is started again goes on after what it finds, so give the \
+             last head of each run.",
+        );
     let log = Arg::new("log")
         .long("log")
         .action(ArgAction::SetTrue)
@@ -51,16 +57,17 @@ pub(crate) fn run(matches: &ArgMatches) -> Exit {
         Ok(key) => key,
         Err(error) => return fail(Exit::Usage, error),
     };
-    let head = matches.get_one::<Head>("head").copied();
+    let heads = matches.get_many::<Head>("head");
+    let heads: Vec<Head> = heads.into_iter().flatten().copied().collect();
     let path = matches
         .get_one::<PathBuf>("file")
         .map_or(Path::new(""), |path| path);
     let report = open(path).and_then(|audit| match matches.get_flag("log") {
-        true => verify_log(audit, key, head),
-        false => verify(audit, key, head),
+        true => verify_log(audit, key, &heads),
+        false => verify(audit, key, &heads),
     });
     match report {
-        Ok(report) => say(&report, head.is_some()),
+        Ok(report) => say(&report),
         Err(error) => fail(Exit::Usage, format!("{}: {error}", path.display())),
     }
 }
@@ -72,7 +79,7 @@ fn open(path: &Path) -> io::Result<Box<dyn BufRead>> {
     }
 }
 
-fn say(report: &Report, with_head: bool) -> Exit {
+fn say(report: &Report) -> Exit {
     for finding in &report.findings {
         println!("{finding}");
     }
@@ -84,7 +91,7 @@ fn say(report: &Report, with_head: bool) -> Exit {
     if let Some(note) = report.without_key() {
         eprintln!("note: {note}");
     }
-    if !with_head {
+    if report.heads == 0 {
         eprintln!("note: without a head from the log (--head) a cut end cannot be found");
     }
     match report.is_whole() {

@@ -133,7 +133,8 @@ fn last(file: &mut File, chain: &Chain) -> Result<(Head, u64, bool), String> {
     bounded.read_to_end(&mut tail).map_err(read)?;
     let torn = tail.last().is_some_and(|byte| *byte != b'\n');
     let tail = String::from_utf8_lossy(&tail);
-    let Some(sealed) = tail.lines().rev().find_map(Sealed::parse) else {
+    let mut lines = tail.lines().rev().filter_map(Sealed::parse);
+    let Some(sealed) = lines.next() else {
         if end == 0 {
             return Ok((chain.start(), end, torn));
         }
@@ -145,6 +146,19 @@ fn last(file: &mut File, chain: &Chain) -> Result<(Head, u64, bool), String> {
              from its beginning; name another file",
             sealed.member,
             chain.member()
+        ));
+    }
+    let before = match lines.next() {
+        _ if sealed.seq == 1 => Some(chain.start().code),
+        Some(before) if before.seq.checked_add(1) == Some(sealed.seq) => Some(before.code),
+        _ => None,
+    };
+    if before.is_some_and(|before| chain.code(&before, sealed.body) != sealed.code) {
+        return Err(format!(
+            "its last line (number {}) is not what was written, or was sealed with another key: a \
+             chain is kept with the same key from its beginning; look it over (oip audit verify), \
+             and name another file",
+            sealed.seq
         ));
     }
     let head = Head {

@@ -74,7 +74,7 @@ async fn five(path: &Path, key: Option<AuditKey>) -> Head {
 }
 
 pub(super) fn check(text: &str, key: Option<AuditKey>, head: Option<Head>) -> Report {
-    verify(text.as_bytes(), key, head).unwrap()
+    verify(text.as_bytes(), key, head.as_slice()).unwrap()
 }
 
 async fn five_lines(with_key: bool) -> (Vec<String>, Head) {
@@ -337,7 +337,7 @@ fn a_head_is_read_as_it_is_written() {
 proptest! {
     #[test]
     fn no_file_makes_verify_fail_in_any_way_but_findings(bytes: Vec<u8>) {
-        let report = verify(&bytes[..], None, None).unwrap();
+        let report = verify(&bytes[..], None, &[]).unwrap();
         prop_assert!(report.is_whole() == bytes.is_empty());
     }
 }
@@ -447,4 +447,42 @@ async fn a_line_stands_and_others_go_on_when_the_first_of_a_round_leaves() {
     let report = check(&fs::read_to_string(&path).unwrap(), key(), head);
     assert!(report.is_whole(), "{:?}", report.findings);
     assert_eq!(report.lines, 100);
+}
+
+#[tokio::test]
+async fn lines_that_were_cut_off_before_a_restart_are_found_by_the_head_of_the_run_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit");
+    let first = five(&path, key()).await;
+    let text = fs::read_to_string(&path).unwrap();
+    let kept: Vec<&str> = text.lines().take(3).collect();
+    fs::write(&path, kept.join("\n") + "\n").unwrap();
+    let second = five(&path, key()).await;
+    assert_eq!(second.count, 8);
+    let text = fs::read_to_string(&path).unwrap();
+    let held = |heads: &[Head]| verify(text.as_bytes(), key(), heads).unwrap();
+    assert!(held(&[second]).is_whole(), "the newest head cannot show it");
+    let both = held(&[first, second]);
+    assert_eq!(both.findings, [Finding::OtherHead { head: 5 }]);
+    assert_eq!(both.heads, 2);
+}
+
+#[tokio::test]
+async fn a_file_whose_last_line_was_changed_or_has_another_key_is_not_gone_on_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit");
+    five(&path, key()).await;
+    let other = Some(AuditKey::new(&[9; 32]).unwrap());
+    let refused = |key| match open(&path, key, AuditFailure::Refuse) {
+        Ok(_) => panic!("it goes on"),
+        Err(error) => error.to_string(),
+    };
+    let fault = refused(other);
+    assert!(
+        fault.contains("number 5") && fault.contains("another key"),
+        "{fault}"
+    );
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replace("\"model\":\"m4\"", "\"model\":\"mX\"")).unwrap();
+    assert!(refused(key()).contains("is not what was written"));
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::{self, BufRead, Read as _};
 
-use super::chain::{AuditKey, Chain, Head, Sealed};
+use super::chain::{AuditKey, Chain, Code, Head, Sealed};
 
 mod log;
 
@@ -117,6 +117,8 @@ pub struct Report {
     /// Whether the lines are sealed with a key that was not given. Then no code was compared but
     /// the head's: only the lines' numbers and form were.
     pub sealed: bool,
+    /// How many heads it was held against.
+    pub heads: u64,
     /// What is wrong, in the order of the file; the first thousand.
     pub findings: Vec<Finding>,
     /// How many things are wrong.
@@ -131,6 +133,7 @@ impl Report {
             head,
             keyed,
             sealed: false,
+            heads: 0,
             findings: Vec::new(),
             found: 0,
         }
@@ -175,21 +178,22 @@ impl Report {
 
 /// Reads an audit from its beginning and holds every line against the chain.
 ///
-/// Without a head from the server's log, lines that were cut off at the end cannot be seen. Without
-/// the key of lines that are sealed with one, a changed line cannot be seen ([`Report::sealed`]).
+/// Without a head from the server's log, lines that were cut off at the end cannot be seen; after a
+/// restart the newest head says nothing of lines that were cut off before it, so give those of
+/// every run. Without the key of lines that are sealed with one, a changed line cannot be seen ([`Report::sealed`]).
 ///
 /// # Errors
 /// The file cannot be read.
 pub fn verify(
     mut audit: impl BufRead,
     key: Option<AuditKey>,
-    head: Option<Head>,
+    heads: &[Head],
 ) -> io::Result<Report> {
     let keyed = key.is_some();
     let chain = Chain::new(key);
     let mut report = Report::new(chain.start(), keyed);
     let start = report.head.code;
-    let mut named = None;
+    let mut named: Vec<(Head, Option<Code>)> = heads.iter().map(|head| (*head, None)).collect();
     let mut bytes = Vec::new();
     for line in 1.. {
         bytes.clear();
@@ -203,14 +207,16 @@ pub fn verify(
             continue;
         };
         hold(&mut report, &chain, line, &sealed);
-        if head.is_some_and(|head| head.count == sealed.seq) {
-            named = Some(sealed.code);
+        let these = named.iter_mut();
+        for (_, code) in these.filter(|(head, _)| head.count == sealed.seq) {
+            *code = Some(sealed.code);
         }
     }
-    if let Some(head) = head {
+    for (head, code) in named {
+        report.heads += 1;
         // What stands before the first line is made with the key, too.
         let before = if report.sealed { head.code } else { start };
-        match named.or((head.count == 0).then_some(before)) {
+        match code.or((head.count == 0).then_some(before)) {
             Some(code) if code == head.code => {}
             Some(_) => report.add(Finding::OtherHead { head: head.count }),
             None => {

@@ -39,7 +39,7 @@ impl Writer {
         if matches!(chain, Chain::Plain) && file.is_some() {
             warn!("the audit has no key (audit_key_file): its chain finds accidents only");
         }
-        Ok(Self {
+        let writer = Self {
             chain,
             head,
             file,
@@ -47,7 +47,13 @@ impl Writer {
             lost,
             failing: false,
             together: options.together,
-        })
+        };
+        // What it goes on after: lines that were cut off before the start are not found by the
+        // heads that follow.
+        if head.count > 0 {
+            writer.log_head();
+        }
+        Ok(writer)
     }
 
     /// Begins a new file where the one it writes to was moved away. Whether it did.

@@ -119,6 +119,17 @@ impl Cache {
         for role in subject.iter().flat_map(|subject| &subject.roles) {
             hasher.write(role.as_bytes());
         }
+        // And with tokens that differ in their claims, as those of a service's instances do.
+        for id in ["jti", "exp"] {
+            let claim = subject.and_then(|subject| subject.claims.get(id));
+            match claim {
+                Some(serde_json::Value::String(text)) => hasher.write(text.as_bytes()),
+                Some(serde_json::Value::Number(number)) => {
+                    hasher.write_u64(number.as_u64().unwrap_or_default());
+                }
+                _ => {}
+            }
+        }
         hasher.write_u64(end.unwrap_or_default());
         hasher.write_usize(path.len() + 1024 * caller.id().len());
         match caller.peer() {
@@ -278,6 +289,13 @@ mod tests {
             caller("bob", &[]).await,
             from_address("alice", &[], "192.0.2.8").await,
         ];
+        let claims = |value: serde_json::Value| value.as_object().cloned().unwrap();
+        let tokens = [
+            claiming("alice", &[], claims(json!({"exp": 7, "jti": "x"}))).await,
+            claiming("alice", &[], claims(json!({"exp": 8, "jti": "x"}))).await,
+            claiming("alice", &[], claims(json!({"exp": 7, "jti": "y"}))).await,
+        ];
+        let alice: Vec<_> = alice.iter().chain(&tokens).collect();
         let models = [Some(model("a", None)), Some(model("b", None)), server()];
         let cache = Cache::new(Duration::from_secs(60), 10);
         let places = alice.iter().flat_map(|caller| {

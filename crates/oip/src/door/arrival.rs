@@ -1,8 +1,11 @@
 //! What a request's head says of the caller.
 
+use std::borrow::Cow;
+
 use http::request::Parts;
 use http::{HeaderMap, HeaderName};
 use oip_core::access::{Arrival, Credentials};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use super::request_id::REQUEST_ID;
 use super::{ClientCertificate, DoorOptions, Peer, Present};
@@ -26,11 +29,51 @@ pub fn arrival(parts: &Parts, present: Present, options: &DoorOptions) -> Arriva
             client_certificate: certificate.map(ClientCertificate::shown),
         },
         peer: peer.and_then(|peer| super::caller(peer, headers, &options.trusted_proxies)),
-        path: parts.uri.path().to_owned(),
+        path: one_spelling(parts.uri.path()).into_owned(),
         action: None,
         request_id: values(Present::REQUEST_ID, &REQUEST_ID).pop(),
         headers: forwarded(headers, &options.forward_headers),
     }
+}
+
+/// What is written in a segment of a path as it is (RFC 3986, `pchar`); all else is encoded.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b'!')
+    .remove(b'$')
+    .remove(b'&')
+    .remove(b'\'')
+    .remove(b'(')
+    .remove(b')')
+    .remove(b'*')
+    .remove(b'+')
+    .remove(b',')
+    .remove(b';')
+    .remove(b'=')
+    .remove(b':')
+    .remove(b'@');
+
+/// A path as decision points see it: each segment in the one spelling that its text has, so that
+/// no policy over paths is passed by `%69nfer` for `infer`. Routes read the text.
+fn one_spelling(path: &str) -> Cow<'_, str> {
+    let plain = path.bytes().fold(true, |all, byte| {
+        all & (byte.is_ascii_alphanumeric() | b"/-._~!$&'()*+,;=:@".contains(&byte))
+    });
+    if plain {
+        return Cow::Borrowed(path);
+    }
+    let respelled = path.split('/').map(|segment| {
+        let text = percent_decode_str(segment).decode_utf8();
+        // What is no text has no route, and stays as it came.
+        text.map_or_else(
+            |_| segment.to_owned(),
+            |text| utf8_percent_encode(&text, ENCODED).to_string(),
+        )
+    });
+    Cow::Owned(respelled.collect::<Vec<_>>().join("/"))
 }
 
 /// Every value of a header. One that is not text becomes one that cannot hold: a credential that
@@ -99,6 +142,24 @@ mod tests {
         // Still a credential, and none that holds.
         assert_eq!(shown(alice(1)).as_deref(), Some(""));
         assert_eq!(shown(None), None);
+    }
+
+    #[test]
+    fn a_path_has_one_spelling_whatever_is_encoded_in_it() {
+        for (came, seen) in [
+            ("/v2/models/iris/infer", "/v2/models/iris/infer"),
+            ("/v2/models/%69ris/%69nfer", "/v2/models/iris/infer"),
+            ("/v2/models/a%2fb/infer", "/v2/models/a%2Fb/infer"),
+            ("/v2/models/a:b%3Ab/infer", "/v2/models/a:b:b/infer"),
+            ("/v2/models/{a}%7B/infer", "/v2/models/%7Ba%7D%7B/infer"),
+            ("/v2/models/caf\u{e9}/infer", "/v2/models/caf%C3%A9/infer"),
+            ("/v2/models/caf%c3%a9/infer", "/v2/models/caf%C3%A9/infer"),
+            ("/v2/models/100%25/infer", "/v2/models/100%25/infer"),
+            ("/v2/models/%ff/infer", "/v2/models/%ff/infer"),
+        ] {
+            assert_eq!(one_spelling(came), seen);
+            assert_eq!(one_spelling(seen), seen, "again");
+        }
     }
 
     #[test]

@@ -46,7 +46,7 @@ async fn a_file_that_was_removed_refuses_and_takes_lines_again_once_it_is_back()
     fs::rename(&away, &path).unwrap();
     write(&log).await.unwrap();
     let head = log.close();
-    let report = verify(fs::read(&path).unwrap().as_slice(), None, head).unwrap();
+    let report = verify(fs::read(&path).unwrap().as_slice(), None, head.as_slice()).unwrap();
     assert_eq!((report.lines, report.is_whole()), (2, true));
 }
 
@@ -104,7 +104,7 @@ async fn a_file_that_was_moved_away_is_followed_by_a_new_one_when_that_is_asked_
     let head = log.close();
     assert!(log.reopen().is_err(), "it has ended");
     for (file, lines, head) in [(&away, 2, None), (&path, 1, head)] {
-        let report = verify(fs::read(file).unwrap().as_slice(), None, head).unwrap();
+        let report = verify(fs::read(file).unwrap().as_slice(), None, head.as_slice()).unwrap();
         assert_eq!((report.lines, report.is_whole()), (lines, true));
     }
 }

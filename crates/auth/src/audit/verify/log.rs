@@ -32,12 +32,13 @@ enum Found {
 pub fn verify_log(
     mut log: impl BufRead,
     key: Option<AuditKey>,
-    head: Option<Head>,
+    heads: &[Head],
 ) -> io::Result<Report> {
     let keyed = key.is_some();
     let chain = Chain::new(key);
     let mut report = Report::new(chain.start(), keyed);
-    let mut is_there = head.is_none_or(|head| head.count == 0);
+    let mut missing: Vec<Head> = heads.to_vec();
+    missing.retain(|head| head.count > 0);
     let mut bytes = Vec::new();
     for line in 1.. {
         bytes.clear();
@@ -58,12 +59,13 @@ pub fn verify_log(
                         count: sealed.seq,
                         code: sealed.code,
                     };
-                    is_there |= head == Some(own);
+                    missing.retain(|head| *head != own);
                 }
             },
         }
     }
-    if let (Some(head), false) = (head, is_there) {
+    report.heads += (heads.len() - missing.len()) as u64;
+    for head in missing {
         hold_head(&mut report, head);
     }
     Ok(report)
@@ -72,6 +74,7 @@ pub fn verify_log(
 /// Holds a head against the lines before it.
 fn hold_head(report: &mut Report, head: Head) {
     let last = report.head.count;
+    report.heads += 1;
     match head.count {
         count if count > last => report.add(Finding::CutOff { last, head: count }),
         _ if head != report.head => report.add(Finding::OtherHead { head: head.count }),
@@ -174,7 +177,7 @@ mod tests {
     }
 
     fn check(lines: &[String]) -> Report {
-        verify_log(lines.join("\n").as_bytes(), key(), None).unwrap()
+        verify_log(lines.join("\n").as_bytes(), key(), &[]).unwrap()
     }
 
     #[test]
@@ -215,7 +218,7 @@ mod tests {
         let mut log = as_text(&first, head);
         log.extend(as_text(&second, other));
         let text = log.join("\n");
-        let verify = |head| verify_log(text.as_bytes(), key(), Some(head)).unwrap();
+        let verify = |head| verify_log(text.as_bytes(), key(), &[head]).unwrap();
         assert!(verify(head).is_whole() && verify(other).is_whole());
         let unknown = Head { count: 9, ..head };
         assert_eq!(

@@ -26,7 +26,7 @@ fn five(key: Option<AuditKey>) -> (Vec<String>, Vec<Head>) {
 }
 
 fn keyless(lines: &[String], head: Option<Head>) -> Report {
-    verify(lines.concat().as_bytes(), None, head).unwrap()
+    verify(lines.concat().as_bytes(), None, head.as_slice()).unwrap()
 }
 
 #[test]
@@ -87,14 +87,14 @@ fn the_head_before_the_first_line_is_no_other_head_for_want_of_the_key() {
     let (lines, _) = five(key());
     let start = Some(Chain::new(key()).start());
     assert!(keyless(&lines, start).is_whole());
-    let with_key = verify(lines.concat().as_bytes(), key(), start).unwrap();
+    let with_key = verify(lines.concat().as_bytes(), key(), start.as_slice()).unwrap();
     assert_eq!(with_key.findings, []);
     assert_eq!(with_key.without_key(), None);
 }
 
 #[test]
 fn an_empty_file_has_no_lines_and_is_not_called_whole() {
-    assert_eq!(verify(&b""[..], key(), None).unwrap().verdict(), "no lines");
+    assert_eq!(verify(&b""[..], key(), &[]).unwrap().verdict(), "no lines");
     assert_eq!(keyless(&[], None).verdict(), "no lines");
     let plain = keyless(&five(None).0, None);
     assert_eq!(plain.verdict(), "the audit is whole");
