@@ -7,6 +7,7 @@ mod bench;
 mod config;
 mod exit;
 mod itself;
+mod memory;
 mod policy;
 mod programs;
 mod replay;

@@ -15,6 +15,7 @@ use oip::{Dataplane, Server};
 use crate::Programs;
 use crate::args;
 use crate::exit::{Exit, fail, misconfigured};
+use crate::memory;
 
 mod announce;
 mod of_program;
@@ -83,6 +84,7 @@ fn asked(matches: &ArgMatches, programs: &dyn Programs) -> Result<Asked, Exit> {
 }
 
 pub(crate) fn run(matches: &ArgMatches, programs: &dyn Programs) -> Exit {
+    memory::keep_freed();
     let Asked {
         sources,
         config,

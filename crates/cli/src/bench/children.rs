@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 use super::gates::Variant;
 use super::target::{Host, Target};
 use super::{BenchError, affinity, bare, floor, gates, identity, overload};
+use crate::memory;
 
 /// The hidden command that a child process runs, and what it is asked to be.
 pub(crate) const COMMAND: &str = "bench-child";
@@ -183,6 +184,10 @@ pub(super) fn be(role: Role, folder: Option<&Path>) -> Result<(), BenchError> {
     };
     if role == Role::Bare {
         return bare::be(folder).map_err(fail);
+    }
+    if !matches!(role, Role::FloorRest | Role::FloorGrpc) {
+        // As `oip serve` does. The floor is what the libraries do by themselves.
+        memory::keep_freed();
     }
     std::thread::spawn(|| {
         let _ = io::stdin().read_to_end(&mut Vec::new());
