@@ -48,6 +48,20 @@ pub enum ConfigError {
         /// Why.
         reason: &'static str,
     },
+    /// A secret of a file that is the name of a variable which is not set.
+    #[error(
+        "{key} ({origin}) is only the name of a variable of the environment, and that is not set: \
+         the name itself would be the secret; set the variable, or give a secret that really \
+         reads like this in {instead}, which is taken literally"
+    )]
+    Unset {
+        /// The option.
+        key: &'static str,
+        /// Where it came from.
+        origin: Origin,
+        /// Where it would be taken literally.
+        instead: String,
+    },
     /// Options that do not go together.
     #[error("{sentence}")]
     Conflict {

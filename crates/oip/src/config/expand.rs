@@ -26,6 +26,19 @@ pub(super) fn expand(text: &str, lookup: impl Fn(&str) -> Option<String>) -> Str
     expanded
 }
 
+/// Whether a value that was expanded is nothing but the name of a variable: `$NAME` or `${NAME}`.
+pub(super) fn is_one_reference(text: &str) -> bool {
+    let text = text.trim();
+    text.starts_with('$') && text.len() > 1 && reference(text) == text.len()
+}
+
+/// Whether a value that was expanded still holds a `${NAME}`.
+pub(super) fn holds_a_reference(text: &str) -> bool {
+    let from = |(at, _)| text.get(at..).unwrap_or("");
+    let mut dollars = text.match_indices("${").map(from);
+    dollars.any(|from| reference(from) > 1)
+}
+
 /// How long the reference is that begins at this dollar sign, in bytes; 1 when there is none.
 fn reference(from: &str) -> usize {
     let after = from.get(1..).unwrap_or("");

@@ -52,7 +52,8 @@ pub use watch::{Changes, Watch};
 
 use encrypted::{encrypted, is_meant_encrypted};
 use error::Faults;
-use properties::Properties;
+use expand::is_one_reference;
+use properties::{Properties, literal_place};
 use value::kserve_boolean;
 
 /// The value in force of every option, and where it came from.
@@ -305,6 +306,13 @@ fn entry(option: &'static ConfigOption, given: Option<Given>) -> Result<Entry, C
             key: option.key,
             origin,
             reason: "only values in oip.properties are decrypted",
+        });
+    }
+    if option.secret && !outside_a_file && is_one_reference(&text) {
+        return Err(ConfigError::Unset {
+            key: option.key,
+            origin,
+            instead: literal_place(option),
         });
     }
     // Whether a secret that is blank stands in the way of anything is seen when all is known.

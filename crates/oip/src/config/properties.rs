@@ -8,7 +8,7 @@ use java_properties::{LineContent, PropertiesIter};
 
 use super::encrypted::{decrypt, encrypted, is_meant_encrypted};
 use super::error::{ConfigError, Faults};
-use super::expand::expand;
+use super::expand::{expand, holds_a_reference, is_one_reference};
 use super::options::{ConfigOption, OPTIONS};
 use super::source::{Origin, Sources};
 
@@ -165,6 +165,15 @@ impl Properties {
                 literal_place(option)
             ));
         }
+        // A secret that is nothing else is refused, where it is in force.
+        let refused = option.secret && is_one_reference(&text);
+        if holds_a_reference(&text) && !refused {
+            self.warnings.push(format!(
+                "{} ({origin}): a part of it is the name of a variable of the environment that is \
+                 not set, and stays as it is written",
+                option.key
+            ));
+        }
         Ok((!text.is_empty()).then_some((text, origin)))
     }
 }
@@ -174,7 +183,7 @@ const NOT_WHOLE: &str = "it is not a whole ENC(...) in capitals, without quotes;
     really begins like this belongs into a file of its own";
 
 /// Where a secret that holds a dollar sign is safe.
-fn literal_place(option: &ConfigOption) -> String {
+pub(super) fn literal_place(option: &ConfigOption) -> String {
     match option.key {
         "auth_secret" => "auth_secret_file".to_owned(),
         _ => format!("the environment ({})", option.variable()),

@@ -261,6 +261,55 @@ fn what_is_decrypted_and_looks_encrypted_again_is_no_secret() {
     assert!(refusal(&sources).contains("not a whole ENC(...)"));
 }
 
+#[test]
+fn a_secret_that_names_an_unset_variable_is_refused_where_it_is_in_force() {
+    for key in ["auth_secret", "otlp_headers"] {
+        for value in [
+            "${OIP_TEST_UNSET}",
+            "$OIP_TEST_UNSET",
+            "${OIP_TEST_UNSET} ",
+            "${A:-b}",
+        ] {
+            let (_layers, sources) = Layers::one(&format!("{key}={value}\n"));
+            let message = refusal(&sources);
+            assert!(message.contains(key), "{value}: {message}");
+            assert!(message.contains("oip.properties:1"), "{message}");
+            assert!(message.contains("not set"), "{value}: {message}");
+        }
+    }
+    let (_layers, sources) = Layers::one("auth_secret=$INNER\n");
+    let led = sources.clone().with_variable("INNER", "${GONE}");
+    assert!(refusal(&led).contains("not set"));
+    let set = sources.clone().with_variable("INNER", "s3cret");
+    let settings = Config::resolve(&set).unwrap().settings().unwrap();
+    assert_eq!(settings.access.auth_secret.unwrap().expose(), "s3cret");
+    let stronger = sources.with_variable("OIP_AUTH_SECRET", "$literal");
+    let settings = Config::resolve(&stronger).unwrap().settings().unwrap();
+    assert_eq!(settings.access.auth_secret.unwrap().expose(), "$literal");
+}
+
+#[test]
+fn a_value_that_holds_an_unset_variable_is_warned_about() {
+    for (key, value) in [
+        ("auth_secret", "s3cret-${OIP_TEST_UNSET}"),
+        ("auth_audience", "${OIP_TEST_UNSET}"),
+        ("auth_issuer", "https://${OIP_TEST_UNSET}/realm"),
+    ] {
+        let (_layers, sources) = Layers::one(&format!("{key}={value}\n"));
+        let config = Config::resolve(&sources).unwrap();
+        let [warning] = config.warnings() else {
+            panic!("{key}: {:?}", config.warnings())
+        };
+        assert!(
+            warning.contains(key) && warning.contains("not set"),
+            "{warning}"
+        );
+        assert!(!warning.contains("s3cret"), "{warning}");
+    }
+    let (_layers, sources) = Layers::one("auth_secret=pa$$word${\n");
+    assert!(Config::resolve(&sources).unwrap().warnings().is_empty());
+}
+
 /// Three folders, and what the package `krausening` itself makes of each key in them.
 #[derive(serde::Deserialize)]
 struct Golden {
