@@ -127,7 +127,8 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn fingerprint(content: &[u8]) -> Vec<u8> {
+/// Tells one content from another.
+pub(crate) fn fingerprint(content: &[u8]) -> Vec<u8> {
     let digest: Digest = digest(&SHA256, content);
     digest.as_ref().to_vec()
 }

@@ -43,7 +43,10 @@ pub(super) async fn watch(mut watch: Watch, every: Option<Duration>, running: Ru
             if asked {
                 doors.reopen_files();
             }
-            let found = watch.look();
+            let found = match asked {
+                true => watch.look_anyway(),
+                false => watch.look(),
+            };
             (watch, found)
         });
         let Ok((returned, found)) = looked.await else {

@@ -1,7 +1,9 @@
 //! Properties files that change while the server runs.
 
+use std::io::ErrorKind;
 use std::path::Path;
-use std::time::SystemTime;
+
+use sha2::{Digest, Sha256};
 
 use super::{Config, ConfigError, Entry, Settings, Sources};
 
@@ -10,13 +12,22 @@ use super::{Config, ConfigError, Entry, Settings, Sources};
 pub struct Watch {
     sources: Sources,
     config: Config,
-    seen: Vec<Option<Stamp>>,
+    seen: Vec<Seen>,
     /// Which of the files were there when they were read last.
     there: Vec<bool>,
+    /// The fault of the last look. While there is one every look tries again, as it may have been
+    /// one of the file system that has passed.
+    fault: Option<String>,
 }
 
-/// What a file looks like without reading it.
-type Stamp = (Option<SystemTime>, u64);
+/// What a file held. Dates are not asked: two writes can fall into one tick of a clock, and some
+/// tools keep the old date.
+#[derive(Debug, PartialEq, Eq)]
+enum Seen {
+    Gone,
+    Unreadable(ErrorKind),
+    Content(Vec<u8>),
+}
 
 /// What became of a changed file.
 #[derive(Debug)]
@@ -33,13 +44,14 @@ impl Watch {
     /// Watches the files of a configuration that was resolved from these sources.
     #[must_use]
     pub fn new(sources: Sources, config: Config) -> Self {
-        let seen = stamps(&config);
-        let there = seen.iter().map(Option::is_some).collect();
+        let seen = contents(&config);
+        let there = there(&seen);
         Self {
             sources,
             config,
             seen,
             there,
+            fault: None,
         }
     }
 
@@ -53,17 +65,36 @@ impl Watch {
     /// in force is another one.
     ///
     /// # Errors
-    /// As [`Config::resolve`] and [`Config::settings`], and where a file is gone: the configuration stays as it was, and the
-    /// same fault is told once.
+    /// As [`Config::resolve`] and [`Config::settings`], and where a file is gone: the
+    /// configuration stays as it was. The same fault of the same files is told once.
     pub fn look(&mut self) -> Result<Option<Changes>, ConfigError> {
-        let now = stamps(&self.config);
-        if now == self.seen {
+        // Looked at before they are read: what is written in between is seen by the next look.
+        let now = contents(&self.config);
+        let same = now == self.seen;
+        if same && self.fault.is_none() {
             return Ok(None);
         }
         self.seen = now;
+        let read = self.read();
+        let fault = read.as_ref().err().map(ToString::to_string);
+        let told = same && fault.is_some() && fault == self.fault;
+        self.fault = fault;
+        if told { Ok(None) } else { read }
+    }
+
+    /// As [`Watch::look`], whether or not a file changed, and a fault is told again: somebody asks.
+    ///
+    /// # Errors
+    /// As [`Watch::look`].
+    pub fn look_anyway(&mut self) -> Result<Option<Changes>, ConfigError> {
+        self.seen.clear();
+        self.look()
+    }
+
+    fn read(&mut self) -> Result<Option<Changes>, ConfigError> {
         self.refuse_a_gone_file()?;
         let (config, settings) = Config::checked(&self.sources)?;
-        self.there = self.seen.iter().map(Option::is_some).collect();
+        self.there = there(&self.seen);
         let pairs = self.config.entries.iter().zip(&config.entries);
         let changed: Vec<Entry> = pairs
             .filter(|(before, after)| before.value != after.value)
@@ -84,7 +115,7 @@ impl Watch {
     /// not turn into the defaults meanwhile.
     fn refuse_a_gone_file(&self) -> Result<(), ConfigError> {
         let mut files = self.config.files().zip(&self.there).zip(&self.seen);
-        match files.find(|((_, there), now)| **there && now.is_none()) {
+        match files.find(|((_, there), now)| **there && **now == Seen::Gone) {
             None => Ok(()),
             Some(((path, _), _)) => Err(ConfigError::File {
                 path: path.display().to_string(),
@@ -96,12 +127,17 @@ impl Watch {
     }
 }
 
-fn stamps(config: &Config) -> Vec<Option<Stamp>> {
-    let stamp = |path: &Path| {
-        let metadata = std::fs::metadata(path).ok()?;
-        Some((metadata.modified().ok(), metadata.len()))
+fn contents(config: &Config) -> Vec<Seen> {
+    let content = |path: &Path| match std::fs::read(path) {
+        Ok(content) => Seen::Content(Sha256::digest(&content).to_vec()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Seen::Gone,
+        Err(error) => Seen::Unreadable(error.kind()),
     };
-    config.files().map(stamp).collect()
+    config.files().map(content).collect()
+}
+
+fn there(seen: &[Seen]) -> Vec<bool> {
+    seen.iter().map(|seen| *seen != Seen::Gone).collect()
 }
 
 #[cfg(test)]
@@ -185,5 +221,50 @@ mod tests {
             watch.look().unwrap().is_none(),
             "nothing in force is another one"
         );
+    }
+
+    /// A watch over one file, and the file.
+    fn over(folder: &Path, text: &str) -> (Watch, std::path::PathBuf) {
+        let file = folder.join("oip.properties");
+        std::fs::write(&file, text).unwrap();
+        let sources = Sources::default()
+            .with_variable("KRAUSENING_BASE", folder)
+            .with_flag("auth-enabled", "false");
+        let config = Config::resolve(&sources).unwrap();
+        (Watch::new(sources, config), file)
+    }
+
+    #[test]
+    fn a_change_that_keeps_length_and_date_is_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut watch, path) = over(folder.path(), "in_flight=7\n");
+        let date = std::fs::metadata(&path).unwrap().modified().unwrap();
+        std::fs::write(&path, "in_flight=8\n").unwrap();
+        let file = std::fs::File::options().write(true).open(&path).unwrap();
+        file.set_modified(date).unwrap();
+        assert_eq!(watch.look().unwrap().unwrap().changed[0].shown(), "8");
+    }
+
+    #[test]
+    fn a_change_that_could_not_be_read_once_is_taken_up_later() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut watch, path) = over(folder.path(), "in_flight=7\n");
+        // A folder cannot be read, whoever asks; but for that it looks like the file to come.
+        std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        let like = std::fs::metadata(&path).unwrap();
+        let length = usize::try_from(like.len()).unwrap();
+        assert!(watch.look().is_err());
+        assert!(watch.look().unwrap().is_none(), "it is told once");
+        assert!(watch.look_anyway().is_err(), "and again to who asks");
+        std::fs::remove_dir(&path).unwrap();
+        std::fs::write(
+            &path,
+            format!("in_flight=8\n{:#<1$}", "", length.saturating_sub(12)),
+        )
+        .unwrap();
+        let file = std::fs::File::options().write(true).open(&path).unwrap();
+        file.set_modified(like.modified().unwrap()).unwrap();
+        assert_eq!(watch.look().unwrap().unwrap().changed[0].shown(), "8");
     }
 }

@@ -7,9 +7,10 @@
 mod policies;
 mod question;
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use oip_core::BoxFuture;
@@ -18,6 +19,7 @@ use thiserror::Error;
 use tracing::{error, info, warn};
 
 use super::Explain;
+use crate::watched::fingerprint;
 use policies::Policies;
 
 /// What Cedar policies may speak of.
@@ -53,11 +55,42 @@ pub enum PolicyError {
 pub struct Embedded {
     file: Option<PathBuf>,
     current: ArcSwap<Policies>,
-    seen: Mutex<Stamp>,
+    seen: Mutex<Seen>,
 }
 
-/// What tells one state of a file from another, without reading it. `None` where there is no file.
-type Stamp = Option<(SystemTime, u64)>;
+/// What was seen of the file.
+#[derive(Debug, Default)]
+struct Seen {
+    /// Of the content that was taken, or refused as no policies.
+    judged: Vec<u8>,
+    /// What the last look found: a content, or why there was none.
+    last: Option<Result<Vec<u8>, String>>,
+}
+
+impl Seen {
+    /// Whether a content is to be judged: another one than before, and found twice in a row. A
+    /// file that is being written is not the same at two looks.
+    fn settles(&mut self, content: Vec<u8>) -> bool {
+        if content == self.judged {
+            self.last = None;
+            return false;
+        }
+        let settled = self.last.as_ref() == Some(&Ok(content.clone()));
+        match settled {
+            true => (self.judged, self.last) = (content, None),
+            false => self.last = Some(Ok(content)),
+        }
+        settled
+    }
+
+    /// Whether a fault is another one than that of the last look.
+    fn is_new(&mut self, fault: &PolicyError) -> bool {
+        let fault = Some(Err(fault.to_string()));
+        let new = self.last != fault;
+        self.last = fault;
+        new
+    }
+}
 
 impl Embedded {
     /// The built-in policy.
@@ -76,7 +109,7 @@ impl Embedded {
         Ok(Self {
             file: None,
             current: ArcSwap::from_pointee(Policies::read(origin, text)?),
-            seen: Mutex::new(None),
+            seen: Mutex::default(),
         })
     }
 
@@ -86,11 +119,14 @@ impl Embedded {
     /// [`PolicyError`]; a server must not start then.
     pub fn from_file(path: impl Into<PathBuf>) -> Result<Self, PolicyError> {
         let path = path.into();
-        let seen = stamp(&path);
-        let policies = read_file(&path)?;
+        let content = content(&path)?;
+        let policies = parse(&path, &content)?;
         Ok(Self {
             current: ArcSwap::from_pointee(policies),
-            seen: Mutex::new(seen),
+            seen: Mutex::new(Seen {
+                judged: fingerprint(&content),
+                last: None,
+            }),
             file: Some(path),
         })
     }
@@ -101,23 +137,26 @@ impl Embedded {
         self.current.load().is_empty()
     }
 
-    /// Reads the file again if it has changed since; says whether it did.
+    /// Looks at the file, and takes what it says where two looks in a row found the same new
+    /// content; says whether it did.
     ///
     /// # Errors
-    /// [`PolicyError`] once for each change; the old policies stay in force.
+    /// [`PolicyError`] once for each change, and for a file that cannot be read once until that
+    /// is over or another fault; the old policies stay in force, and the next look tries again.
     pub fn reload_if_changed(&self) -> Result<bool, PolicyError> {
         let Some(path) = &self.file else {
             return Ok(false);
         };
-        let now = stamp(path);
-        {
-            let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-            if *seen == now {
-                return Ok(false);
-            }
-            *seen = now;
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let content = match content(path) {
+            Ok(content) => content,
+            Err(fault) if seen.is_new(&fault) => return Err(fault),
+            Err(_) => return Ok(false),
+        };
+        if !seen.settles(fingerprint(&content)) {
+            return Ok(false);
         }
-        self.current.store(Arc::new(read_file(path)?));
+        self.current.store(Arc::new(parse(path, &content)?));
         Ok(true)
     }
 
@@ -152,17 +191,21 @@ impl Embedded {
     }
 }
 
-fn stamp(path: &Path) -> Stamp {
-    let metadata = std::fs::metadata(path).ok()?;
-    Some((metadata.modified().ok()?, metadata.len()))
+fn content(path: &Path) -> Result<Vec<u8>, PolicyError> {
+    std::fs::read(path).map_err(|source| unreadable(path, source))
 }
 
-fn read_file(path: &Path) -> Result<Policies, PolicyError> {
-    let text = std::fs::read_to_string(path).map_err(|source| PolicyError::Read {
+fn parse(path: &Path, content: &[u8]) -> Result<Policies, PolicyError> {
+    let text = std::str::from_utf8(content)
+        .map_err(|error| unreadable(path, std::io::Error::new(ErrorKind::InvalidData, error)))?;
+    Policies::read(&format!("policy file {}", path.display()), text)
+}
+
+fn unreadable(path: &Path, source: std::io::Error) -> PolicyError {
+    PolicyError::Read {
         path: path.to_owned(),
         source,
-    })?;
-    Policies::read(&format!("policy file {}", path.display()), &text)
+    }
 }
 
 impl PolicyDecisionPoint for Embedded {
