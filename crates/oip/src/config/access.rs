@@ -132,6 +132,19 @@ impl AccessSettings {
     }
 }
 
+/// What is to be said where refusal is asked for and nothing tells whether a line was written.
+pub(super) fn audit_that_cannot_refuse(read: &Reader<'_>) -> Option<String> {
+    let [file, failure] = ["audit_file", "audit_failure"].map(|key| read.entry(key));
+    let refuses = failure.is_given() && read.text("audit_failure").as_deref() == Some("refuse");
+    (refuses && !file.is_given()).then(|| {
+        format!(
+            "audit_failure is refuse ({}) and audit_file is not set: audit lines go to the log, \
+             and nobody is refused when the log cannot be written",
+            failure.origin
+        )
+    })
+}
+
 fn words_of(text: Option<String>) -> Vec<String> {
     let text = text.unwrap_or_default();
     text.split(',').map(|word| word.trim().to_owned()).collect()

@@ -228,7 +228,7 @@ pub(super) const SECURITY: &[ConfigOption] = &[
         "audit_failure",
         Choice(&["refuse", "continue"]),
         "refuse",
-        "What happens to a call whose audit line cannot be written.",
+        "What happens to a call whose line cannot be written to audit_file; the log refuses nobody.",
     ),
     new(
         "trusted_proxies",

@@ -3,6 +3,20 @@
 use super::*;
 
 #[test]
+fn a_refusal_that_the_log_cannot_keep_is_warned_about() {
+    let warnings = |sources: &Sources| Config::resolve(sources).unwrap().warnings().to_vec();
+    let asked = open().with_flag("audit-failure", "refuse");
+    let told = warnings(&asked);
+    assert!(
+        matches!(&told[..], [one] if one.contains("audit_file is not set")),
+        "{told:?}"
+    );
+    assert!(warnings(&asked.with_flag("audit-file", "/var/log/a")).is_empty());
+    assert!(warnings(&open()).is_empty());
+    assert!(warnings(&open().with_flag("audit-failure", "continue")).is_empty());
+}
+
+#[test]
 fn authentication_is_on_unless_the_value_is_clearly_false() {
     let enabled = |value: &str| {
         shown(
