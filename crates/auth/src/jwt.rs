@@ -15,6 +15,7 @@ mod source;
 mod verifier;
 
 pub use algorithm::{Algorithm, AlgorithmError, Family};
+pub use claims::claimed_roles;
 pub use pem::PemError;
 pub use remote::RemoteOptions;
 

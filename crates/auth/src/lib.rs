@@ -26,6 +26,6 @@ pub use apikey::{ApiKeyError, NewApiKey, generate as new_api_key};
 pub use authentication::Authentication;
 pub use clock::Clock;
 pub use config::{AuthConfigError, AuthenticationConfig};
-pub use jwt::{Algorithm, AlgorithmError, Family, PemError, RemoteOptions};
+pub use jwt::{Algorithm, AlgorithmError, Family, PemError, RemoteOptions, claimed_roles};
 pub use rejection::DOES_NOT_HOLD;
 pub use secret::Secret;

@@ -25,6 +25,11 @@ pub(crate) enum Rejection {
     UnknownKey,
     #[error("the signature is not the key's")]
     Signature,
+    #[error(
+        "more keys of the key set fit the token than are tried, and the signature is that of none \
+         of the tried: only the first {0} are; give tokens and keys a kid"
+    )]
+    TooManyKeys(usize),
     #[error("claim {claim:?}: {fault}")]
     Claim { claim: String, fault: &'static str },
     #[error("API key: {0}")]

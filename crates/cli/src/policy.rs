@@ -79,7 +79,7 @@ fn explain_command() -> Command {
             text(
                 "claim",
                 "NAME=VALUE",
-                "A further claim of theirs, as JSON or else text; may come again",
+                "A claim of theirs, as JSON or else text; that of auth_roles_claim gives roles; may come again",
             )
             .action(ArgAction::Append)
             .requires("as"),
@@ -144,10 +144,6 @@ fn configured(matches: &ArgMatches) -> Result<PathBuf, String> {
 }
 
 fn run_explain(matches: &ArgMatches) -> Exit {
-    let situation = match question::situation(matches) {
-        Ok(situation) => situation,
-        Err(error) => return fail(Exit::Usage, error),
-    };
     let config = match Config::resolve(&args::some_sources(matches, OPTIONS)) {
         Ok(config) => config,
         Err(error) => return misconfigured(&error),
@@ -155,6 +151,10 @@ fn run_explain(matches: &ArgMatches) -> Exit {
     let access = match config.access() {
         Ok(access) => access,
         Err(error) => return misconfigured(&error),
+    };
+    let situation = match question::situation(matches, &access.auth_roles_claim) {
+        Ok(situation) => situation,
+        Err(error) => return fail(Exit::Usage, error),
     };
     let pdp = match DecisionPoint::new(&access) {
         Ok(pdp) => pdp.explain(),

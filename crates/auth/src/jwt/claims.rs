@@ -140,23 +140,39 @@ impl ClaimRules {
     }
 
     fn roles(&self, claims: &Map<String, Value>) -> Result<Vec<String>, Rejection> {
-        let wrong = || Rejection::claim(&self.roles.whole, "is neither a text nor a list of texts");
-        match self.roles.find(claims) {
-            None | Some(Value::Null) => Ok(Vec::new()),
-            Some(Value::String(role)) if role.is_empty() => Ok(Vec::new()),
-            Some(Value::String(role)) => Ok(vec![role.clone()]),
-            Some(Value::Array(roles)) => roles
-                .iter()
-                .map(|role| role.as_str().map(str::to_owned).ok_or_else(wrong))
-                .collect(),
-            Some(_) => Err(wrong()),
-        }
+        let wrong = || Rejection::claim(&self.roles.whole, NO_ROLES);
+        roles_at(&self.roles, claims).ok_or_else(wrong)
     }
 }
 
-/// A subject's id, if it can be one: not blank, and not the name of those who are not known.
+const NO_ROLES: &str = "is neither a text nor a list of texts";
+
+/// The roles that claims give under a path (`auth_roles_claim`), as those of a token are read.
+///
+/// # Errors
+/// A sentence, when what is there is neither a text nor a list of texts.
+pub fn claimed_roles(claims: &Map<String, Value>, path: &str) -> Result<Vec<String>, String> {
+    roles_at(&ClaimPath::new(path), claims).ok_or_else(|| format!("claim '{path}' {NO_ROLES}"))
+}
+
+fn roles_at(path: &ClaimPath, claims: &Map<String, Value>) -> Option<Vec<String>> {
+    match path.find(claims) {
+        None | Some(Value::Null) => Some(Vec::new()),
+        Some(Value::String(role)) if role.is_empty() => Some(Vec::new()),
+        Some(Value::String(role)) => Some(vec![role.clone()]),
+        Some(Value::Array(roles)) => roles
+            .iter()
+            .map(|role| role.as_str().map(str::to_owned))
+            .collect(),
+        Some(_) => None,
+    }
+}
+
+/// A subject's id, if it can be one: not blank, not the name of those who are not known, and
+/// nothing that a log, an audit or a policy could show as another name than it is.
 pub(crate) fn subject_id(id: &str) -> Result<String, &'static str> {
     match id.trim() {
+        _ if id.chars().any(char::is_control) => Err("holds a control character"),
         "" => Err("is empty"),
         name if name.eq_ignore_ascii_case("anonymous") => Err("is Anonymous"),
         _ => Ok(id.to_owned()),

@@ -109,28 +109,28 @@ impl KeySet {
     ///
     /// # Errors
     /// [`Rejection::UnknownKey`] when no key could have made it, [`Rejection::Signature`] when
-    /// none of those that could has.
+    /// none of those that could has, [`Rejection::TooManyKeys`] when not all of them were tried.
     pub(crate) fn verify(&self, jws: &Jws<'_>) -> Result<(), Rejection> {
-        let mut candidates = self
-            .keys
-            .iter()
-            .filter(|entry| entry.serves(jws.algorithm))
-            .filter(|entry| match &jws.kid {
-                Some(kid) if self.by_kid => entry.kid.as_ref() == Some(kid),
-                _ => true,
-            })
-            .take(MOST_TRIES)
-            .peekable();
-        if candidates.peek().is_none() {
-            return Err(Rejection::UnknownKey);
+        let fits = |entry: &&Entry| match &jws.kid {
+            _ if !entry.serves(jws.algorithm) => false,
+            Some(kid) if self.by_kid => entry.kid.as_ref() == Some(kid),
+            _ => true,
+        };
+        let mut tried = 0;
+        for entry in self.keys.iter().filter(fits) {
+            if tried == MOST_TRIES {
+                return Err(Rejection::TooManyKeys(MOST_TRIES));
+            }
+            tried += 1;
+            let signed = jws.signed.as_bytes();
+            if entry.key.verifies(jws.algorithm, signed, &jws.signature) {
+                return Ok(());
+            }
         }
-        candidates
-            .any(|entry| {
-                let signed = jws.signed.as_bytes();
-                entry.key.verifies(jws.algorithm, signed, &jws.signature)
-            })
-            .then_some(())
-            .ok_or(Rejection::Signature)
+        Err(match tried {
+            0 => Rejection::UnknownKey,
+            _ => Rejection::Signature,
+        })
     }
 }
 

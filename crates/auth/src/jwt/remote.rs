@@ -3,8 +3,9 @@
 //! The policy, in one place:
 //! - A set is used as it is for `refresh_after`. Then the next token starts a refresh in the
 //!   background and is checked with the old keys meanwhile.
-//! - A token whose `kid` is not known waits for a refresh, so that a rotated key works at once.
-//! - There is one refresh at a time and at most one every `min_interval`, whatever is sent here.
+//! - A token whose `kid` is not known, or whose signature is not its key's, waits for a refresh, so
+//!   that a rotated key works at once, also one under the name of the old.
+//! - There is one refresh at a time, and `min_interval` lies between two, whatever is sent here.
 //! - While the other side does not answer, or answers nonsense, the old keys stay in force for
 //!   `stale_for` after they were last confirmed. Then no token holds until it answers again.
 
@@ -27,7 +28,7 @@ use crate::rejection::Rejection;
 pub struct RemoteOptions {
     /// Age from which on the next token starts a refresh. 5 minutes.
     pub refresh_after: Duration,
-    /// Least time between two refreshes. 10 seconds.
+    /// Least time between the end of a refresh and the next. 10 seconds.
     pub min_interval: Duration,
     /// How long keys stay in force after they were last confirmed. 1 hour.
     pub stale_for: Duration,
@@ -69,7 +70,7 @@ pub(crate) struct Remote {
     algorithms: Vec<Algorithm>,
     options: RemoteOptions,
     held: ArcSwapOption<Held>,
-    /// When the last refresh began; held while one runs.
+    /// When the last refresh ended, or began where it has not; held while one runs.
     refreshing: Mutex<Option<Instant>>,
 }
 
@@ -155,15 +156,18 @@ impl Remote {
 
     fn start_refresh(self: &Arc<Self>) -> tokio::task::JoinHandle<()> {
         let remote = Arc::clone(self);
+        let asked = Instant::now();
         tokio::spawn(async move {
             let mut last = remote.refreshing.lock().await;
-            if !remote.may_refresh(*last) {
+            // Whoever waited for a refresh has it, however long it took.
+            if last.is_some_and(|last| last >= asked) || !remote.may_refresh(*last) {
                 return;
             }
             *last = Some(Instant::now());
             if let Err(fault) = remote.fetch().await {
                 tracing::warn!(fault, "the key set could not be refreshed");
             }
+            *last = Some(Instant::now());
         })
     }
 

@@ -41,14 +41,19 @@ impl TokenVerifier {
         Ok(subject)
     }
 
-    /// A token whose key is not known may have been signed by one that was published since.
+    /// A token whose key is not known, or whose signature is not that key's, may have been signed
+    /// by one that was published since, under a new name or the old.
     async fn with_newer_keys(
         &self,
         jws: &Jws<'_>,
         known: &KeySet,
         rejection: Rejection,
     ) -> Result<Arc<KeySet>, Rejection> {
-        if rejection != Rejection::UnknownKey {
+        let of_a_key = matches!(
+            rejection,
+            Rejection::UnknownKey | Rejection::Signature | Rejection::TooManyKeys(_)
+        );
+        if !of_a_key {
             return Err(rejection);
         }
         let newer = self.keys.newer_than(known).await.ok_or(rejection)?;

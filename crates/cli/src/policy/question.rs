@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use clap::ArgMatches;
 use oip::ModelRef;
 use oip::access::{Action, Subject};
+use oip::auth::claimed_roles;
 use oip::auth::pdp::Situation;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
@@ -24,14 +25,16 @@ enum About {
     Either,
 }
 
-/// The situation that the arguments describe, or why no server ever asks about it.
-pub(super) fn situation(matches: &ArgMatches) -> Result<Situation, String> {
+/// The situation that the arguments describe, where roles are those of this claim, or why no server ever asks about it.
+pub(super) fn situation(matches: &ArgMatches, roles_claim: &str) -> Result<Situation, String> {
     let text = |name: &str| matches.get_one::<String>(name).cloned();
     let action = text("action").and_then(|name| Action::by_name(&name));
     let action = action.ok_or("which action?")?;
     let model = model(action, text("model"), text("version"))?;
     Ok(Situation {
-        subject: text("as").map(|id| subject(id, matches)).transpose()?,
+        subject: text("as")
+            .map(|id| subject(id, matches, roles_claim))
+            .transpose()?,
         action,
         peer: matches.get_one::<IpAddr>("from").copied(),
         path: text("path").unwrap_or_else(|| path(action, model.as_ref())),
@@ -39,7 +42,7 @@ pub(super) fn situation(matches: &ArgMatches) -> Result<Situation, String> {
     })
 }
 
-fn subject(id: String, matches: &ArgMatches) -> Result<Subject, String> {
+fn subject(id: String, matches: &ArgMatches, roles_claim: &str) -> Result<Subject, String> {
     let name = id.trim();
     if name.is_empty() || name.eq_ignore_ascii_case("anonymous") {
         return Err(format!(
@@ -49,11 +52,12 @@ fn subject(id: String, matches: &ArgMatches) -> Result<Subject, String> {
     }
     let all = |name: &str| matches.get_many::<String>(name).into_iter().flatten();
     let claims = all("claim").map(|text| claim(text));
-    Ok(Subject {
-        id,
-        roles: all("role").cloned().collect(),
-        claims: claims.collect::<Result<_, _>>()?,
-    })
+    let claims = claims.collect::<Result<_, _>>()?;
+    // A token that carries these claims would give these roles.
+    let mut roles =
+        claimed_roles(&claims, roles_claim).map_err(|fault| format!("--claim: {fault}"))?;
+    roles.extend(all("role").cloned());
+    Ok(Subject { id, roles, claims })
 }
 
 /// `NAME=VALUE`: a value that is no JSON is a text.
@@ -152,7 +156,7 @@ mod tests {
     fn asked(arguments: &[&str]) -> Result<Situation, String> {
         let arguments = [&["explain"][..], arguments].concat();
         let matches = super::super::explain_command().try_get_matches_from(arguments);
-        situation(&matches.unwrap())
+        situation(&matches.unwrap(), "realm.roles")
     }
 
     #[test]
@@ -202,6 +206,21 @@ mod tests {
             let refusal = asked(arguments).unwrap_err();
             assert!(refusal.contains(part), "{arguments:?}: {refusal}");
         }
+    }
+
+    #[test]
+    fn the_claim_that_lists_roles_gives_them() {
+        for (claim, expected) in [
+            (r#"realm={"roles":["admin"]}"#, &["admin", "user"][..]),
+            ("realm.roles=admin", &["admin", "user"]),
+            ("roles=admin", &["user"]),
+        ] {
+            let arguments = ["live", "--as", "a", "--role", "user", "--claim", claim];
+            let roles = asked(&arguments).unwrap().subject.unwrap().roles;
+            assert_eq!(roles, expected, "{claim}");
+        }
+        let refusal = asked(&["live", "--as", "a", "--claim", "realm.roles=7"]).unwrap_err();
+        assert!(refusal.contains("neither a text"), "{refusal}");
     }
 
     #[test]

@@ -135,6 +135,74 @@ async fn unknown_kids_cause_at_most_one_refresh_in_an_interval() {
 }
 
 #[tokio::test]
+async fn callers_do_not_queue_for_a_fetch_each_where_one_outlasts_the_interval() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut config = Provider::start().await.config();
+    config.jwks_url = Some(format!("http://{}/jwks", listener.local_addr().unwrap()));
+    config.jwks_timeout = Duration::from_millis(500);
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&asked);
+    tokio::spawn(async move {
+        let mut kept = Vec::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            counted.fetch_add(1, Ordering::SeqCst);
+            kept.push(stream);
+        }
+    });
+    let who = Arc::new(build(&config));
+    let tries = (0..5).map(|_| {
+        let who = Arc::clone(&who);
+        tokio::spawn(async move { kind(&who, "old").await })
+    });
+    for found in tries.collect::<Vec<_>>() {
+        assert_eq!(found.await.unwrap(), Some(ErrorKind::Unavailable));
+    }
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
+}
+
+/// A key set in which every key has this name.
+fn named(set: &str, kid: &serde_json::Value, times: usize) -> String {
+    let mut set: serde_json::Value = serde_json::from_str(&content(set)).unwrap();
+    let keys = set["keys"].as_array_mut().unwrap();
+    for key in keys.iter_mut() {
+        key["kid"] = kid.clone();
+    }
+    *keys = vec![keys.clone(); times].concat();
+    set.to_string()
+}
+
+fn kid(set: &str) -> serde_json::Value {
+    let set: serde_json::Value = serde_json::from_str(&content(set)).unwrap();
+    set["keys"][0]["kid"].clone()
+}
+
+#[tokio::test]
+async fn a_key_that_was_replaced_under_its_old_name_works_at_once() {
+    let provider = Provider::start().await;
+    let mut config = provider.config();
+    config.jwks.refresh_after = Duration::from_secs(60);
+    config.jwks.stale_for = Duration::from_secs(60);
+    provider.publish(200, &named("jwks-old.json", &kid("jwks-new.json"), 1));
+    let who = build(&config);
+    assert_eq!(kind(&who, "new").await, Some(ErrorKind::Unauthenticated));
+    provider.publish(200, &content("jwks-new.json"));
+    wait(220).await;
+    assert_eq!(kind(&who, "new").await, None);
+}
+
+#[tokio::test]
+async fn a_token_that_more_keys_fit_than_are_tried_is_refused_for_that() {
+    let provider = Provider::start().await;
+    provider.publish(200, &named("jwks-old.json", &kid("jwks-new.json"), 5));
+    let who = build(&provider.config());
+    let error = bear(&who, &token("new")).await.unwrap_err();
+    assert!(
+        error.cause().unwrap().contains("only the first 4"),
+        "{error:?}"
+    );
+}
+
+#[tokio::test]
 async fn while_the_provider_is_down_old_keys_hold_and_then_no_token_does() {
     let provider = Provider::start().await;
     let who = build(&provider.config());
