@@ -45,7 +45,11 @@ impl ResolvedModel for Served {
     }
 
     fn refuse_full(&self) -> Result<()> {
-        self.schedule.refuse_full()
+        // A kept answer needs no place in the queue, and which it is shows in the body alone.
+        match self.version.cache {
+            Some(_) => Ok(()),
+            None => self.schedule.refuse_full(),
+        }
     }
 
     fn label(&self, output: &str, class: usize) -> Option<&str> {

@@ -45,6 +45,8 @@ pub(super) struct Job {
     pub(super) level: usize,
     pub(super) queued: Instant,
     pub(super) deadline: Option<Instant>,
+    /// Until when it may wait for others to join it, where it has a deadline.
+    pub(super) latest: Option<Instant>,
     pub(super) answer: oneshot::Sender<Result<Ran>>,
 }
 

@@ -38,6 +38,9 @@ use job::{Job, Kind, in_order, rows};
 use pace::{Pace, retry_seconds};
 use queue::{Ahead, Next, Queue};
 
+/// How much later than its moment an alarm may ring: timers count whole milliseconds.
+const ALARM: Duration = Duration::from_millis(2);
+
 /// How many requests of a model run and wait.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Limits {
@@ -134,7 +137,7 @@ impl Schedule {
         let rows = rows(runnable, &inputs).filter(|_| state.gathers(runnable));
         state.last_id += 1;
         let id = state.last_id;
-        let job = Job {
+        let mut job = Job {
             id,
             runnable: Arc::clone(runnable),
             rows,
@@ -144,8 +147,10 @@ impl Schedule {
             level,
             queued: Instant::now(),
             deadline: call.deadline(),
+            latest: None,
             answer,
         };
+        job.latest = state.latest(&job);
         let kind = job.kind();
         match self.0.admit(&state, &job, kind.as_ref()) {
             Ok(begins) => state.queue.push(job, kind, begins),
@@ -218,6 +223,19 @@ impl State {
     fn gathers(&self, runnable: &Runnable) -> bool {
         let batching = runnable.gathers.as_ref();
         batching.is_some_and(|batching| !batching.adaptive || self.pace.is_worth_gathering())
+    }
+
+    /// Until when a request with a deadline may wait for others, so that its answer is surely there
+    /// in time; for half of what is left where no run was measured.
+    fn latest(&self, job: &Job) -> Option<Instant> {
+        let left = job.deadline?.saturating_duration_since(job.queued);
+        let run = self.pace.run(job.size());
+        let needed = Pace::surely_done(ALARM, run);
+        let spare = match run.is_zero() {
+            true => left / 2,
+            false => left.saturating_sub(needed),
+        };
+        job.queued.checked_add(spare)
     }
 
     /// How long one waits who comes now with this priority.

@@ -4,7 +4,7 @@
 //! stands. Nothing here looks through all that waits: however many different requests callers
 //! send, each costs a few look-ups.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use tokio::time::Instant;
 
@@ -36,6 +36,8 @@ pub(super) struct Queue {
 struct Group {
     kind: Option<Kind>,
     jobs: BTreeMap<Place, Job>,
+    /// The moments at which requests with a deadline are to run at the latest.
+    latest: BTreeSet<(Instant, u64)>,
     /// Rows of all of them.
     rows: u64,
     /// Most rows of a run.
@@ -114,6 +116,7 @@ impl Queue {
         let group = self.groups.entry(number).or_insert_with(|| Group {
             kind,
             jobs: BTreeMap::new(),
+            latest: BTreeSet::new(),
             rows: 0,
             most,
             fills: ByLevel::default(),
@@ -126,6 +129,7 @@ impl Queue {
         let Some(group) = self.groups.get_mut(&number) else {
             return;
         };
+        group.latest.extend(job.latest.map(|latest| (latest, id)));
         group.jobs.insert(place, job);
         self.requests.insert(id, (place, number));
         self.file(number);
@@ -231,6 +235,9 @@ impl Queue {
     fn pull(&mut self, number: u64, place: Place) -> Option<Job> {
         let group = self.groups.get_mut(&number)?;
         let job = group.jobs.remove(&place)?;
+        if let Some(latest) = job.latest {
+            group.latest.remove(&(latest, job.id));
+        }
         group.rows -= job.rows.unwrap_or(0);
         self.requests.remove(&job.id);
         self.count(number, &job, false);
@@ -296,14 +303,20 @@ impl Group {
     }
 
     /// Until when it waits for others to join; `None` where it does not: it is full, has a
-    /// preferred size, or is one that runs alone.
+    /// preferred size, or is one that runs alone. No longer than the deadline of any of its requests
+    /// allows.
     fn waits(&self, first: &Job) -> Option<Instant> {
         let batching = first.runnable.gathers.as_ref()?;
         first.rows?;
         let preferred = batching.preferred_batch_sizes.iter();
         let enough = preferred.copied().min().unwrap_or(u64::MAX);
         let full = self.rows >= batching.max_batch_size.min(enough);
-        (!full).then(|| first.queued + batching.max_queue_delay)
+        if full {
+            return None;
+        }
+        let until = first.queued + batching.max_queue_delay;
+        let latest = self.latest.first().map(|(latest, _)| *latest);
+        Some(latest.map_or(until, |latest| latest.min(until)))
     }
 
     /// Most rows of its next run; a request that alone has more runs alone.

@@ -482,3 +482,26 @@ async fn what_takes_microseconds_goes_the_way_that_it_goes_without_batching() {
         assert_eq!(state.gathers(runnable), gathers);
     }
 }
+
+#[tokio::test]
+async fn a_batch_waits_no_longer_than_the_deadlines_of_its_requests_allow() {
+    let hour = Batching {
+        max_queue_delay: Duration::from_secs(3600),
+        adaptive: false,
+        ..batching(8)
+    };
+    let lab = Lab::of(Fake::taking(Duration::from_millis(5)), Some(hour), limits());
+    let soon = || Some(Instant::now() + Duration::from_millis(400));
+    // Nothing is measured yet, then something is.
+    for row in [3, 4] {
+        let answer = lab.ask_until(rows(&[row], 1), soon()).await.unwrap();
+        assert_eq!(answer.unwrap(), [2 * row]);
+    }
+    // One who can wait is joined by one who can not.
+    let patient = lab.ask(rows(&[5], 1));
+    lab.until_waiting(1).await;
+    let hasty = lab.ask_until(rows(&[6], 1), soon());
+    assert_eq!(hasty.await.unwrap().unwrap(), [12]);
+    assert_eq!(patient.await.unwrap().unwrap(), [10]);
+    assert_eq!(lab.model.sizes(), [1, 1, 2]);
+}

@@ -39,6 +39,7 @@ impl Line {
             level,
             queued: self.began,
             deadline: None,
+            latest: None,
             answer: oneshot::channel().0,
         };
         let kind = job.kind();

@@ -93,6 +93,7 @@ impl Trial {
             level: 0,
             queued: now,
             deadline: Some(now + Duration::from_millis(self.load.within)),
+            latest: None,
             answer: oneshot::channel().0,
         };
         let kind = job.kind();
