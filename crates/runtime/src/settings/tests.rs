@@ -38,7 +38,7 @@ fn the_example_of_the_documentation_is_read_whole() {
     assert_eq!(settings.versions, VersionPolicy::Latest(2));
     let batching = settings.batching.unwrap();
     assert_eq!(batching.max_batch_size, 32);
-    assert_eq!(batching.max_queue_delay, Duration::from_micros(500));
+    assert_eq!(batching.max_queue_delay, Duration::from_millis(5));
     assert_eq!(batching.preferred_batch_sizes, [8, 16, 32]);
     assert!(batching.adaptive && batching.tolerance == 1e-5);
     assert_eq!(settings.queue.max_size, Some(200));
