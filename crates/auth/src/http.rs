@@ -7,7 +7,7 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -39,7 +39,8 @@ pub struct HttpOptions {
     /// The longest answer, in bytes.
     pub max_response_bytes: usize,
     /// A PEM file of the authorities to trust, in place of the system's (which are those of
-    /// `SSL_CERT_FILE` and `SSL_CERT_DIR` where these are set).
+    /// `SSL_CERT_FILE` and `SSL_CERT_DIR` where these are set). It is read again when no
+    /// connection comes about, as authorities are renewed in place.
     pub ca_file: Option<PathBuf>,
     /// A file of a bearer token that is shown with every request, read each time.
     pub token_file: Option<PathBuf>,
@@ -106,7 +107,16 @@ pub struct HttpResponse {
 pub struct HttpClient {
     options: HttpOptions,
     plain: Client<HttpConnector, Full<Bytes>>,
-    secure: OnceLock<Client<HttpsConnector<HttpConnector>, Full<Bytes>>>,
+    secure: RwLock<Option<Secure>>,
+}
+
+type HttpsClient = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
+
+/// The client for `https://`.
+struct Secure {
+    client: HttpsClient,
+    /// The authorities that it trusts, as their file held them; none where they are the system's.
+    authorities: Option<Vec<u8>>,
 }
 
 impl fmt::Debug for HttpClient {
@@ -126,7 +136,7 @@ impl HttpClient {
     pub fn new(options: HttpOptions) -> Result<Self, HttpError> {
         let client = Self {
             plain: builder().build(connector(options.timeout)),
-            secure: OnceLock::new(),
+            secure: RwLock::default(),
             options,
         };
         if client.options.ca_file.is_some() {
@@ -198,6 +208,9 @@ impl HttpClient {
             let first = self.once(&method, uri, headers, body.clone()).await;
             match first {
                 Err(Fault::Stale) => self.once(&method, uri, headers, body).await,
+                Err(Fault::Unconnected(_)) if is_https(uri) && self.renew().await => {
+                    self.once(&method, uri, headers, body).await
+                }
                 other => other,
             }
         };
@@ -207,7 +220,7 @@ impl HttpClient {
             Ok(Err(Fault::Stale)) => Err(HttpError::Connection(
                 "the connection was closed before an answer came".to_owned(),
             )),
-            Ok(Err(Fault::Other(error))) => Err(error),
+            Ok(Err(Fault::Unconnected(error) | Fault::Other(error))) => Err(error),
         }
     }
 
@@ -252,19 +265,54 @@ impl HttpClient {
         })
     }
 
-    fn secure(&self) -> Result<&Client<HttpsConnector<HttpConnector>, Full<Bytes>>, HttpError> {
-        if let Some(client) = self.secure.get() {
-            return Ok(client);
+    fn secure(&self) -> Result<HttpsClient, HttpError> {
+        if let Some(secure) = &*self.secure.read().unwrap_or_else(PoisonError::into_inner) {
+            return Ok(secure.client.clone());
         }
-        let tls = tls_configuration(self.options.ca_file.as_deref())?;
+        let authorities = self.options.ca_file.as_deref().map(read_authorities);
+        self.trust(authorities.transpose()?)
+    }
+
+    /// Trusts these authorities from now on; the system's, where there are none.
+    fn trust(&self, authorities: Option<Vec<u8>>) -> Result<HttpsClient, HttpError> {
+        let roots = match (&self.options.ca_file, &authorities) {
+            (Some(path), Some(text)) => self::authorities(path, text)?,
+            _ => system_authorities()?,
+        };
         let mut tcp = connector(self.options.timeout);
         tcp.enforce_http(false);
         let https = HttpsConnectorBuilder::new()
-            .with_tls_config(tls)
+            .with_tls_config(tls_configuration(roots)?)
             .https_only()
             .enable_http1()
             .wrap_connector(tcp);
-        Ok(self.secure.get_or_init(|| builder().build(https)))
+        let client: HttpsClient = builder().build(https);
+        let secure = Secure {
+            client: client.clone(),
+            authorities,
+        };
+        *self.secure.write().unwrap_or_else(PoisonError::into_inner) = Some(secure);
+        Ok(client)
+    }
+
+    /// Reads the file of authorities again. Whether it holds others now, which are trusted from now
+    /// on; a file that cannot be used leaves the old ones.
+    async fn renew(&self) -> bool {
+        let Some(path) = self.options.ca_file.clone() else {
+            return false;
+        };
+        let read = tokio::task::spawn_blocking(move || read_authorities(&path)).await;
+        let Ok(Ok(text)) = read else {
+            return false;
+        };
+        let same = {
+            let secure = self.secure.read().unwrap_or_else(PoisonError::into_inner);
+            let known = secure
+                .as_ref()
+                .and_then(|secure| secure.authorities.as_ref());
+            known == Some(&text)
+        };
+        !same && self.trust(Some(text)).is_ok()
     }
 }
 
@@ -291,6 +339,8 @@ fn bearer(file: &Path) -> Result<HeaderValue, HttpError> {
 enum Fault {
     /// The connection was closed under the request: a kept one that had gone.
     Stale,
+    /// There was none.
+    Unconnected(HttpError),
     Other(HttpError),
 }
 
@@ -407,26 +457,30 @@ fn fault(error: &ClientError) -> Fault {
         text = format!("{text}: {inner}");
         cause = inner.source();
     }
-    Fault::Other(HttpError::Connection(text))
+    match error.is_connect() {
+        true => Fault::Unconnected(HttpError::Connection(text)),
+        false => Fault::Other(HttpError::Connection(text)),
+    }
 }
 
-fn tls_configuration(ca_file: Option<&Path>) -> Result<rustls::ClientConfig, HttpError> {
+fn tls_configuration(roots: rustls::RootCertStore) -> Result<rustls::ClientConfig, HttpError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let roots = match ca_file {
-        Some(path) => authorities(path)?,
-        None => system_authorities()?,
-    };
     rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map(|builder| builder.with_root_certificates(roots).with_no_client_auth())
         .map_err(|error| HttpError::Authorities(error.to_string()))
 }
 
-fn authorities(path: &Path) -> Result<rustls::RootCertStore, HttpError> {
+fn read_authorities(path: &Path) -> Result<Vec<u8>, HttpError> {
+    std::fs::read(path)
+        .map_err(|error| HttpError::Authorities(format!("{}: {error}", path.display())))
+}
+
+/// The authorities of a file that holds this.
+fn authorities(path: &Path, text: &[u8]) -> Result<rustls::RootCertStore, HttpError> {
     let wrong = |fault: String| HttpError::Authorities(format!("{}: {fault}", path.display()));
     let mut roots = rustls::RootCertStore::empty();
-    let text = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
-    for certificate in CertificateDer::pem_slice_iter(&text) {
+    for certificate in CertificateDer::pem_slice_iter(text) {
         let certificate = certificate.map_err(|error| wrong(error.to_string()))?;
         roots
             .add(certificate)

@@ -223,3 +223,28 @@ fn an_address_is_shown_without_what_could_be_a_secret() {
         assert_eq!(shown(given), expected);
     }
 }
+
+#[tokio::test]
+async fn authorities_that_were_renewed_in_place_are_trusted_and_a_broken_file_leaves_the_old_ones()
+{
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let authority = || {
+        let made = rcgen::generate_simple_self_signed(["authority".to_owned()]);
+        made.unwrap().cert.pem()
+    };
+    let write = |text: &str| std::fs::write(file.path(), text).unwrap();
+    write(&authority());
+    let options = HttpOptions {
+        ca_file: Some(file.path().to_owned()),
+        ..HttpOptions::default()
+    };
+    let client = HttpClient::new(options).unwrap();
+    assert!(!client.renew().await, "they are the same");
+    let renewed = authority();
+    write(&renewed);
+    assert!(client.renew().await && !client.renew().await);
+    write(&renewed[..renewed.len() / 2]);
+    assert!(!client.renew().await, "it is half written");
+    write(&renewed);
+    assert!(!client.renew().await, "the old ones are still there");
+}
