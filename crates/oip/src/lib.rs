@@ -45,6 +45,7 @@ mod pages {
     mod readme {}
     #[doc = include_str!("../../../docs/errors.md")]
     mod errors {}
+    #[cfg(feature = "auth")]
     #[doc = include_str!("../../../docs/handlers.md")]
     mod handlers {}
 }
