@@ -90,13 +90,15 @@ impl Jobs {
         let _ = self.push_within(job, usize::MAX);
     }
 
-    /// Puts a job at the end of the queue, unless so many wait already.
+    /// Puts a job at the end of the queue, unless so many wait already. Those that a thread without
+    /// work is about to take do not wait.
     ///
     /// # Errors
     /// How many wait.
     pub(crate) fn push_within(&self, job: Job, most: usize) -> Result<(), usize> {
         let mut state = self.0.lock();
-        let waiting = state.jobs.len();
+        let taken = state.sleeping + usize::from(state.waking);
+        let waiting = state.jobs.len().saturating_sub(taken);
         if state.closed || waiting >= most {
             let closed = state.closed;
             drop(state);
