@@ -168,11 +168,9 @@ fn roles_at(path: &ClaimPath, claims: &Map<String, Value>) -> Option<Vec<String>
     }
 }
 
-/// A subject's id, if it can be one: not blank, not the name of those who are not known, and
-/// nothing that a log, an audit or a policy could show as another name than it is.
+/// A subject's id, if it can be one: not blank, and not the name of those who are not known.
 pub(crate) fn subject_id(id: &str) -> Result<String, &'static str> {
     match id.trim() {
-        _ if id.chars().any(char::is_control) => Err("holds a control character"),
         "" => Err("is empty"),
         name if name.eq_ignore_ascii_case("anonymous") => Err("is Anonymous"),
         _ => Ok(id.to_owned()),
