@@ -59,8 +59,10 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
 /// A path as decision points see it: each segment in the one spelling that its text has, so that
 /// no policy over paths is passed by `%69nfer` for `infer`. Routes read the text.
 fn one_spelling(path: &str) -> Cow<'_, str> {
-    let plain = path.bytes().fold(true, |all, byte| {
-        all & (byte.is_ascii_alphanumeric() | b"/-._~!$&'()*+,;=:@".contains(&byte))
+    let plain = path.bytes().all(|byte| {
+        matches!(byte, b'/' | b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9'
+            | b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')'
+            | b'*' | b'+' | b',' | b';' | b'=' | b':' | b'@')
     });
     if plain {
         return Cow::Borrowed(path);
