@@ -4,10 +4,12 @@
 //! answer, no redirects (a 3xx is handed back as the status it is), no proxy taken from the
 //! environment, no compression. Connections are kept and used again.
 
+mod authorities;
+
 use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -17,9 +19,9 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{Client, Error as ClientError};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use thiserror::Error;
+
+use authorities::{read_authorities, system_authorities, tls_configuration};
 
 /// Where `http://` may lead to. `https://` is always allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -276,7 +278,7 @@ impl HttpClient {
     /// Trusts these authorities from now on; the system's, where there are none.
     fn trust(&self, authorities: Option<Vec<u8>>) -> Result<HttpsClient, HttpError> {
         let roots = match (&self.options.ca_file, &authorities) {
-            (Some(path), Some(text)) => self::authorities(path, text)?,
+            (Some(path), Some(text)) => authorities::authorities(path, text)?,
             _ => system_authorities()?,
         };
         let mut tcp = connector(self.options.timeout);
@@ -461,48 +463,6 @@ fn fault(error: &ClientError) -> Fault {
         true => Fault::Unconnected(HttpError::Connection(text)),
         false => Fault::Other(HttpError::Connection(text)),
     }
-}
-
-fn tls_configuration(roots: rustls::RootCertStore) -> Result<rustls::ClientConfig, HttpError> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map(|builder| builder.with_root_certificates(roots).with_no_client_auth())
-        .map_err(|error| HttpError::Authorities(error.to_string()))
-}
-
-fn read_authorities(path: &Path) -> Result<Vec<u8>, HttpError> {
-    std::fs::read(path)
-        .map_err(|error| HttpError::Authorities(format!("{}: {error}", path.display())))
-}
-
-/// The authorities of a file that holds this.
-fn authorities(path: &Path, text: &[u8]) -> Result<rustls::RootCertStore, HttpError> {
-    let wrong = |fault: String| HttpError::Authorities(format!("{}: {fault}", path.display()));
-    let mut roots = rustls::RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(text) {
-        let certificate = certificate.map_err(|error| wrong(error.to_string()))?;
-        roots
-            .add(certificate)
-            .map_err(|error| wrong(error.to_string()))?;
-    }
-    if roots.is_empty() {
-        return Err(wrong("holds no certificate in PEM form".to_owned()));
-    }
-    Ok(roots)
-}
-
-fn system_authorities() -> Result<rustls::RootCertStore, HttpError> {
-    let found = rustls_native_certs::load_native_certs();
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add_parsable_certificates(found.certs);
-    if roots.is_empty() {
-        return Err(HttpError::Authorities(
-            "this system has none; name a PEM file in SSL_CERT_FILE or in the configuration"
-                .to_owned(),
-        ));
-    }
-    Ok(roots)
 }
 
 #[cfg(test)]
