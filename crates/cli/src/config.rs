@@ -25,8 +25,9 @@ pub(crate) fn command() -> Command {
             .about("Print the value in force of every option, and where it came from")
             .long_about(
                 "Print the value in force of every option, where it came from, and its default.\n\n\
-                 Takes the flags of 'oip serve'. What is printed is an oip.properties again; \
-                 secrets are shown as ***.",
+                 Takes the flags of 'oip serve'. What is printed is an oip.properties again: what \
+                 was given is a setting; defaults, and what follows from other options, stand \
+                 behind a #. Secrets are shown as *** behind a #, to be filled in.",
             )
             .args_conflicts_with_subcommands(true),
     )
@@ -121,13 +122,15 @@ fn print(config: &Config) -> String {
         let entries = all.filter(|entry| entry.option.group == group);
         let _ = writeln!(text, "## {}\n", group.title());
         for entry in entries {
-            print_entry(&mut text, entry);
+            print_entry(&mut text, config, entry);
         }
     }
     text
 }
 
-fn print_entry(text: &mut String, entry: &Entry) {
+/// An option with what is in force of it. It is a setting only where it was given and counts: a
+/// default that is given is something else to a server, which may refuse it beside other options.
+fn print_entry(text: &mut String, config: &Config, entry: &Entry) {
     let ConfigOption {
         key,
         help,
@@ -138,20 +141,48 @@ fn print_entry(text: &mut String, entry: &Entry) {
     } = *entry.option;
     let _ = writeln!(text, "# {help}");
     let default = if default.is_empty() { "none" } else { default };
-    let _ = match &entry.origin {
-        Origin::Default => writeln!(text, "# from: default"),
-        origin => writeln!(text, "# from: {origin}; default: {default}"),
+    let follows = config.follows(entry);
+    let _ = match (&follows, &entry.origin) {
+        (Some(follows), _) => writeln!(text, "# from: {}; default: {default}", named(follows.from)),
+        (None, Origin::Default) => writeln!(text, "# from: default"),
+        (None, origin) => writeln!(text, "# from: {origin}; default: {default}"),
     };
+    if follows.is_some() && entry.is_given() {
+        let _ = writeln!(text, "# passed over: {}", named(entry));
+    }
     if hot {
         let _ = writeln!(text, "# can change without a restart (reload=true)");
     }
-    // What has no value, or must not be shown, is no setting.
-    let hidden = secret || entry.shown().contains("***");
-    let comment = if entry.shown().is_empty() || hidden {
-        "#"
-    } else {
-        ""
-    };
-    let value = entry.shown().replace('\\', "\\\\").replace('\n', "\\n");
+    let value = follows
+        .as_ref()
+        .map_or(entry.shown(), |follows| &follows.value);
+    let hidden = secret || value.contains("***");
+    let counts = entry.is_given() && follows.is_none() && !hidden;
+    let expanded = counts && value.contains('$');
+    if expanded {
+        let _ = writeln!(
+            text,
+            "# not for a file, where what begins with $ is replaced"
+        );
+    }
+    let comment = if counts && !expanded { "" } else { "#" };
+    let value = escaped(value);
     let _ = writeln!(text, "{comment}{key}={value}\n");
 }
+
+/// An option, its value and where that came from.
+fn named(entry: &Entry) -> String {
+    let value = escaped(entry.shown());
+    format!("{} = {value} ({})", entry.option.key, entry.origin)
+}
+
+/// A value in one line of a properties file.
+fn escaped(value: &str) -> String {
+    value
+        .replace('\\', "\\\\")
+        .replace('\n', "\\n")
+        .replace('\r', "\\r")
+}
+
+#[cfg(test)]
+mod tests;

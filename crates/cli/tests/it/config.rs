@@ -17,8 +17,8 @@ fn config_prints_value_source_and_default_of_every_option() {
     for part in [
         "# from: --rest-port; default: 8082\nrest_port=9\n",
         "# from: environment variable GRPC_PORT; default: 8081\ngrpc_port=10\n",
-        "# from: default\nshutdown_grace=30s\n",
-        "# from: default\n# can change without a restart (reload=true)\nlog_level=info\n",
+        "# from: default\n#shutdown_grace=30s\n",
+        "# from: default\n# can change without a restart (reload=true)\n#log_level=info\n",
         "model_repository=models\n",
         "#port=\n",
     ] {

@@ -192,7 +192,7 @@ fn jwks_times(read: &Reader<'_>) -> Result<(), ConfigError> {
 const DECIDES: &[&str] = &["pdp", "pdp_url", "policy_file"];
 
 /// Who decides: never two at once, and never one that cannot be asked.
-fn pdp(read: &Reader<'_>) -> Result<PdpKind, ConfigError> {
+pub(super) fn pdp(read: &Reader<'_>) -> Result<PdpKind, ConfigError> {
     let (url, file) = (read.entry("pdp_url"), read.entry("policy_file"));
     if read.entry("pdp").is_given() {
         let kind = read.word("pdp", PdpKind::of);

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use super::Entry;
 use super::error::ConfigError;
 use super::reader::Reader;
 use super::settings::unfit;
@@ -91,6 +92,17 @@ const PORTS: &[&str] = &[
     "grpc",
 ];
 
+/// The ports of one door each.
+const SINGLE: [&str; 2] = ["rest_port", "grpc_port"];
+
+/// The port of one door that was given at a stronger level than `port`, which then counts for
+/// nothing.
+pub(super) fn overruling_port<'a>(read: &Reader<'a>) -> Option<&'a Entry> {
+    let port = read.entry("port");
+    let mut singles = SINGLE.map(|key| read.entry(key)).into_iter();
+    singles.find(|single| port.is_given() && single.origin.level() > port.origin.level())
+}
+
 /// `port` against `rest_port` and `grpc_port`: what was given at the stronger level counts.
 pub(super) fn listen(read: &Reader<'_>) -> Result<Listen, ConfigError> {
     let rest = SocketAddr::new(read.address("rest_host"), read.port("rest_port"));
@@ -100,11 +112,8 @@ pub(super) fn listen(read: &Reader<'_>) -> Result<Listen, ConfigError> {
         true => Listen::Two { rest, grpc },
         false => Listen::RestOnly(rest),
     };
-    if port.is_given() {
-        for single in ["rest_port", "grpc_port"].map(|key| read.entry(key)) {
-            if single.origin.level() > port.origin.level() {
-                return refuse_one_port_twice(read, two);
-            }
+    if port.is_given() && overruling_port(read).is_none() {
+        for single in SINGLE.map(|key| read.entry(key)) {
             if single.origin.level() == port.origin.level() {
                 return Err(ConfigError::Conflict {
                     sentence: format!(

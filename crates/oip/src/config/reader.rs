@@ -12,8 +12,8 @@ use super::{Config, Entry};
 /// every key, so a wrong one here does not get past it.
 pub(super) struct Reader<'a>(pub(super) &'a Config);
 
-impl Reader<'_> {
-    pub(super) fn entry(&self, key: &str) -> &Entry {
+impl<'a> Reader<'a> {
+    pub(super) fn entry(&self, key: &str) -> &'a Entry {
         let mut entries = self.0.entries.iter();
         match entries.find(|entry| entry.option.key == key) {
             Some(entry) => entry,

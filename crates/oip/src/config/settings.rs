@@ -264,7 +264,7 @@ fn lasting(time: Duration) -> Option<Duration> {
 }
 
 /// `reload` means a watched repository unless `model_control` says otherwise.
-fn model_control(read: &Reader<'_>) -> ModelControl {
+pub(super) fn model_control(read: &Reader<'_>) -> ModelControl {
     let entry = read.entry("model_control");
     match !entry.is_given() && read.bool("reload") {
         true => ModelControl::Poll,
@@ -273,7 +273,7 @@ fn model_control(read: &Reader<'_>) -> ModelControl {
 }
 
 /// A limit of KServe's, which is for gRPC alone, never makes ours smaller: it holds for REST too.
-fn body_limit(read: &Reader<'_>) -> usize {
+pub(super) fn body_limit(read: &Reader<'_>) -> usize {
     let limit = read.number("body_limit");
     match read.entry("body_limit").is_given() {
         true => limit,
@@ -282,7 +282,7 @@ fn body_limit(read: &Reader<'_>) -> usize {
 }
 
 /// KServe's time never makes ours shorter.
-fn connection_idle(read: &Reader<'_>) -> Duration {
+pub(super) fn connection_idle(read: &Reader<'_>) -> Duration {
     let time = read.duration("connection_idle");
     // A year, as the longest time that an option takes.
     let seconds = read.number("kserve_timeout_keep_alive").min(31_536_000);
@@ -357,7 +357,7 @@ fn pairs(text: &str) -> Option<Vec<(http::HeaderName, String)>> {
 }
 
 /// A format in Python's words asks for an access log; its form is ours.
-fn access_log(read: &Reader<'_>) -> AccessLogFormat {
+pub(super) fn access_log(read: &Reader<'_>) -> AccessLogFormat {
     let asked = read.entry("kserve_access_log_format").is_given();
     match !read.entry("access_log").is_given() && asked {
         true => AccessLogFormat::Text,
