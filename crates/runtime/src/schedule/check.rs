@@ -2,26 +2,26 @@
 //! or written-down requests before batching is switched on; a model that mixes its rows, or
 //! refuses batches, then runs each request alone.
 
+mod group;
+
 use half::{bf16, f16};
 use oip_protocol::error::excerpt;
-use oip_protocol::{Datatype, Error, Result, Shape, Tensor, TensorMetadata};
+use oip_protocol::{Datatype, Error, Result, Tensor, TensorMetadata};
 
-use super::merge::{merge, rows_of, trailing};
+use super::merge::merge;
 use super::split::split;
-use crate::engine::made::{make, open_as};
 use crate::engine::run_fenced;
 use crate::model::{Laps, Model};
-use crate::settings::{Batching, Fill};
+use crate::settings::Batching;
+
+use group::{Group, groups};
 
 /// Why requests of a model may not be gathered.
 type Reason = String;
 
-/// How many different requests of one row are made up.
-const MADE: u64 = 7;
-
 /// Finds out whether requests of a model may be gathered. `written` are its warm-up requests;
-/// those that are alike are gathered, with made-up ones where there is but one of them. Without
-/// any, all are made up. Blocks for some runs, one of them of a full batch.
+/// those that are alike are gathered, with made-up ones where no two of them differ and fit into
+/// one batch. Without any, all are made up. Blocks for some runs, one of them of a full batch.
 ///
 /// # Errors
 /// Why not.
@@ -31,9 +31,8 @@ pub(crate) fn check(
     written: &[Vec<Tensor>],
 ) -> std::result::Result<(), Reason> {
     open_first_dimensions(model)?;
-    let groups = groups(model, batching, written)?;
-    for group in groups {
-        check_group(model, batching, &group)?;
+    for group in groups(model, batching.max_batch_size, written)? {
+        check_group(model, batching.tolerance, &group)?;
     }
     Ok(())
 }
@@ -56,112 +55,44 @@ fn open_first_dimensions(model: &dyn Model) -> std::result::Result<(), Reason> {
     Ok(())
 }
 
-/// Requests that are alike, two different ones at least.
-type Group = Vec<Vec<Tensor>>;
-
-fn groups(
-    model: &dyn Model,
-    batching: &Batching,
-    written: &[Vec<Tensor>],
-) -> std::result::Result<Vec<Group>, Reason> {
-    let mut groups: Vec<Group> = Vec::new();
-    for request in written {
-        let rows = request.first().and_then(rows_of).unwrap_or(0);
-        let even = request.iter().all(|input| rows_of(input) == Some(rows));
-        if !even || !(1..=batching.max_batch_size).contains(&rows) {
-            continue;
-        }
-        match groups.iter_mut().find(|group| are_alike(group, request)) {
-            Some(group) => group.push(request.clone()),
-            None => groups.push(vec![request.clone()]),
-        }
-    }
-    let random = |like: Option<&[Tensor]>| made_up(model, batching, like);
-    let reason = |error: Error| format!("no request can be made up: {error}");
-    if groups.is_empty() {
-        groups.push(random(None).map_err(reason)?);
-    }
-    for group in &mut groups {
-        let differ = group.iter().any(|request| Some(request) != group.first());
-        if !differ {
-            let like = group.first().cloned().unwrap_or_default();
-            group.extend(random(Some(&like)).map_err(reason)?);
-        }
-    }
-    Ok(groups)
-}
-
-fn are_alike(group: &Group, request: &[Tensor]) -> bool {
-    let Some(first) = group.first() else {
-        return false;
-    };
-    let mut pairs = first.iter().zip(request);
-    pairs.all(|(a, b)| a.name() == b.name() && trailing(a) == trailing(b))
-}
-
-/// Requests of one row and one of two; with the trailing dimensions of `like` where it is there.
-fn made_up(model: &dyn Model, batching: &Batching, like: Option<&[Tensor]>) -> Result<Group> {
-    let request = |rows: u64, seed: u64| -> Result<Vec<Tensor>> {
-        let of_input = |declared: &TensorMetadata| {
-            let like = like.and_then(|like| like.iter().find(|t| t.name() == declared.name));
-            let shape = match like {
-                None => open_as(declared, rows),
-                Some(like) => Shape::new([&[rows], trailing(like)].concat()),
-            };
-            make(declared, shape, Fill::Random, seed)
-        };
-        model.inputs().iter().map(of_input).collect()
-    };
-    let mut group: Group = (1..=MADE)
-        .map(|seed| request(1, seed))
-        .collect::<Result<_>>()?;
-    if batching.max_batch_size > 2 {
-        group.insert(1, request(2, 77)?);
-    }
-    Ok(group)
-}
-
-/// Runs each request alone, then two as one, then as many as fill a batch.
+/// Runs each request of a group alone, and then the batches of it.
 fn check_group(
     model: &dyn Model,
-    batching: &Batching,
+    tolerance: f64,
     group: &Group,
 ) -> std::result::Result<(), Reason> {
-    let run = |inputs: &[Tensor]| run_fenced(model, inputs, &mut Laps::begin());
-    let alone = group
-        .iter()
-        .map(|inputs| run(inputs))
+    let requests = group.requests().iter();
+    let alone = requests
+        .map(|request| run(model, &request.inputs))
         .collect::<Result<Vec<_>>>()
         .map_err(|error| {
             format!(
                 "it does not take the requests of the check ({}); write down in [[warmup]] two \
-                 different ones that it takes",
+                 different ones that it takes and that fit into one batch",
                 told(&error)
             )
         })?;
-    let two = group.len().min(2);
-    for length in [two, usize::MAX] {
-        let members = filling(group, batching.max_batch_size, length);
-        let inputs: Vec<&[Tensor]> = members
+    for batch in group.batches() {
+        let members = batch
             .iter()
-            .filter_map(|member| group.get(*member).map(Vec::as_slice))
-            .collect();
-        let rows: Vec<u64> = inputs
-            .iter()
-            .filter_map(|inputs| inputs.first().and_then(rows_of))
-            .collect();
-        let merged = merge(&inputs)?;
+            .filter_map(|place| Some((group.requests().get(*place)?, alone.get(*place)?)))
+            .collect::<Vec<_>>();
+        let inputs: Vec<_> = members.iter().map(|(r, _)| r.inputs.as_slice()).collect();
+        let rows: Vec<u64> = members.iter().map(|(request, _)| request.rows).collect();
         let total: u64 = rows.iter().sum();
-        let outputs = run(&merged)
+        let outputs = run(model, &merge(&inputs)?)
             .map_err(|error| format!("it does not take a batch of {total}: {}", told(&error)))?;
         let answers = split(&outputs, &rows)?;
-        for (answer, member) in answers.iter().zip(&members) {
-            let expected = alone.get(*member).map_or(&[][..], Vec::as_slice);
-            compare(expected, answer, batching.tolerance)
+        for (answer, (_, alone)) in answers.iter().zip(&members) {
+            compare(alone, answer, tolerance)
                 .map_err(|reason| format!("in a batch of {total} {reason}"))?;
         }
     }
     Ok(())
+}
+
+fn run(model: &dyn Model, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
+    run_fenced(model, inputs, &mut Laps::begin())
 }
 
 fn told(error: &Error) -> String {
@@ -169,21 +100,6 @@ fn told(error: &Error) -> String {
         Some(cause) => format!("{error}: {cause}"),
         None => error.to_string(),
     }
-}
-
-/// The members of a group one after the other, from the beginning again at the end, while they
-/// fit into `most` rows; `length` of them at most.
-fn filling(group: &Group, most: u64, length: usize) -> Vec<usize> {
-    let mut members = Vec::new();
-    let mut rows = 0;
-    for (member, request) in group.iter().enumerate().cycle().take(length) {
-        rows += request.first().and_then(rows_of).unwrap_or(most).max(1);
-        if rows > most {
-            break;
-        }
-        members.push(member);
-    }
-    members
 }
 
 /// Holds an answer out of a batch to the answer alone: bit for bit, floats within a tolerance.
