@@ -8,7 +8,7 @@ use oip_protocol::{InferRequest, InferResponse, ModelMetadata, Result, Tensor};
 
 use crate::cache::{Cache, Lookup};
 use crate::directory::Fingerprint;
-use crate::schedule::{Runnable, Schedule};
+use crate::schedule::{Runnable, Schedule, priority};
 use crate::settings::ModelSettings;
 
 /// A version that is loaded: what survives a reload when its file has not changed.
@@ -66,6 +66,8 @@ impl ResolvedModel for Served {
             let outputs = match &self.version.cache {
                 None => self.run(request, call).await,
                 Some(cache) => {
+                    // A kept answer would hide that the request says nonsense.
+                    priority(&request.parameters)?;
                     let run = |request| self.run(request, call);
                     let (lookup, outputs) = cache.answer(request, run).await;
                     call.timings().set_cached(lookup == Lookup::Hit);

@@ -4,11 +4,12 @@ use std::time::{Duration, Instant};
 
 use oip_core::access::actions;
 use oip_core::{Access, Arrival, Dataplane, Limits};
-use oip_protocol::{ErrorKind, InferRequest, InferResponse, Tensor};
+use oip_protocol::{ErrorKind, InferRequest, InferResponse, ParameterValue, Tensor};
 
 use super::*;
 use crate::library::OnnxRuntime;
 
+mod cached;
 mod settings;
 
 /// A folder of models that a test arranges, and the pipeline before it.
@@ -107,13 +108,20 @@ async fn ask(
     inputs: Vec<Tensor>,
     deadline: Option<tokio::time::Instant>,
 ) -> Result<InferResponse> {
+    ask_all(dataplane, model, InferRequest::new(inputs), deadline).await
+}
+
+async fn ask_all(
+    dataplane: &Dataplane,
+    model: ModelRef,
+    request: InferRequest,
+    deadline: Option<tokio::time::Instant>,
+) -> Result<InferResponse> {
     let caller = dataplane.authenticate(Arrival::default()).await?;
     let permit = dataplane
         .authorize_model::<actions::Infer>(&caller, model)
         .await?;
-    dataplane
-        .infer(permit, InferRequest::new(inputs), deadline)
-        .await
+    dataplane.infer(permit, request, deadline).await
 }
 
 fn m() -> ModelRef {

@@ -1,5 +1,7 @@
 //! Running several requests as one.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 use super::direct;
@@ -10,39 +12,37 @@ use crate::engine::run_fenced;
 use crate::model::Laps;
 
 /// Runs requests that are alike as one batch and gives each its rows. When that fails, for
-/// whatever reason, each runs alone, so that a bad request gets its own error and the others
-/// their answers. How many rows the model ran on; 0 where it did not run at all.
-pub(super) fn run(jobs: Vec<Job>) -> u64 {
+/// whatever reason, each half of them is run, and so on down to single ones, so that a bad request
+/// gets its own error and the others their answers: one among n costs twice log n runs. Of each
+/// run that went well, its rows and how long it took are put down in `took`; how long a model
+/// takes to refuse says nothing about those that it answers.
+pub(super) fn run(jobs: Vec<Job>, took: &mut Vec<(u64, Duration)>) {
     let now = Instant::now();
-    let jobs: Vec<Job> = jobs
+    let mut jobs: Vec<Job> = jobs
         .into_iter()
         .filter_map(|job| job.unless_late(now))
         .collect();
     if jobs.len() < 2 {
-        return one_by_one(jobs);
+        let Some(job) = jobs.pop() else { return };
+        let rows = job.size();
+        if direct::run(job) {
+            took.push((rows, now.elapsed()));
+        }
+        return;
     }
     match together(&jobs) {
         Ok((answers, laps)) => {
             let rows = jobs.iter().map(Job::size).sum();
             answer(jobs, answers, laps, now);
-            rows
+            took.push((rows, now.elapsed()));
         }
         Err(reason) => {
-            tracing::debug!(requests = jobs.len(), reason, "a batch is run one by one");
-            one_by_one(jobs)
+            tracing::debug!(requests = jobs.len(), reason, "a batch is run in halves");
+            let second = jobs.split_off(jobs.len() / 2);
+            run(jobs, took);
+            run(second, took);
         }
     }
-}
-
-fn one_by_one(jobs: Vec<Job>) -> u64 {
-    let mut rows = 0;
-    for job in jobs {
-        let size = job.size();
-        if direct::run(job) {
-            rows += size;
-        }
-    }
-    rows
 }
 
 type Answers = Vec<Vec<oip_protocol::Tensor>>;

@@ -6,8 +6,8 @@ use super::job::{Job, Ran};
 use crate::engine::{fenced, run_fenced};
 use crate::model::Laps;
 
-/// Runs a request and answers it. Nothing runs for one that nobody waits for any more; then it
-/// says `false`.
+/// Runs a request and answers it; whether it has run and went well. Nothing runs for one that
+/// nobody waits for any more.
 pub(super) fn run(job: Job) -> bool {
     let now = Instant::now();
     let Some(mut job) = job.unless_late(now) else {
@@ -26,7 +26,8 @@ pub(super) fn run(job: Job) -> bool {
         batch: None,
         leads: true,
     });
+    let well = ran.is_ok();
     // Whoever has left meanwhile misses it.
     let _ = job.answer.send(ran);
-    true
+    well
 }

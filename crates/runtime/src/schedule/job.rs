@@ -149,6 +149,11 @@ pub(super) fn in_order(model: &dyn Model, mut inputs: Vec<Tensor>) -> Vec<Tensor
     inputs
 }
 
+/// What one is told whose deadline is over.
+pub(super) fn too_late() -> Error {
+    Error::timed_out("the deadline ran out before the model ran")
+}
+
 impl Job {
     /// Its rows, as the time of a run grows with them; 1 where the model's requests are not
     /// gathered at all.
@@ -185,9 +190,7 @@ impl Job {
             return None;
         }
         if self.deadline.is_some_and(|deadline| deadline <= now) {
-            let _ = self.answer.send(Err(Error::timed_out(
-                "the deadline ran out before the model ran",
-            )));
+            let _ = self.answer.send(Err(too_late()));
             return None;
         }
         Some(self)

@@ -3,6 +3,7 @@
 //!
 //! | file | what is there |
 //! |---|---|
+//! | `limits`, `admit` | what a schedule is held to; who is let in |
 //! | `queue` | what waits, and what runs next |
 //! | `direct`, `batched` | running one request alone, several as one |
 //! | `merge`, `split` | several requests as one and back, along dimension 0 |
@@ -12,12 +13,14 @@
 //! An instance is a compute thread that runs what waits until nothing does. All versions of a
 //! model share its instances and its queue, across reloads.
 
+mod admit;
 mod batched;
 pub(crate) mod check;
 mod direct;
 #[cfg(test)]
 mod fake;
 mod job;
+mod limits;
 mod merge;
 mod pace;
 mod queue;
@@ -28,32 +31,19 @@ use std::time::Duration;
 
 use oip_core::Call;
 use oip_core::telemetry::Queued;
-use oip_protocol::{Error, InferRequest, Limit, Result};
+use oip_protocol::{Error, InferRequest, Result};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 pub(crate) use job::{Ran, Runnable, telling};
+pub(crate) use limits::{Limits, priority};
 
-use job::{Job, Kind, in_order, rows};
-use pace::{Pace, retry_seconds};
-use queue::{Ahead, Next, Queue};
+use job::{Job, in_order, rows};
+use pace::Pace;
+use queue::{Next, Queue};
 
 /// How much later than its moment an alarm may ring: timers count whole milliseconds.
 const ALARM: Duration = Duration::from_millis(2);
-
-/// How many requests of a model run and wait.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Limits {
-    /// Runs side by side.
-    pub(crate) instances: usize,
-    /// Requests that may wait.
-    pub(crate) queue: usize,
-    /// Longest expected wait that a request is let in for.
-    pub(crate) max_time: Option<Duration>,
-    /// How many priorities there are, and that of a request which names none, counted from 1.
-    pub(crate) levels: u64,
-    pub(crate) default_level: u64,
-}
 
 /// The instances of one model and the queue before them.
 #[derive(Clone)]
@@ -106,7 +96,8 @@ impl Schedule {
     ///
     /// # Errors
     /// `TooManyRequests` at once when the queue is full or the wait is expected to outlast the
-    /// caller's deadline, `TimedOut` when that has passed, or the model's own.
+    /// caller's deadline, `TimedOut` when that has passed, `Malformed` for a priority that is no
+    /// number, or the model's own.
     pub(crate) async fn run(
         &self,
         runnable: &Arc<Runnable>,
@@ -130,10 +121,10 @@ impl Schedule {
         let (answer, answered) = oneshot::channel();
         let note = runnable.note(&request, call);
         let inputs = in_order(&*runnable.model, request.inputs);
-        let priority = request.parameters.get("priority").cloned();
+        let priority = priority(&request.parameters)?;
         let parameters = telling(request.parameters);
         let mut state = self.0.state();
-        let level = state.limits.level(priority.as_ref())?;
+        let level = state.limits.level(priority);
         let rows = rows(runnable, &inputs).filter(|_| state.gathers(runnable));
         state.last_id += 1;
         let id = state.last_id;
@@ -166,9 +157,7 @@ impl Schedule {
     /// Refuses where one more request would find the queue full now.
     pub(crate) fn refuse_full(&self) -> Result<()> {
         let state = self.0.state();
-        let waiting = state.queue.len();
-        let idle = waiting == 0 && state.busy < state.limits.instances;
-        match !idle && waiting >= state.limits.queue {
+        match state.is_full() {
             true => Err(self.0.full(&state)),
             false => Ok(()),
         }
@@ -198,26 +187,6 @@ impl Schedule {
     }
 }
 
-impl Limits {
-    /// The place of a priority among the levels, from 0. One that is beyond the lowest counts as
-    /// the lowest.
-    fn level(&self, asked: Option<&oip_protocol::ParameterValue>) -> Result<usize> {
-        let asked = match asked {
-            None => 0,
-            Some(value) => value.as_u64().ok_or_else(|| {
-                Error::malformed(format!(
-                    "parameter 'priority' is {value}, but it is a whole number, 1 the highest"
-                ))
-            })?,
-        };
-        let level = match asked {
-            0 => self.default_level,
-            asked => asked.min(self.levels),
-        };
-        Ok(usize::try_from(level.saturating_sub(1)).unwrap_or(usize::MAX))
-    }
-}
-
 impl State {
     /// Whether requests are gathered now: what takes microseconds is not worth it.
     fn gathers(&self, runnable: &Runnable) -> bool {
@@ -237,71 +206,11 @@ impl State {
         };
         job.queued.checked_add(spare)
     }
-
-    /// How long one waits who comes now with this priority.
-    fn wait(&self, level: usize) -> Duration {
-        let ahead = self.queue.ahead(level);
-        self.pace.wait(ahead, self.limits.instances)
-    }
 }
 
 impl Inner {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Lets a request in, and says when the run is expected to begin that it opens; refuses it
-    /// where it would only wait in vain.
-    fn admit(&self, state: &State, job: &Job, kind: Option<&Kind>) -> Result<Instant> {
-        let limits = &state.limits;
-        let (waiting, now) = (state.queue.len(), job.queued);
-        if waiting == 0 && state.busy < limits.instances {
-            return Ok(now);
-        }
-        if waiting >= limits.queue {
-            return Err(self.full(state));
-        }
-        let opens = state.wait(job.level);
-        let joins = kind.and_then(|kind| state.queue.joins(job, kind));
-        let wait = joins.map_or(opens, |begins| {
-            // However late that one is, something runs before it.
-            let least = state.pace.wait(Ahead::default(), limits.instances);
-            opens.min(begins.saturating_duration_since(now).max(least))
-        });
-        let run = state.pace.run(job.size());
-        let left = job.deadline;
-        let left = left.map(|deadline| deadline.saturating_duration_since(now));
-        let (allowed, whose) = match (left, limits.max_time) {
-            (_, Some(most)) if wait > most => (most, "the wait that is allowed"),
-            (Some(left), _) if Pace::surely_done(wait, run) > left => {
-                (left, "the time that is left")
-            }
-            // A tenth later than expected: whoever joins relies on it.
-            _ => {
-                let begins = opens.saturating_add(opens / 10);
-                return Ok(now.checked_add(begins).unwrap_or(now));
-            }
-        };
-        let owner = &self.owner;
-        Err(Error::too_many_requests(format!(
-            "{owner} is overloaded: the wait is expected to take {} ms and a run {} ms, beyond \
-             {whose} ({} ms)",
-            wait.as_millis(),
-            run.as_millis(),
-            allowed.as_millis()
-        ))
-        .retry_after(retry_seconds(wait))
-        .at_limit(Limit::ModelQueue))
-    }
-
-    /// What one is told who finds the queue full.
-    fn full(&self, state: &State) -> Error {
-        let (owner, waiting) = (&self.owner, state.queue.len());
-        Error::too_many_requests(format!(
-            "the queue of {owner} is full: {waiting} requests wait already"
-        ))
-        .retry_after(retry_seconds(state.wait(usize::MAX)))
-        .at_limit(Limit::ModelQueue)
     }
 
     /// Gives idle instances what is to run.
@@ -361,14 +270,10 @@ impl Inner {
             let mut instance = Instance {
                 inner: &self,
                 requests: jobs.len(),
-                took: None,
+                took: Vec::new(),
                 leaves: true,
             };
-            let began = std::time::Instant::now();
-            let rows = batched::run(jobs);
-            if rows > 0 {
-                instance.took = Some((rows, began.elapsed()));
-            }
+            batched::run(jobs, &mut instance.took);
             instance.leaves = false;
             drop(instance);
             next = self.go_on();
@@ -395,8 +300,8 @@ impl Inner {
 struct Instance<'a> {
     inner: &'a Inner,
     requests: usize,
-    /// The rows that it ran on, and how long that took.
-    took: Option<(u64, Duration)>,
+    /// Of each run that went well, its rows and how long it took.
+    took: Vec<(u64, Duration)>,
     /// Whether the thread ends with it: it panicked.
     leaves: bool,
 }
@@ -405,7 +310,7 @@ impl Drop for Instance<'_> {
     fn drop(&mut self) {
         let mut state = self.inner.state();
         state.running -= self.requests;
-        if let Some((rows, took)) = self.took {
+        for (rows, took) in self.took.drain(..) {
             state.pace.record(rows, took);
         }
         if self.leaves {

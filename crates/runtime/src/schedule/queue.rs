@@ -67,6 +67,17 @@ pub(super) struct Ahead {
     pub(super) rows: u64,
 }
 
+impl Ahead {
+    /// What is left of it where idle instances begin with so many runs at once.
+    pub(super) fn without(self, runs: usize) -> Self {
+        let begun = (runs as u64).min(self.runs);
+        Self {
+            runs: self.runs - begun,
+            rows: self.rows - self.rows * begun / self.runs.max(1),
+        }
+    }
+}
+
 /// A figure for each priority, of what waits at it and above. There are few priorities.
 #[derive(Default)]
 struct ByLevel<T>(Vec<T>);

@@ -3,22 +3,22 @@
 use super::*;
 
 impl House {
-    fn write(&self, at: &str, text: &str) {
+    pub(super) fn write(&self, at: &str, text: &str) {
         put(self.folder.path(), at, text.as_bytes());
     }
 
-    async fn config(&self) -> ModelConfig {
+    pub(super) async fn config(&self) -> ModelConfig {
         self.repository.config(&m()).await.unwrap()
     }
 }
 
-async fn with_settings(text: &str, files: &[(&str, &str)]) -> House {
+pub(super) async fn with_settings(text: &str, files: &[(&str, &str)]) -> House {
     let folder = put_models(files);
     put(folder.path(), "m/model.toml", text.as_bytes());
     House::at(folder, |_| {}).await
 }
 
-const ONE: &[(&str, &str)] = &[
+pub(super) const ONE: &[(&str, &str)] = &[
     ("m/1/model.onnx", "unnamed_batch"),
     ("n/1/model.onnx", "unnamed_batch"),
 ];
@@ -172,36 +172,6 @@ async fn every_testdata_model_answers_batched_as_alone_or_is_not_batched() {
 }
 
 #[tokio::test]
-async fn an_answer_is_kept_where_the_settings_ask_for_it_until_the_model_is_loaded_again() {
-    let house = with_settings("[cache]\nmax_bytes = \"1 MiB\"", ONE).await;
-    assert!(house.config().await.response_cache);
-    for _ in 0..3 {
-        house.answers(m()).await.unwrap();
-    }
-    house.write(
-        "m/model.toml",
-        "threads = 1\n[cache]\nmax_bytes = \"1 MiB\"",
-    );
-    house.repository.load("m").await.unwrap();
-    house.answers(m()).await.unwrap();
-    let caller = house
-        .dataplane
-        .authenticate(Arrival::default())
-        .await
-        .unwrap();
-    let permit = house
-        .dataplane
-        .authorize::<actions::Metrics>(&caller)
-        .await
-        .unwrap();
-    let figures = house.dataplane.metrics(permit).await.unwrap();
-    let mut statistics = figures.models.iter().map(|model| &model.statistics);
-    let of_m = statistics.find(|model| model.name == "m").unwrap();
-    assert_eq!((of_m.cache_hit.count, of_m.cache_miss.count), (2, 2));
-    assert_eq!((of_m.success.count, of_m.execution_count), (4, 2));
-}
-
-#[tokio::test]
 async fn a_class_has_the_label_of_its_output() {
     let house = with_settings("labels = { y = \"labels.txt\" }", ONE).await;
     assert!(house.index().await[0].contains("labels.txt"));
@@ -240,32 +210,6 @@ async fn the_configuration_shows_queue_and_labels_without_batching_too() {
             config.parameters
         );
     }
-}
-
-#[tokio::test]
-async fn versions_of_a_model_share_the_bytes_of_its_cache() {
-    let files = &[
-        ("m/1/model.onnx", "unnamed_batch"),
-        ("m/2/model.onnx", "unnamed_batch"),
-    ];
-    // Room for one answer.
-    let house = with_settings("[cache]\nmax_bytes = 1500", files).await;
-    let of_version = |number: &str| ModelRef::new("m").version(number);
-    for number in ["1", "2", "1"] {
-        house.answers(of_version(number)).await.unwrap();
-    }
-    let caller = house.dataplane.authenticate(Arrival::default()).await;
-    let permit = house
-        .dataplane
-        .authorize::<actions::Metrics>(&caller.unwrap())
-        .await
-        .unwrap();
-    let figures = house.dataplane.metrics(permit).await.unwrap();
-    let hits = figures
-        .models
-        .iter()
-        .map(|model| model.statistics.cache_hit.count);
-    assert_eq!(hits.sum::<u64>(), 0, "more was kept than the model may");
 }
 
 #[tokio::test]

@@ -1,0 +1,209 @@
+//! Who is let in, and whose deadline is over.
+
+#![expect(clippy::await_holding_lock, reason = "the gate is what holds runs up")]
+
+use super::*;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn past_its_deadline_in_the_queue_a_request_is_answered_and_never_runs() {
+    let lab = Lab::of(Fake::new(), Some(batching(8)), limits());
+    let gate = lab.model.gate.lock().unwrap();
+    let first = lab.ask(rows(&[1], 1));
+    lab.until_entered(1).await;
+    let soon = Instant::now() + Duration::from_millis(20);
+    let late = lab.ask_until(rows(&[2], 1), Some(soon));
+    let stays = lab.ask(rows(&[3], 1));
+    let error = late.await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TimedOut);
+    lab.until_waiting(1).await;
+    drop(gate);
+    first.await.unwrap().unwrap();
+    stays.await.unwrap().unwrap();
+    assert_eq!(*lab.model.runs.lock().unwrap(), [vec![1], vec![3]]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_parameter_timeout_is_a_deadline_in_microseconds() {
+    let lab = Lab::of(Fake::new(), None, limits());
+    let gate = lab.model.gate.lock().unwrap();
+    let first = lab.ask(rows(&[1], 1));
+    lab.until_entered(1).await;
+    let mut request = InferRequest::new([rows(&[2], 1)]);
+    request.parameters.insert("timeout", 20_000_u64);
+    let began = Instant::now();
+    let error = ask(&lab.dataplane, request, None).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TimedOut);
+    assert!(began.elapsed() < Duration::from_secs(5));
+    drop(gate);
+    first.await.unwrap().unwrap();
+    assert_eq!(lab.model.sizes(), [1]);
+    let mut request = InferRequest::new([rows(&[2], 1)]);
+    request.parameters.insert("timeout", "soon".to_owned());
+    let error = ask(&lab.dataplane, request, None).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Malformed);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wait_that_would_outlast_the_deadline_is_refused_at_once() {
+    let lab = Lab::of(Fake::taking(Duration::from_millis(100)), None, limits());
+    lab.ask(rows(&[1], 1)).await.unwrap().unwrap();
+    let gate = lab.model.gate.lock().unwrap();
+    let running = lab.ask(rows(&[1], 1));
+    lab.until_entered(2).await;
+    let waits: Vec<_> = (0..25).map(|x| lab.ask(rows(&[x], 1))).collect();
+    lab.until_waiting(25).await;
+    let began = Instant::now();
+    let in_a_second = Some(Instant::now() + Duration::from_secs(1));
+    let error = lab.ask_until(rows(&[9], 1), in_a_second).await.unwrap();
+    let error = error.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TooManyRequests);
+    assert!(
+        error.message().starts_with("model 'm' is overloaded"),
+        "{error}"
+    );
+    // 25 runs of 0.1 s and half a one.
+    assert_eq!(error.retry_after_seconds(), Some(3));
+    assert!(began.elapsed() < Duration::from_millis(500));
+    // Whoever has the time is let in.
+    let patient = Some(Instant::now() + Duration::from_secs(60));
+    let patient = lab.ask_until(rows(&[9], 1), patient);
+    lab.until_waiting(26).await;
+    lab.schedule.limit(Limits {
+        max_time: Some(Duration::from_secs(1)),
+        ..limits()
+    });
+    let error = lab.ask(rows(&[9], 1)).await.unwrap().unwrap_err();
+    assert!(
+        error.message().contains("the wait that is allowed"),
+        "{error}"
+    );
+    lab.schedule.limit(Limits {
+        instances: 20,
+        ..limits()
+    });
+    drop(gate);
+    for asked in waits.into_iter().chain([running, patient]) {
+        asked.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_queue_refuses_and_says_when_to_come_back() {
+    let lab = Lab::of(
+        Fake::new(),
+        Some(batching(8)),
+        Limits {
+            queue: 2,
+            ..limits()
+        },
+    );
+    let gate = lab.model.gate.lock().unwrap();
+    let first = lab.ask(rows(&[1], 1));
+    lab.until_entered(1).await;
+    let waits = [lab.ask(rows(&[2], 1)), lab.ask(rows(&[3], 1))];
+    lab.until_waiting(2).await;
+    let error = lab.ask(rows(&[4], 1)).await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TooManyRequests);
+    assert_eq!(
+        error.message(),
+        "the queue of model 'm' is full: 2 requests wait already"
+    );
+    assert_eq!(error.retry_after_seconds(), Some(1));
+    drop(gate);
+    for asked in waits.into_iter().chain([first]) {
+        asked.await.unwrap().unwrap();
+    }
+}
+
+/// One kind of request waits for others for so long, though nothing runs.
+fn waiting_for(delay: Duration) -> Batching {
+    Batching {
+        max_queue_delay: delay,
+        adaptive: false,
+        ..batching(8)
+    }
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+#[tokio::test]
+async fn a_deadline_that_is_over_is_told_so_and_not_called_overload() {
+    let lab = Lab::of(Fake::new(), Some(waiting_for(HOUR)), limits());
+    let waits = lab.ask(rows(&[1], 1));
+    lab.until_waiting(1).await;
+    let took = Duration::from_millis(100);
+    lab.schedule.0.state().pace.record(1, took);
+    let idle = Lab::of(Fake::new(), None, limits());
+    for lab in [&lab, &idle] {
+        let error = lab.ask_until(rows(&[2], 1), Some(Instant::now()));
+        let error = error.await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TimedOut, "{error}");
+    }
+    waits.abort();
+}
+
+#[tokio::test]
+async fn short_times_are_told_in_microseconds() {
+    let lab = Lab::of(Fake::new(), Some(waiting_for(HOUR)), limits());
+    let job = lab.job(Duration::from_micros(900));
+    let mut state = lab.schedule.0.state();
+    state.busy = 1;
+    state.pace.record(1, Duration::from_millis(3));
+    let error = lab.schedule.0.admit(&state, &job, None).unwrap_err();
+    drop(state);
+    assert_eq!(
+        error.message(),
+        "model 'm' is overloaded: the wait is expected to take 1 ms and a run 3 ms, beyond the \
+         time that is left (900 µs)"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_a_batch_waits_for_its_delay_an_idle_instance_takes_who_comes_in_a_hurry() {
+    let lab = Lab::of(
+        Fake::taking(Duration::from_millis(100)),
+        Some(waiting_for(HOUR)),
+        limits(),
+    );
+    // A run of 100 ms was measured: beyond what is left of 120 ms, were there a wait.
+    let state = || lab.schedule.0.state();
+    state().pace.record(1, Duration::from_millis(100));
+    let waits = lab.ask(rows(&[1], 1));
+    lab.until_waiting(1).await;
+    let job = lab.job(Duration::from_millis(120));
+    let kind = job.kind();
+    assert!(lab.schedule.0.admit(&state(), &job, kind.as_ref()).is_ok());
+    // One of another kind would be a second run, for which no instance is left.
+    let error = lab.schedule.0.admit(&state(), &job, None).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TooManyRequests);
+    waits.abort();
+}
+
+#[tokio::test]
+async fn the_queue_is_full_only_beyond_what_idle_instances_take() {
+    let lab = Lab::of(
+        Fake::new(),
+        Some(waiting_for(HOUR)),
+        Limits {
+            instances: 3,
+            queue: 0,
+            ..limits()
+        },
+    );
+    let mut waits = Vec::new();
+    for count in 1..=3 {
+        assert!(lab.schedule.refuse_full().is_ok(), "{count}");
+        waits.push(lab.ask(rows(&[1], 1)));
+        lab.until_waiting(count).await;
+    }
+    assert!(lab.schedule.refuse_full().is_err());
+    let error = lab.ask(rows(&[1], 1)).await.unwrap().unwrap_err();
+    assert!(
+        error
+            .message()
+            .starts_with("the queue of model 'm' is full")
+    );
+    for waits in waits {
+        waits.abort();
+    }
+}
