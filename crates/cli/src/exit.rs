@@ -29,8 +29,8 @@ pub(crate) fn misconfigured(error: &oip::config::ConfigError) -> Exit {
     Exit::Usage
 }
 
-/// Says what went wrong, in one line.
+/// Says what went wrong, in one line, behind what was logged before.
 pub(crate) fn fail(exit: Exit, error: impl std::fmt::Display) -> Exit {
-    eprintln!("error: {error}");
+    oip::logging::say(&format!("error: {error}"));
     exit
 }

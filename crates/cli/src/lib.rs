@@ -27,6 +27,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
 
 /// The same, where `oip serve` also takes programs.
 pub fn run_with(arguments: impl IntoIterator<Item = OsString>, programs: &dyn Programs) -> Exit {
+    let _last = LastLines;
     itself::is(programs.itself());
     let matches = match command().try_get_matches_from(arguments) {
         Ok(matches) => matches,
@@ -47,6 +48,15 @@ pub fn run_with(arguments: impl IntoIterator<Item = OsString>, programs: &dyn Pr
         Some(("bench", matches)) => bench::run(matches),
         Some((bench::CHILD, matches)) => bench::run_child(matches),
         _ => Exit::Usage,
+    }
+}
+
+/// Sees to it that what was logged is written before the process ends, in a panic too.
+struct LastLines;
+
+impl Drop for LastLines {
+    fn drop(&mut self) {
+        oip::logging::flush();
     }
 }
 

@@ -102,6 +102,7 @@ pub(crate) fn run(matches: &ArgMatches, programs: &dyn Programs) -> Exit {
         Ok(log) => log,
         Err(error) => return fail(Exit::Failed, format!("cannot start logging: {error}")),
     };
+    logging::say_panics();
     for warning in config.warnings() {
         tracing::warn!("{warning}");
     }
@@ -184,10 +185,21 @@ async fn serve(
     tokio::select! {
         _ = bound.serve(async move { stopped.await.unwrap_or_default() }) => Exit::Success,
         () = again => {
+            end_at_once();
             tracing::warn!("stopped at once, by a second signal");
             Exit::Failed
         }
     }
+}
+
+/// Has the process end soon, whatever holds up its end.
+fn end_at_once() {
+    const SOON: Duration = Duration::from_secs(1);
+    logging::end_at_once();
+    std::thread::spawn(|| {
+        std::thread::sleep(SOON);
+        std::process::exit(i32::from(Exit::Failed as u8));
+    });
 }
 
 fn announce_doors(bound: &BoundServer, settings: &Settings) {

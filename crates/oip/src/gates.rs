@@ -133,7 +133,6 @@ impl Gates {
                 true => AuditFailure::Continue,
                 false => AuditFailure::Refuse,
             },
-            together: Some(crate::logging::together),
             ..AuditOptions::default()
         })?;
         let mode = match self.settings.policy_shadow {

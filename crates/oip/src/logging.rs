@@ -1,9 +1,18 @@
 //! What the server writes while it runs: lines to standard error, as text or JSON.
+//!
+//! | file | what is there |
+//! |---|---|
+//! | `control` | what is logged, changed while the server runs |
+//! | `fields` | a line as text |
+//! | `forward` | lines for somebody else's log |
+//! | `standard_error` | standard error of this process: lines of the log, panics, the last words |
+//! | `writer` | the thread that writes there, so that nobody waits for whoever reads |
 
 mod control;
 mod fields;
 mod forward;
-mod together;
+mod standard_error;
+mod writer;
 
 use std::io::IsTerminal as _;
 
@@ -13,11 +22,14 @@ use tracing_subscriber::{EnvFilter, fmt, reload};
 
 pub use control::{LogControl, LogSettings};
 pub use forward::{Line, forward};
-pub(crate) use together::together;
+pub use standard_error::{end_at_once, flush, say, say_panics};
+pub(crate) use standard_error::{lost, standard_error};
+pub(crate) use writer::{Log, When, Writer};
 
 use crate::config::{LogFormat, LogLevel};
 
-/// Starts logging for the whole process. Colours are used only on a terminal.
+/// Starts logging for the whole process. Colours are used only on a terminal. Lines are written
+/// by a thread of their own: a process that ends calls [`flush`] first.
 ///
 /// # Errors
 /// When something else in the process logs already.
@@ -31,7 +43,7 @@ pub fn init(
     let colours = std::io::stderr().is_terminal();
     // Where standard error cannot be written, saying so there would end the thread.
     let lines = fmt::layer()
-        .with_writer(together::StandardError)
+        .with_writer(standard_error::Lines::begin())
         .log_internal_errors(false);
     let registry = tracing_subscriber::registry()
         .with(filter)

@@ -68,9 +68,6 @@ pub struct AuditOptions {
     pub head_interval: Duration,
     /// How many lines may wait to be written.
     pub queue: usize,
-    /// What stands around the logging of several lines ([`AuditTarget::Log`]), so that a log that
-    /// can write them in one go knows where they begin and end. It must call what it is given.
-    pub together: Option<fn(&mut dyn FnMut())>,
 }
 
 impl Default for AuditOptions {
@@ -82,7 +79,6 @@ impl Default for AuditOptions {
             failure: AuditFailure::default(),
             head_interval: Duration::from_secs(60),
             queue: 4096,
-            together: None,
         }
     }
 }

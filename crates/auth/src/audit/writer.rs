@@ -23,7 +23,6 @@ pub(super) struct Writer {
     text: String,
     lost: Arc<AtomicU64>,
     failing: bool,
-    together: Option<fn(&mut dyn FnMut())>,
 }
 
 impl Writer {
@@ -46,7 +45,6 @@ impl Writer {
             text: String::new(),
             lost,
             failing: false,
-            together: options.together,
         };
         // What it goes on after: lines that were cut off before the start are not found by the
         // heads that follow.
@@ -79,17 +77,9 @@ impl Writer {
 
     /// Writes what was gathered.
     pub(super) fn write_rounds(&mut self, rounds: &[Round], now: Instant) -> Written {
-        let together = self.together.filter(|_| self.file.is_none());
-        let mut written = Ok(());
-        let mut all = || {
-            self.write_lost(now);
-            let lines = rounds.iter().flat_map(|round| &round.lines);
-            written = self.write(lines.map(String::as_str), now);
-        };
-        match together {
-            Some(together) => together(&mut all),
-            None => all(),
-        }
+        self.write_lost(now);
+        let lines = rounds.iter().flat_map(|round| &round.lines);
+        let written = self.write(lines.map(String::as_str), now);
         self.note(&written);
         written
     }

@@ -133,8 +133,10 @@ pub(super) async fn models(models: &dyn Models, settings: &Settings, rest: Optio
         );
         let _ = writeln!(text, "Try it:\n  curl -s {url} -d {body}");
     }
-    // A closed pipe must not end the server.
-    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+    // A closed pipe must not end the server, and one that nobody reads must not hold it up.
+    tokio::task::spawn_blocking(move || {
+        let _ = std::io::stdout().lock().write_all(text.as_bytes());
+    });
 }
 
 /// One model version, as it is shown.

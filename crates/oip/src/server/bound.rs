@@ -187,6 +187,8 @@ impl BoundServer {
         {
             tracing::warn!("models were still being unloaded at the end");
         }
+        // Whoever reads the log may hold it up. A panic in it is logged by its own thread.
+        let _ = tokio::task::spawn_blocking(crate::logging::flush).await;
         cut
     }
 }

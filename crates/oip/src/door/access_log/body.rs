@@ -9,6 +9,7 @@ use http_body::{Body as _, Frame, SizeHint};
 
 use super::AccessLog;
 use super::line::{Line, Outcome};
+use crate::logging::{Log, When};
 
 /// Writes the line when it is dropped: at the end of the answer, or when the caller has left.
 pub(super) struct Ending {
@@ -46,7 +47,9 @@ impl Ending {
 impl Drop for Ending {
     fn drop(&mut self) {
         let text = self.line.text(&self.outcome, self.log.format);
-        self.log.writer.write(&text);
+        self.log
+            .writer
+            .write(Log::Access, When::Soon, text.as_bytes());
     }
 }
 

@@ -4,14 +4,13 @@
 //! |---|---|
 //! | `line` | what stands in a line, as text or JSON |
 //! | `body` | the body of an answer, counted until its end |
-//! | `writer` | the thread that writes |
 //!
 //! A line never holds a tensor, a header's value but the request's id, or the query of a path,
 //! where some clients put tokens. It stands around the doors, so that refusals have lines too.
+//! The thread that writes all logs to standard error writes this one.
 
 mod body;
 mod line;
-mod writer;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -22,10 +21,10 @@ use oip_core::Caller;
 
 use self::body::Counted;
 use self::line::Line;
-use self::writer::Writer;
 use super::request_id;
 use super::{Answering, Network, Peer, Served, Serves, caller};
 use crate::config::AccessLogFormat;
+use crate::logging::{Writer, standard_error};
 
 /// Writes the access log of one server. Clones write to the same.
 #[derive(Clone)]
@@ -36,13 +35,12 @@ pub(crate) struct AccessLog {
 }
 
 impl AccessLog {
-    /// Starts the thread that writes to standard error; `None` where nothing is to be written.
+    /// A log to standard error; `None` where nothing is to be written.
     pub(crate) fn start(format: AccessLogFormat, trusted: &[Network]) -> Option<Self> {
         if format == AccessLogFormat::Off {
             return None;
         }
-        let writer = Writer::start(std::io::stderr());
-        let writer = writer
+        let writer = standard_error()
             .inspect_err(|error| tracing::error!(%error, "there is no access log"))
             .ok()?;
         Some(Self {
@@ -66,11 +64,11 @@ impl AccessLog {
         }
     }
 
-    /// Writes what is waiting.
+    /// Waits until what was said so far is written, as long as the end may take.
     pub(crate) async fn close(&self) {
         let writer = self.writer.clone();
-        // It blocks until the last line is written. A panic in it is logged by its own thread.
-        let _ = tokio::task::spawn_blocking(move || writer.close()).await;
+        // It blocks. A panic in it is logged by its own thread.
+        let _ = tokio::task::spawn_blocking(move || writer.flush()).await;
     }
 
     /// What is known of a request before its answer. Gives it an id where it has none.

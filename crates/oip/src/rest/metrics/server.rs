@@ -8,6 +8,7 @@ use oip_protocol::Limit;
 
 use super::text::{Text, Type};
 use crate::door::Door;
+use crate::logging::{self, Log};
 use crate::rest::bodies_cut_short;
 use crate::telemetry::Fates;
 
@@ -63,6 +64,15 @@ pub(super) fn write(text: &mut Text, door: &Door, ready: bool) {
             .as_ref()
             .map(|payloads| payloads.fates()),
     );
+    let name = "oip_log_lines_lost_total";
+    text.metric(
+        name,
+        Type::Counter,
+        "Lines that standard error did not take, or not in time.",
+    );
+    for log in Log::ALL {
+        text.value(name, &[("log", log.name())], logging::lost(log));
+    }
     text.single(
         "oip_bodies_cut_short_total",
         Type::Counter,
