@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import json
+import re
 import shutil
 import subprocess
 import time
@@ -23,6 +24,28 @@ POD = {
     "__meta_kubernetes_namespace": "models",
     "__meta_kubernetes_pod_name": "oip-0",
 }
+
+
+def discovered(labels, annotations, address):
+    """What Prometheus' discovery tells of a pod with these labels and annotations, at this address."""
+    told = {"__address__": address, "__metrics_path__": "/metrics"}
+    for kind, values in {"label": labels, "annotation": annotations}.items():
+        told |= {f"__meta_kubernetes_pod_{kind}_{re.sub(r'[^a-zA-Z0-9_]', '_', key)}": value for key, value in values.items()}
+    return told
+
+
+def scraped(told):
+    """The address and the path that deploy/prometheus/prometheus.yaml makes of it; None for a pod that is passed over."""
+    settings = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yaml").read_text())
+    for rule in settings["scrape_configs"][0]["relabel_configs"]:
+        source = ";".join(told.get(label, "") for label in rule["source_labels"])
+        match = re.fullmatch(rule.get("regex", "(.*)"), source)
+        if rule.get("action") == "keep":
+            if match is None:
+                return None
+        elif match:
+            told = told | {rule["target_label"]: match.expand(re.sub(r"\$(\d)", r"\\\1", rule.get("replacement", "$1")))}
+    return told["__address__"], told["__metrics_path__"]
 
 
 class Prometheus:

@@ -200,6 +200,7 @@ def pod(tmp_path):
     """A folder with what the volumes of a pod hold: one model, one key."""
     key, line = api_key()
     for name, content in {"etc/oip-auth/api-keys": f"{line}\n".encode(),
+                          "etc/oip-auth/policy.cedar": (ROOT / "deploy/kubernetes/policy.cedar").read_bytes(),
                           "mnt/models/model.onnx": (IRIS / "model.onnx").read_bytes()}.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(content)
@@ -260,6 +261,16 @@ def test_the_runtime_serves_the_mounted_model_and_answers_its_probes(pod):
     port = free_port()
     with Started(arguments_of("runtime-onnx", folder, port, [AT_ONCE]), port, folder):
         assert_serves(port, key, probes_of(documents.kserve("runtime-onnx")["spec"]["containers"][0]))
+
+
+@pytest.mark.parametrize("name", [n for n in SERVICES if n != "python"])
+def test_prometheus_may_read_the_metrics_of_an_inference_service_and_do_no_more(name, pod):
+    folder, key = pod
+    port = free_port()
+    given = [*documents.kserve(name)["spec"]["predictor"]["model"]["args"], AT_ONCE]
+    with Started(arguments_of("runtime-onnx", folder, port, given), port, folder):
+        assert_serves(port, key, ["/metrics"])
+        assert ask(port, "POST", "/v2/repository/index") == 401
 
 
 def test_the_deployment_serves_the_volume_and_shows_prometheus_its_metrics(pod):

@@ -12,9 +12,9 @@ import pytest
 import yaml
 
 import onnx_models
-from documents import DEPLOY, kserve
+from documents import DEPLOY, KSERVE, kserve, of_kind
 from oip_server import ROOT, Server
-from scraping import PROMETHEUS, PROMTOOL, RULES, Prometheus
+from scraping import PROMETHEUS, PROMTOOL, RULES, Prometheus, discovered, scraped
 
 DASHBOARD = json.loads((DEPLOY / "grafana" / "oip.json").read_text())
 needs_prometheus = pytest.mark.skipif(PROMETHEUS is None, reason="prometheus is not installed")
@@ -59,6 +59,28 @@ def test_no_two_panels_lie_on_one_another():
         cells = {(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])}
         assert at["x"] + at["w"] <= 24 and not cells & taken, panel["title"]
         taken |= cells
+
+
+def pods():
+    """Labels, annotations and containers of every pod that deploy/ makes."""
+    deployment = of_kind("Deployment")[0]["spec"]["template"]
+    yield "deployment", deployment["metadata"], deployment["spec"]["containers"]
+    for name in KSERVE:
+        if kserve(name)["kind"] == "ClusterServingRuntime":
+            yield name, kserve(name)["spec"], kserve(name)["spec"]["containers"]
+
+
+@pytest.mark.parametrize("carried, containers", [pytest.param(*those, id=name) for name, *those in pods()])
+def test_prometheus_finds_every_pod_at_the_port_of_its_container(carried, containers):
+    port = containers[0]["ports"][0]["containerPort"]
+    # Knative's own container has ports too, and each of them is told.
+    for told in ("10.1.2.3", f"10.1.2.3:{port}", "10.1.2.3:9091"):
+        told = discovered(carried["labels"], carried["annotations"], told)
+        assert scraped(told) == (f"10.1.2.3:{port}", "/metrics")
+    for key in ("prometheus.io/scrape", "prometheus.io/port"):
+        without = {k: v for k, v in carried["annotations"].items() if k != key}
+        assert scraped(discovered(carried["labels"], without, "10.1.2.3:9091")) in (None, ("10.1.2.3:9091", "/metrics"))
+    assert scraped(discovered({}, carried["annotations"], f"10.1.2.3:{port}")) is None
 
 
 @needs_prometheus
