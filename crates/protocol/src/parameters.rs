@@ -93,7 +93,8 @@ impl fmt::Display for ParameterValue {
             Self::Bool(value) => value.fmt(f),
             Self::Int64(value) => value.fmt(f),
             Self::Uint64(value) => value.fmt(f),
-            Self::Double(value) => value.fmt(f),
+            // With its point: where a whole number is asked for, `5` would be none to find fault with.
+            Self::Double(value) => write!(f, "{value:?}"),
             Self::String(value) => write!(f, "'{}'", crate::error::excerpt(value)),
         }
     }

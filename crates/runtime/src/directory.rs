@@ -10,6 +10,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::settings::files_named;
+
 /// The file of a model in a version's folder.
 const MODEL_FILE: &str = "model.onnx";
 
@@ -29,7 +31,7 @@ pub struct FoundModel {
     pub name: String,
     /// Its folder, where `model.toml` may lie.
     pub folder: PathBuf,
-    /// What the files in that folder look like.
+    /// What the files in that folder look like, and those below it that `model.toml` names.
     pub beside: Fingerprint,
     /// Its versions by number.
     pub versions: BTreeMap<u64, FoundVersion>,
@@ -80,24 +82,38 @@ impl Fingerprint {
         let mut stats = Vec::new();
         for entry in fs::read_dir(folder)? {
             let name = entry?.file_name();
-            if name.as_encoded_bytes().starts_with(b".") {
-                continue;
-            }
-            // Through symlinks: a swap of what they point to counts as a change.
-            let Ok(metadata) = fs::metadata(folder.join(&name)) else {
-                continue;
-            };
-            if metadata.is_file() {
-                stats.push(Stat {
-                    name: name.into(),
-                    size: metadata.len(),
-                    modified: metadata.modified().ok(),
-                    identity: identity(&metadata),
-                });
+            if !name.as_encoded_bytes().starts_with(b".") {
+                stats.extend(Stat::of(folder, name.into()));
             }
         }
         stats.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(Self(stats))
+    }
+
+    /// Of the files beside a model's versions, and of those further down that its `model.toml`
+    /// names.
+    fn beside(folder: &Path) -> Self {
+        let mut beside = Self::of_files(folder).unwrap_or_default();
+        for file in files_named(folder) {
+            if file.components().count() > 1 {
+                beside.0.extend(Stat::of(folder, file));
+            }
+        }
+        beside
+    }
+}
+
+impl Stat {
+    /// Of a file in a folder; `None` where there is none. Through symlinks: a swap of what they
+    /// point to counts as a change.
+    fn of(folder: &Path, name: PathBuf) -> Option<Self> {
+        let metadata = fs::metadata(folder.join(&name)).ok()?;
+        metadata.is_file().then(|| Self {
+            size: metadata.len(),
+            modified: metadata.modified().ok(),
+            identity: identity(&metadata),
+            name,
+        })
     }
 }
 
@@ -185,7 +201,7 @@ impl Directory {
         };
         Some(FoundModel {
             name: listed.to_owned(),
-            beside: Fingerprint::of_files(&folder).unwrap_or_default(),
+            beside: Fingerprint::beside(&folder),
             folder,
             versions,
             fault,
@@ -249,7 +265,7 @@ impl Directory {
         Ok(FoundModel {
             name: name.to_owned(),
             folder: self.root.clone(),
-            beside: Fingerprint::of_files(&self.root).unwrap_or_default(),
+            beside: Fingerprint::beside(&self.root),
             versions,
             fault,
         })

@@ -36,7 +36,9 @@ fn labels(key: String, value: Value, folder: &Path) -> Result<Vec<String>, Setti
             return Err(wrong(key, &value, ALLOWED));
         };
         let text = text_of(folder, &key, &file)?;
-        return Ok(text.lines().map(|line| line.trim().to_owned()).collect());
+        // Blank lines at the end are no labels; one in between keeps the place of its class.
+        let lines = text.trim_end().lines();
+        return Ok(lines.map(|line| line.trim().to_owned()).collect());
     };
     let text = |label: Value| match label {
         Value::String(label) => Ok(label),
@@ -45,17 +47,27 @@ fn labels(key: String, value: Value, folder: &Path) -> Result<Vec<String>, Setti
     labels.into_iter().map(text).collect()
 }
 
-/// The text of a file that a key names. It lies in the model's folder.
+/// The text of a file that a key names, without the mark that editors set before UTF-8. It lies in
+/// the model's folder.
 pub(super) fn text_of(folder: &Path, key: &str, file: &str) -> Result<String, SettingsError> {
     let refuse = |reason: String| SettingsError::File {
         key: key.to_owned(),
         file: format!("\"{}\"", oip_protocol::error::excerpt(file)),
         reason,
     };
-    let plain = |part| matches!(part, std::path::Component::Normal(_));
-    if file.is_empty() || !Path::new(file).components().all(plain) {
+    if !is_inside(file) {
         return Err(refuse("is no path inside the model's folder".to_owned()));
     }
-    std::fs::read_to_string(folder.join(file))
-        .map_err(|error| refuse(format!("cannot be read: {error}")))
+    let text = std::fs::read_to_string(folder.join(file))
+        .map_err(|error| refuse(format!("cannot be read: {error}")))?;
+    Ok(match text.strip_prefix('\u{feff}') {
+        Some(text) => text.to_owned(),
+        None => text,
+    })
+}
+
+/// Whether a path leads to a file in the folder that it is joined to, or below that.
+pub(super) fn is_inside(file: &str) -> bool {
+    let plain = |part| matches!(part, std::path::Component::Normal(_));
+    !file.is_empty() && Path::new(file).components().all(plain)
 }

@@ -6,6 +6,7 @@
 
 mod document;
 mod labels;
+mod named;
 mod parse;
 mod reader;
 mod warmup;
@@ -15,6 +16,7 @@ use std::path::Path;
 use std::time::Duration;
 
 pub use document::SettingsError;
+pub(crate) use named::files_named;
 pub use warmup::{Fill, Warmup, WarmupInput};
 
 /// The name of the file in a model's folder.

@@ -9,6 +9,10 @@ use super::SettingsError;
 
 type Result<T> = std::result::Result<T, SettingsError>;
 
+/// Fewest bytes that may be asked for. Less than this no answer takes, so that nothing would ever
+/// be kept.
+const LEAST_BYTES: usize = 1024;
+
 /// A table and where it stands. What is read is taken out; what is left at the end is unknown.
 pub(super) struct Reader {
     table: Table,
@@ -101,16 +105,16 @@ impl Reader {
         }
     }
 
-    /// A number of bytes: a whole number, or a text such as `"64 MiB"`.
+    /// A number of bytes, a KiB at least: a whole number, or a text such as `"64 MiB"`.
     pub(super) fn bytes(&mut self, key: &'static str) -> Result<Option<usize>> {
         let Some(value) = self.value(key) else {
             return Ok(None);
         };
         let bytes = whole(&value).or_else(|| value.as_str().and_then(bytes));
         match bytes.and_then(|bytes| usize::try_from(bytes).ok()) {
-            Some(bytes) if bytes > 0 => Ok(Some(bytes)),
+            Some(bytes) if bytes >= LEAST_BYTES => Ok(Some(bytes)),
             _ => {
-                let allowed = "a number of bytes above 0, such as 1048576 or \"64 MiB\": a number and B, KiB, MiB or GiB";
+                let allowed = "a number of bytes from 1024 on, such as 1048576 or \"64 MiB\": a number and B, KiB, MiB or GiB";
                 Err(self.wrong(key, &value, allowed))
             }
         }
@@ -146,7 +150,8 @@ pub(super) fn wrong(key: String, found: &Value, allowed: &str) -> SettingsError 
     let found = match found {
         Value::String(text) => format!("\"{}\"", excerpt(text)),
         Value::Integer(number) => number.to_string(),
-        Value::Float(number) => number.to_string(),
+        // With its point, as a whole number would be none to find fault with.
+        Value::Float(number) => format!("{number:?}"),
         Value::Boolean(value) => value.to_string(),
         Value::Array(_) => "an array".to_owned(),
         Value::Table(_) => "a table".to_owned(),

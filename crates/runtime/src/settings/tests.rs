@@ -119,9 +119,17 @@ fn a_value_that_cannot_be_is_refused_with_what_is_allowed() {
             "'cache.max_bytes' is \"5 apples\", but it is a number of bytes",
         ),
         ("[cache]\nmax_bytes = -1", "'cache.max_bytes' is -1"),
+        (
+            "[cache]\nmax_bytes = 1023",
+            "'cache.max_bytes' is 1023, but it is a number of bytes from 1024 on",
+        ),
+        (
+            "instances = 1.0",
+            "'instances' is 1.0, but it is a whole number",
+        ),
         ("[cache]\nttl = \"1 s\"", "'cache.max_bytes' is missing"),
         (
-            "[cache]\nmax_bytes = 1\nttl = \"0 ms\"",
+            "[cache]\nmax_bytes = 1024\nttl = \"0 ms\"",
             "'cache.ttl' is \"0\", but it is a duration above 0",
         ),
         (
@@ -185,5 +193,14 @@ fn durations_and_sizes_read_in_every_unit() {
     };
     assert_eq!(size("\"1.5 KiB\""), 1536);
     assert_eq!(size("\"2GiB\""), 2 << 30);
-    assert_eq!(size("77"), 77);
+    assert_eq!(size("1024"), 1024);
+}
+
+#[test]
+fn a_file_of_labels_may_begin_with_a_mark_and_end_with_blank_lines() {
+    let folder = tempfile::tempdir().unwrap();
+    let labels = "\u{feff}cat\r\n\r\n dog \r\n\r\n  \n";
+    std::fs::write(folder.path().join("labels.txt"), labels).unwrap();
+    let settings = ModelSettings::parse("labels = { y = \"labels.txt\" }", folder.path());
+    assert_eq!(settings.unwrap().labels["y"], ["cat", "", "dog"]);
 }

@@ -224,3 +224,23 @@ async fn a_change_of_the_settings_is_seen_in_a_watched_folder() {
     house.write("m/model.toml", "instances = 77");
     until(async || house.config().await.instances == 77).await;
 }
+
+#[tokio::test]
+async fn a_change_of_a_file_that_the_settings_name_is_seen_in_a_watched_folder() {
+    let folder = put_models(ONE);
+    put(folder.path(), "m/names/labels.txt", b"zero\none");
+    let text = b"labels = { y = \"names/labels.txt\" }";
+    put(folder.path(), "m/model.toml", text);
+    let house = House::at(folder, |options| {
+        options.control = ModelControl::Poll;
+        options.poll_interval = Duration::from_millis(20);
+    })
+    .await;
+    let label = async || {
+        let served = house.repository.resolve(&m()).await.unwrap();
+        served.label("y", 1).map(str::to_owned)
+    };
+    assert_eq!(label().await.as_deref(), Some("one"));
+    house.write("m/names/labels.txt", "zero\nuno");
+    until(async || label().await.as_deref() == Some("uno")).await;
+}
