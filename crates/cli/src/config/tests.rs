@@ -131,6 +131,22 @@ fn what_does_not_raise_a_limit_decides_nothing() {
 }
 
 #[test]
+fn a_value_that_was_encrypted_is_hidden_and_so_is_what_follows_from_it() {
+    let folder = tempfile::tempdir().unwrap();
+    // "s3cret", by the password "pw".
+    let secret = "VCS4DnoG6fNvnLSnadYRuE4Li+HTiS4faR+iLHzbOCqt/AOOpOUPi+lYsf+S9s59";
+    let text = format!("service_name=ENC({secret})\nkserve_access_log_format=ENC({secret})\n");
+    std::fs::write(folder.path().join("oip.properties"), text).unwrap();
+    let base = folder.path().to_str().unwrap();
+    let variables = [("KRAUSENING_BASE", base), ("KRAUSENING_PASSWORD", "pw")];
+    let text = printed(&given(&[], &variables));
+    for line in ["\n#service_name=***\n", "\n#access_log=***\n"] {
+        assert!(text.contains(line), "{line}\n{text}");
+    }
+    assert!(!text.contains("s3cret"), "{text}");
+}
+
+#[test]
 fn a_value_that_a_file_would_change_stands_behind_a_hash() {
     let text = printed(&given(&[("service-name", "a$HOME")], &[]));
     assert!(

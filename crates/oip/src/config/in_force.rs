@@ -3,6 +3,7 @@
 use super::listen::overruling_port;
 use super::reader::Reader;
 use super::settings::{access_log, body_limit, connection_idle, model_control};
+use super::shown::HIDDEN;
 use super::{Config, Entry, access};
 
 /// The value in force of an option that another one decides.
@@ -58,5 +59,10 @@ fn follows_a_name_of_others<'a>(read: &Reader<'a>, key: &str) -> Option<Follows<
     };
     let (entry, from) = (read.entry(key), read.entry(from));
     let another = entry.option.kind.read(&value)? != entry.value;
+    // What it says would be seen in what follows from it.
+    let value = match from.is_hidden() {
+        true => HIDDEN.to_owned(),
+        false => value,
+    };
     (from.is_given() && another).then_some(Follows { value, from })
 }

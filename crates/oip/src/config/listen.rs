@@ -137,14 +137,12 @@ fn refuse_one_port_twice(read: &Reader<'_>, listen: Listen) -> Result<Listen, Co
     match listen {
         Listen::Two { rest, grpc } if rest == grpc && rest.port() != 0 => {
             let origins = ["rest_port", "grpc_port"].map(|key| &read.entry(key).origin);
+            let port = read.entry("rest_port").shown();
             Err(ConfigError::Conflict {
                 sentence: format!(
                     "rest_port ({}) and grpc_port ({}) are both {}: port = {} serves both on one \
                      port",
-                    origins[0],
-                    origins[1],
-                    rest.port(),
-                    rest.port()
+                    origins[0], origins[1], port, port
                 ),
                 keys: PORTS,
             })

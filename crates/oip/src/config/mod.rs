@@ -37,6 +37,7 @@ mod tls;
 mod value;
 mod watch;
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 pub use access::{AccessSettings, PdpKind};
@@ -70,7 +71,7 @@ pub struct Config {
 }
 
 /// The value in force of one option.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Entry {
     /// The option.
     pub option: &'static ConfigOption,
@@ -79,13 +80,21 @@ pub struct Entry {
     /// Where the value came from.
     pub origin: Origin,
     shown: String,
+    hidden: bool,
 }
 
 impl Entry {
-    /// The value as text; `***` for a secret, empty where there is none.
+    /// The value as text; `***` for what must not be shown, empty where there is none.
     #[must_use]
     pub fn shown(&self) -> &str {
         &self.shown
+    }
+
+    /// Whether the value must not be shown: it is a secret by its option, or the operator has
+    /// encrypted it.
+    #[must_use]
+    pub fn is_hidden(&self) -> bool {
+        self.hidden
     }
 
     /// Whether somebody gave a value.
@@ -95,12 +104,25 @@ impl Entry {
     }
 }
 
+impl fmt::Debug for Entry {
+    /// The value as it may be shown.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entry")
+            .field("key", &self.option.key)
+            .field("value", &self.shown)
+            .field("origin", &self.origin)
+            .finish()
+    }
+}
+
 /// A value that was given for an option under one of its names.
 struct Given {
     text: String,
     origin: Origin,
     /// The name it was given under.
     name: String,
+    /// Whether it was encrypted where it was given.
+    decrypted: bool,
 }
 
 impl Config {
@@ -244,12 +266,17 @@ fn candidates(
             text: text.to_owned(),
             origin: Origin::Environment(name.clone()),
             name,
+            decrypted: false,
         });
     }
     for key in option.key_spellings() {
-        if let Some((text, origin)) = properties.value(option, key, sources)? {
-            let name = key.to_owned();
-            given.push(Given { text, origin, name });
+        if let Some(found) = properties.value(option, key, sources)? {
+            given.push(Given {
+                text: found.text,
+                origin: found.origin,
+                name: key.to_owned(),
+                decrypted: found.decrypted,
+            });
         }
     }
     // How Python writes that nothing is given.
@@ -269,7 +296,12 @@ fn flags(option: &'static ConfigOption, sources: &Sources) -> Vec<Given> {
             (_, Some(last)) => (*last).to_owned(),
         };
         let origin = Origin::Flag(name.clone());
-        given.push(Given { text, origin, name });
+        given.push(Given {
+            text,
+            origin,
+            name,
+            decrypted: false,
+        });
     }
     given
 }
@@ -296,13 +328,15 @@ fn warn_of_rivals(option: &ConfigOption, given: &[Given], warnings: &mut Vec<Str
 }
 
 fn entry(option: &'static ConfigOption, given: Option<Given>) -> Result<Entry, ConfigError> {
-    let (text, origin) = match given {
-        Some(given) if is_kserve(&given, option) && option.kind == Kind::Bool => {
-            (kserve_boolean(&given.text).to_owned(), given.origin)
-        }
-        Some(given) => (given.text, given.origin),
-        None => return Ok(default(option)),
+    let Some(given) = given else {
+        return Ok(default(option));
     };
+    let hidden = option.secret || given.decrypted;
+    let text = match is_kserve(&given, option) && option.kind == Kind::Bool {
+        true => kserve_boolean(&given.text).to_owned(),
+        false => given.text,
+    };
+    let origin = given.origin;
     let outside_a_file = !matches!(origin, Origin::File { .. } | Origin::Default);
     let meant = option.secret && is_meant_encrypted(&text);
     if outside_a_file && (meant || encrypted(&text).is_some()) {
@@ -325,9 +359,9 @@ fn entry(option: &'static ConfigOption, given: Option<Given>) -> Result<Entry, C
         Some(_) if option.secret => Value::Secret(Secret::new(text.clone())),
         None if blank_secret => Value::Secret(Secret::new(text.clone())),
         Some(value) => value,
-        None => return Err(unfit(option, &text, origin, option.kind.allowed())),
+        None => return Err(unfit(option, &text, origin, hidden, option.kind.allowed())),
     };
-    let shown = match option.secret {
+    let shown = match hidden {
         true => shown::HIDDEN.to_owned(),
         false => shown::shown(option.kind, text.trim()),
     };
@@ -336,6 +370,7 @@ fn entry(option: &'static ConfigOption, given: Option<Given>) -> Result<Entry, C
         value,
         origin,
         shown,
+        hidden,
     })
 }
 
@@ -349,12 +384,19 @@ fn default(option: &'static ConfigOption) -> Entry {
         },
         origin: Origin::Default,
         shown: option.default.to_owned(),
+        hidden: option.secret,
     }
 }
 
 /// A value that its option does not take.
-fn unfit(option: &ConfigOption, text: &str, origin: Origin, allowed: String) -> ConfigError {
-    let shown = match option.secret {
+fn unfit(
+    option: &ConfigOption,
+    text: &str,
+    origin: Origin,
+    hidden: bool,
+    allowed: String,
+) -> ConfigError {
+    let shown = match hidden {
         true => shown::HIDDEN.to_owned(),
         false => format!("'{}'", excerpt(&shown::shown(option.kind, text))),
     };

@@ -38,6 +38,14 @@ struct Raw {
     origin: Origin,
 }
 
+/// A value as it is in force.
+pub(super) struct Found {
+    pub(super) text: String,
+    pub(super) origin: Origin,
+    /// Whether the file holds it encrypted.
+    pub(super) decrypted: bool,
+}
+
 /// Reads every layer that the environment names. A later layer replaces an earlier one key by
 /// key. A file that is not there is a warning, as it is in Krausening; one that is there and
 /// cannot be read or parsed is a fault.
@@ -125,7 +133,7 @@ impl Properties {
         option: &'static ConfigOption,
         key: &str,
         sources: &Sources,
-    ) -> Result<Option<(String, Origin)>, ConfigError> {
+    ) -> Result<Option<Found>, ConfigError> {
         let Some(raw) = self.values.get(key) else {
             return Ok(None);
         };
@@ -136,7 +144,8 @@ impl Properties {
         let origin = raw.origin.clone();
         let mut text = expand(&raw.text, lookup);
         let mut before = raw.text.clone();
-        if let Some(inner) = encrypted(&text) {
+        let inner = encrypted(&text).map(str::to_owned);
+        if let Some(inner) = &inner {
             let refuse = |reason| ConfigError::Encrypted {
                 key: option.key,
                 origin: origin.clone(),
@@ -174,7 +183,12 @@ impl Properties {
                 option.key
             ));
         }
-        Ok((!text.is_empty()).then_some((text, origin)))
+        let decrypted = inner.is_some();
+        Ok((!text.is_empty()).then_some(Found {
+            text,
+            origin,
+            decrypted,
+        }))
     }
 }
 

@@ -236,6 +236,7 @@ impl Settings {
                 entry.option,
                 "",
                 entry.origin.clone(),
+                true,
                 "a text that is not blank".to_owned(),
             )),
             (false, _) => Err(ConfigError::NoKey {
@@ -369,12 +370,12 @@ pub(super) fn access_log(read: &Reader<'_>) -> AccessLogFormat {
 fn model_name(read: &Reader<'_>) -> Result<Vec<String>, ConfigError> {
     let names = read.list("model_name");
     match (names.len(), read.path("model_repository")) {
-        (2.., Some(folder)) => Err(ConfigError::Conflict {
+        (2.., Some(_)) => Err(ConfigError::Conflict {
             sentence: format!(
                 "model_name ({}) names {} models: of the repository {} all are served, or one",
                 read.entry("model_name").origin,
                 names.len(),
-                folder.display()
+                read.entry("model_repository").shown()
             ),
             keys: &["model_name", "model_repository"],
         }),
@@ -436,5 +437,11 @@ fn networks(read: &Reader<'_>) -> Result<Vec<Network>, ConfigError> {
 /// A value, or a part of it, that its option does not take.
 pub(super) fn unfit(read: &Reader<'_>, key: &str, text: &str, allowed: &str) -> ConfigError {
     let entry = read.entry(key);
-    super::unfit(entry.option, text, entry.origin.clone(), allowed.to_owned())
+    super::unfit(
+        entry.option,
+        text,
+        entry.origin.clone(),
+        entry.hidden,
+        allowed.to_owned(),
+    )
 }

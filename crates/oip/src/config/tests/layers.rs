@@ -192,6 +192,36 @@ fn an_encrypted_value_is_decrypted() {
 }
 
 #[test]
+fn what_was_encrypted_is_shown_nowhere_whatever_its_option() {
+    for (key, taken) in [
+        ("service_name", true),
+        ("pdp_url", false),
+        ("cors_origins", false),
+        ("rest_port", false),
+        ("model_control", false),
+        ("socket_mode", false),
+        ("trusted_proxies", false),
+        ("pdp_timeout", false),
+    ] {
+        let (_layers, sources) = Layers::one(&format!("{key}=ENC({SECRET})\n"));
+        let sources = sources.with_variable("KRAUSENING_PASSWORD", "pw");
+        match taken {
+            false => {
+                let message = refusal(&sources);
+                assert!(message.starts_with(&format!("{key} is ***")), "{message}");
+                assert!(!message.contains("s3cret"), "{message}");
+            }
+            true => {
+                assert_eq!(shown(&sources, key).0, "***", "{key}");
+                let config = Config::resolve(&sources).unwrap();
+                assert!(!format!("{config:?}").contains("s3cret"));
+                assert_eq!(config.settings().unwrap().traces.service, "s3cret");
+            }
+        }
+    }
+}
+
+#[test]
 fn an_encrypted_value_that_cannot_be_decrypted_refuses_to_start() {
     let (_layers, sources) = Layers::one(&format!("auth_secret=ENC({SECRET})\n"));
     let message = refusal(&sources);
@@ -332,7 +362,7 @@ fn layers_hold_what_the_python_package_finds_in_them() {
         for (key, expected) in &case.values {
             let option = option("model_repository").unwrap();
             let found = properties.value(option, key, &sources).unwrap();
-            let found = found.map_or(String::new(), |(text, _)| text);
+            let found = found.map_or(String::new(), |found| found.text);
             assert_eq!(found, *expected, "{key}");
         }
     }
