@@ -262,8 +262,9 @@ const GENERAL: &[ConfigOption] = &[
         "cors_origins",
         List,
         "",
-        "Origins of web pages that may call this server, such as https://console.example. Its \
-         own pages always may.",
+        "Origins of web pages that may call this server, such as https://console.example. Pages \
+         at its own addresses always may; where it is reached by a name or through a proxy, that \
+         origin belongs here, for /docs as well.",
     )
     .hot(),
     new(Requests, "docs", Bool, "true", "Whether /docs is served.")
