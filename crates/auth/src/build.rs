@@ -8,7 +8,7 @@ use crate::apikey::ApiKeys;
 use crate::authentication::Authentication;
 use crate::clock::Clock;
 use crate::config::{AuthConfigError, AuthenticationConfig};
-use crate::http::{HttpClient, HttpOptions};
+use crate::http::{HttpClient, HttpOptions, bearer};
 use crate::jwt::{
     Algorithm, ClaimPath, ClaimRules, Family, KeySet, KeySource, Remote, Target, TokenCache,
     TokenVerifier, VerifyingKey, looks_like_pem, looks_public, public_key,
@@ -298,6 +298,10 @@ fn remote(
         ..HttpOptions::default()
     })
     .map_err(wrong)?;
+    if let Some(token) = &config.jwks.token_file {
+        let key = "auth_jwks_token_file";
+        bearer(token).map_err(|fault| AuthConfigError::Url { key, fault })?;
+    }
     let target = match named {
         Named::Discovery(issuer) => {
             let issuer_path = issuer.trim_end_matches('/');

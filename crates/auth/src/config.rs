@@ -147,7 +147,7 @@ pub enum AuthConfigError {
         /// What is wrong.
         fault: String,
     },
-    /// A URL that is not called.
+    /// A URL that is not called, or a file of what is shown there.
     #[error("{key}: {fault}")]
     Url {
         /// The option that holds it.

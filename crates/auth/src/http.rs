@@ -319,7 +319,10 @@ impl HttpClient {
 }
 
 /// The header that shows the token of a file.
-fn bearer(file: &Path) -> Result<HeaderValue, HttpError> {
+///
+/// # Errors
+/// [`HttpError::Token`] for a file that cannot be read or holds anything but one token.
+pub(crate) fn bearer(file: &Path) -> Result<HeaderValue, HttpError> {
     let wrong = |fault: &str| HttpError::Token(format!("{}: {fault}", file.display()));
     let content = crate::watched::read(file).map_err(|fault| wrong(&fault))?;
     let token = std::str::from_utf8(&content).map_err(|_| wrong("is no text"))?;

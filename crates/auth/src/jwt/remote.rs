@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use http::Uri;
+use http::{HeaderValue, Uri};
 use serde::Deserialize;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -220,8 +220,8 @@ impl Remote {
     async fn get(&self, uri: &Uri) -> Result<bytes::Bytes, String> {
         let mut headers = Vec::new();
         let token = self.token(uri).await?;
-        if let Some(token) = &token {
-            headers.push((http::header::AUTHORIZATION, token.as_str()));
+        if let Some(token) = token.as_ref().and_then(|token| token.to_str().ok()) {
+            headers.push((http::header::AUTHORIZATION, token));
         }
         let answer = self.client.get_with(uri, &headers).await;
         let answer = answer.map_err(|error| format!("{}: {error}", plain(uri)))?;
@@ -233,7 +233,7 @@ impl Remote {
 
     /// The token to show, to the host of the configuration only: a provider's configuration may
     /// name a key set on another host, which must not get it.
-    async fn token(&self, uri: &Uri) -> Result<Option<String>, String> {
+    async fn token(&self, uri: &Uri) -> Result<Option<HeaderValue>, String> {
         let (Target::KeySet(own)
         | Target::Discovery {
             configuration: own, ..
@@ -242,11 +242,9 @@ impl Remote {
         match &self.options.token_file {
             Some(path) if own_host => {
                 let file = path.clone();
-                let read = tokio::task::spawn_blocking(move || crate::watched::read(&file)).await;
-                let content = read.map_err(|error| error.to_string())?;
-                let content = content.map_err(|fault| format!("{}: {fault}", path.display()))?;
-                let token = String::from_utf8_lossy(&content);
-                Ok(Some(format!("Bearer {}", token.trim())))
+                let read = tokio::task::spawn_blocking(move || crate::http::bearer(&file)).await;
+                let read = read.map_err(|error| error.to_string())?;
+                read.map(Some).map_err(|error| error.to_string())
             }
             _ => Ok(None),
         }

@@ -17,13 +17,15 @@ pub struct AuthZen {
 }
 
 impl AuthZen {
-    /// The decision point at `url`: the whole address of its access evaluation, or its base, to
-    /// which the specification's `/access/v1/evaluation` is added.
+    /// The decision point at `url`: the whole address of its access evaluation, which ends in
+    /// `/evaluation`, or its base, to which the specification's `/access/v1/evaluation` is added.
     ///
     /// # Errors
     /// A URL that the client would not call.
     pub fn new(client: Arc<HttpClient>, url: &str) -> Result<Self, HttpError> {
-        let remote = Remote::new(client, url, "/access/v1/evaluation", "application/json")?;
+        let whole = client.check(url)?.path().ends_with("/evaluation");
+        let path = if whole { "" } else { "/access/v1/evaluation" };
+        let remote = Remote::under(client, url, path, "application/json")?;
         Ok(Self { remote })
     }
 }

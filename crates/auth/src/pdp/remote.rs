@@ -30,17 +30,30 @@ impl fmt::Debug for Remote {
 }
 
 impl Remote {
-    /// An address, checked; `path` stands in where it has none of its own.
+    /// An address, checked; `path` stands in where it has none of its own. A query stays.
     pub(super) fn new(
         client: Arc<HttpClient>,
         url: &str,
         path: &str,
         media: &'static str,
     ) -> Result<Self, HttpError> {
+        match client.check(url)?.path() {
+            "/" => Self::under(client, url, path, media),
+            _ => Self::under(client, url, "", media),
+        }
+    }
+
+    /// A base to which `path` is added, checked. A query stays.
+    pub(super) fn under(
+        client: Arc<HttpClient>,
+        url: &str,
+        path: &str,
+        media: &'static str,
+    ) -> Result<Self, HttpError> {
+        // As it was given first: what is wrong with it is told in the operator's words.
         let mut uri = client.check(url)?;
-        if uri.path() == "/" && !path.is_empty() {
-            let bare = url.split(['?', '#']).next().unwrap_or(url);
-            uri = client.check(&format!("{}{path}", bare.trim_end_matches('/')))?;
+        if !path.is_empty() {
+            uri = client.check(&completed(url, path))?;
         }
         Ok(Self { client, uri, media })
     }
@@ -89,6 +102,13 @@ impl Remote {
         }
         strict::parse(&answer.body).map_err(wrong)
     }
+}
+
+/// A base with a path behind its own, before its query.
+pub(super) fn completed(base: &str, path: &str) -> String {
+    let base = base.split('#').next().unwrap_or(base);
+    let (base, query) = base.split_at(base.find('?').unwrap_or(base.len()));
+    format!("{}{path}{query}", base.trim_end_matches('/'))
 }
 
 /// `application/json`, or another type whose suffix is `+json`; parameters do not matter.

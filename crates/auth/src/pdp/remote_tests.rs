@@ -2,14 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use oip_core::access::Decision;
+use oip_core::access::{Action, Decision, Question};
 use proptest::prelude::*;
 use serde_json::Value;
 
+use super::authzen::AuthZen;
+use super::opa::Opa;
 use super::stub::{Answer, PERMIT, Stub, client, remotes};
 use super::testing::{decide, model};
 use super::xacml::Xacml;
-use super::{Explain as _, Situation, explain};
+use super::{Explain, Situation, explain};
 
 /// What each remote decision point makes of an answer.
 async fn all(answer: Answer) -> Vec<Decision> {
@@ -208,6 +210,47 @@ async fn explain_shows_what_is_posted_and_what_comes_of_it() {
         action: oip_core::access::Action::Live,
         model: None,
     });
+}
+
+#[tokio::test]
+async fn an_address_is_completed_where_it_is_a_base_and_its_query_stays() {
+    let authzen =
+        |url: &str| -> Box<dyn Explain> { Box::new(AuthZen::new(client(), url).unwrap()) };
+    let opa = |url: &str| -> Box<dyn Explain> { Box::new(Opa::new(client(), url).unwrap()) };
+    let xacml = |url: &str| -> Box<dyn Explain> { Box::new(Xacml::new(client(), url).unwrap()) };
+    for (pdp, path) in [
+        (authzen("http://localhost"), "/access/v1/evaluation"),
+        (authzen("http://localhost/"), "/access/v1/evaluation"),
+        (authzen("http://localhost/pdp"), "/pdp/access/v1/evaluation"),
+        (
+            authzen("http://localhost/pdp/?a=b"),
+            "/pdp/access/v1/evaluation",
+        ),
+        (
+            authzen("http://localhost/x/evaluation?a=b"),
+            "/x/evaluation",
+        ),
+        (opa("http://localhost/?pretty"), "/v1/data/oip/allow"),
+        (opa("http://localhost/v1/data/x"), "/v1/data/x"),
+        (xacml("http://localhost"), "/"),
+        (xacml("http://localhost/pdp/"), "/pdp/"),
+    ] {
+        let question = Question {
+            caller: &super::testing::caller("a", &[]).await,
+            action: Action::Live,
+            model: None,
+        };
+        let asked = pdp.asked(&question);
+        let line = asked.lines().next().unwrap();
+        assert_eq!(line, format!("POST http://localhost{path}"));
+    }
+    for (base, whole) in [
+        ("http://h?a=b&c", "http://h/p?a=b&c"),
+        ("http://h/x/?a=/#f?", "http://h/x/p?a=/"),
+        ("http://h/x", "http://h/x/p"),
+    ] {
+        assert_eq!(super::remote::completed(base, "/p"), whole);
+    }
 }
 
 /// Whether a body is a legal permit, said a second time and another way: the sample bodies of the

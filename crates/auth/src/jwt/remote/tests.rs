@@ -5,6 +5,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::*;
+use crate::clock::Clock;
 use crate::testing::{bear, build, content, token};
 use crate::{Authentication, AuthenticationConfig};
 
@@ -283,6 +284,36 @@ async fn a_discovered_key_set_on_plain_http_elsewhere_is_not_fetched() {
     config.issuer = Some(provider.address.clone());
     *provider.discovery.lock().unwrap() = (provider.address.clone(), "http://10.0.0.1/jwks".into());
     let who = build(&config);
+    assert_eq!(kind(&who, "old").await, Some(ErrorKind::Unavailable));
+}
+
+#[tokio::test]
+async fn a_token_file_that_holds_no_token_is_found_out_at_the_start_and_shown_to_nobody_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token");
+    let provider = Provider::start().await;
+    let mut config = provider.config();
+    config.jwks.token_file = Some(file.clone());
+    for (content, fault) in [
+        (None, "No such file"),
+        (Some(" \n"), "is blank"),
+        (Some("two words"), "more than one token"),
+    ] {
+        if let Some(content) = content {
+            std::fs::write(&file, content).unwrap();
+        }
+        let error = Authentication::with_clock(&config, Clock::system())
+            .unwrap_err()
+            .to_string();
+        assert!(error.starts_with("auth_jwks_token_file: "), "{error}");
+        assert!(error.contains(fault) && error.contains("/token"), "{error}");
+        assert!(!error.contains("words"), "{error}");
+    }
+    std::fs::write(&file, "pod-token").unwrap();
+    let who = build(&config);
+    std::fs::write(&file, "two words").unwrap();
+    who.prepare().await;
+    assert_eq!(provider.asked(), 0);
     assert_eq!(kind(&who, "old").await, Some(ErrorKind::Unavailable));
 }
 
