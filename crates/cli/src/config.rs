@@ -10,6 +10,7 @@ use oip::tls::Tls;
 
 use crate::args;
 use crate::exit::{Exit, misconfigured};
+use crate::serve::announce::unused_without_authentication;
 
 pub(crate) fn command() -> Command {
     let check = Command::new("check")
@@ -80,9 +81,9 @@ fn warnings(config: &Config) -> Vec<String> {
     if let Some(tls) = settings.tls.clone().and_then(|tls| Tls::open(tls).ok()) {
         warnings.extend(tls.warnings());
     }
-    if settings.auth_enabled
-        && let Ok(gates) = Gates::new(&settings)
-    {
+    if !settings.auth_enabled {
+        warnings.extend(unused_without_authentication(config));
+    } else if let Ok(gates) = Gates::new(&settings) {
         warnings.extend_from_slice(gates.warnings());
     }
     warnings

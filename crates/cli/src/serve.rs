@@ -17,7 +17,7 @@ use crate::args;
 use crate::exit::{Exit, fail, misconfigured};
 use crate::memory;
 
-mod announce;
+pub(crate) mod announce;
 mod of_program;
 mod reload;
 mod sample;
@@ -107,8 +107,10 @@ pub(crate) fn run(matches: &ArgMatches, programs: &dyn Programs) -> Exit {
         tracing::warn!("{warning}");
     }
     announce::accepted_without_effect(&config, program.is_some());
-    if !settings.auth_enabled {
-        announce::unused_without_authentication(&config);
+    if !settings.auth_enabled
+        && let Some(unused) = announce::unused_without_authentication(&config)
+    {
+        tracing::warn!("{unused}");
     }
     let made = match program {
         Some(program) => of_program::server(&program, &settings, programs),

@@ -76,8 +76,8 @@ pub(super) fn reachable(address: SocketAddr) -> SocketAddr {
     }
 }
 
-/// Says which options were given that change nothing, as nobody is asked who they are.
-pub(super) fn unused_without_authentication(config: &Config) {
+/// Which options were given that change nothing, as nobody is asked who they are.
+pub(crate) fn unused_without_authentication(config: &Config) -> Option<String> {
     let given = config.entries().iter().filter(|entry| {
         let key = entry.option.key;
         let gates = ["auth_", "pdp", "policy_", "audit_"];
@@ -85,9 +85,10 @@ pub(super) fn unused_without_authentication(config: &Config) {
         entry.is_given() && concerns_gates && key != "auth_enabled"
     });
     let given: Vec<&str> = given.map(|entry| entry.option.key).collect();
-    if !given.is_empty() {
-        tracing::warn!("not used, as authentication is off: {}", given.join(", "));
-    }
+    (!given.is_empty()).then(|| {
+        let given = given.join(", ");
+        format!("not used, as authentication is off: {given}")
+    })
 }
 
 /// Says which options were given that change nothing.

@@ -104,6 +104,10 @@ fn config_check_warns_of_what_a_server_would_warn_of() {
             &["--auth-enabled", "false", "--grpc-host", "0.0.0.0"],
             "AUTHENTICATION IS OFF AND THIS SERVER LISTENS BEYOND THIS MACHINE",
         ),
+        (
+            &["--auth-enabled", "false", "--pdp-timeout", "1s"],
+            "not used, as authentication is off: auth_secret, pdp_timeout",
+        ),
         (&["--rest-host", "0.0.0.0"], "WITHOUT TLS"),
         (&["--policy-mode", "shadow"], "THE POLICY REFUSES NOBODY"),
         (&["--trusted-proxies", "::/0"], "trusted_proxies"),

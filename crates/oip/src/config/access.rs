@@ -81,6 +81,7 @@ impl AccessSettings {
     /// The settings, and what is wrong with them.
     pub(super) fn gather(read: &Reader<'_>, faults: &mut Faults) -> Self {
         faults.or(jwks_times(read), ());
+        faults.or(audit_that_cannot_refuse(read), ());
         Self {
             auth_secret: read.secret("auth_secret"),
             auth_secret_file: read.path("auth_secret_file"),
@@ -132,16 +133,22 @@ impl AccessSettings {
     }
 }
 
-/// What is to be said where refusal is asked for and nothing tells whether a line was written.
-pub(super) fn audit_that_cannot_refuse(read: &Reader<'_>) -> Option<String> {
+/// Refusal that is asked for where nothing tells whether a line was written. That it is the
+/// default promises nothing; whoever writes it relies on it.
+fn audit_that_cannot_refuse(read: &Reader<'_>) -> Result<(), ConfigError> {
     let [file, failure] = ["audit_file", "audit_failure"].map(|key| read.entry(key));
     let refuses = failure.is_given() && read.text("audit_failure").as_deref() == Some("refuse");
-    (refuses && !file.is_given()).then(|| {
-        format!(
-            "audit_failure is refuse ({}) and audit_file is not set: audit lines go to the log, \
-             and nobody is refused when the log cannot be written",
+    if !refuses || file.is_given() || !read.bool("auth_enabled") {
+        return Ok(());
+    }
+    Err(ConfigError::Conflict {
+        sentence: format!(
+            "audit_failure is refuse ({}) and audit_file is not set: audit lines go to the log \
+             then, and nobody could be refused when it cannot be written; set audit_file, or \
+             leave audit_failure out",
             failure.origin
-        )
+        ),
+        keys: &["audit_failure", "audit_file", "auth_enabled"],
     })
 }
 

@@ -173,15 +173,13 @@ impl Config {
         }
         warnings.splice(0..0, std::mem::take(&mut properties.warnings));
         misspelt::warn_of_unknown_variables(sources, &mut warnings);
-        let mut config = Self {
+        let config = Self {
             entries,
             warnings,
             files: properties.files,
             surroundings: sources.surroundings(),
             wrong,
         };
-        let told = access::audit_that_cannot_refuse(&reader::Reader(&config));
-        config.warnings.extend(told);
         (config, faults)
     }
 

@@ -52,9 +52,18 @@ impl FromStr for Network {
             Some(prefix) => prefix.parse().map_err(|_| ())?,
             None => longest,
         };
-        match prefix <= longest {
-            true => Ok(Self { address, prefix }),
-            false => Err(()),
+        if prefix > longest {
+            return Err(());
+        }
+        // Callers are known by their IPv4 address, however it came.
+        match (address.to_canonical(), longest - prefix) {
+            (address, host) if address.is_ipv4() && host <= 32 => Ok(Self {
+                address,
+                prefix: 32 - host,
+            }),
+            // More than all of IPv4, and yet no network of IPv6.
+            (IpAddr::V4(_), _) => Err(()),
+            (address, _) => Ok(Self { address, prefix }),
         }
     }
 }
@@ -212,6 +221,8 @@ mod tests {
             "192.0.2.7",
             "2001:db8::/32",
             "::1",
+            "::ffff:10.0.0.0/104",
+            "::ffff:0:0/96",
         ] {
             assert!(good.parse::<Network>().is_ok(), "{good}");
         }
@@ -222,11 +233,28 @@ mod tests {
             "proxy",
             "10.0.0/8",
             "::/129",
+            "::ffff:10.0.0.0/95",
+            "::ffff:10.0.0.0/8",
         ] {
             assert!(bad.parse::<Network>().is_err(), "{bad}");
         }
         let all: Network = "0.0.0.0/0".parse().unwrap();
         assert!(all.contains("203.0.113.9".parse().unwrap()));
         assert!(!all.contains("2001:db8::1".parse().unwrap()));
+        let mapped: Network = "::ffff:0:0/96".parse().unwrap();
+        assert!(mapped.is_everything());
+    }
+
+    #[test]
+    fn a_network_of_ipv4_may_be_written_as_one_of_ipv6() {
+        for mapped in ["::ffff:10.0.0.0/104", "::ffff:10.0.0.7", "::ffff:a00:0/104"] {
+            let network: Network = mapped.parse().unwrap();
+            for near in ["10.0.0.7", "::ffff:10.0.0.7"] {
+                assert!(network.contains(near.parse().unwrap()), "{mapped} {near}");
+            }
+            for far in ["11.0.0.7", "::ffff:11.0.0.7", "::a00:7"] {
+                assert!(!network.contains(far.parse().unwrap()), "{mapped} {far}");
+            }
+        }
     }
 }

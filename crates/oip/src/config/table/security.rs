@@ -228,7 +228,8 @@ pub(super) const SECURITY: &[ConfigOption] = &[
         "audit_failure",
         Choice(&["refuse", "continue"]),
         "refuse",
-        "What happens to a call whose line cannot be written to audit_file; the log refuses nobody.",
+        "What happens to a call whose line cannot be written to audit_file. Without that file the \
+         log refuses nobody, and refuse, where it is given, refuses to start.",
     ),
     new(
         "trusted_proxies",

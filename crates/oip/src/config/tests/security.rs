@@ -3,17 +3,24 @@
 use super::*;
 
 #[test]
-fn a_refusal_that_the_log_cannot_keep_is_warned_about() {
-    let warnings = |sources: &Sources| Config::resolve(sources).unwrap().warnings().to_vec();
-    let asked = open().with_flag("audit-failure", "refuse");
-    let told = warnings(&asked);
-    assert!(
-        matches!(&told[..], [one] if one.contains("audit_file is not set")),
-        "{told:?}"
-    );
-    assert!(warnings(&asked.with_flag("audit-file", "/var/log/a")).is_empty());
-    assert!(warnings(&open()).is_empty());
-    assert!(warnings(&open().with_flag("audit-failure", "continue")).is_empty());
+fn a_refusal_that_the_log_cannot_keep_is_not_promised() {
+    let keyed = closed().with_flag("auth-secret", "a secret that is longer than 32 bytes");
+    let asked = keyed.clone().with_flag("audit-failure", "refuse");
+    let message = refusal(&asked);
+    for part in [
+        "audit_failure is refuse (--audit-failure)",
+        "audit_file is not set",
+    ] {
+        assert!(message.contains(part), "{message}");
+    }
+    for kept in [
+        asked.clone().with_flag("audit-file", "/var/log/a"),
+        asked.with_flag("auth-enabled", "false"),
+        keyed.clone().with_flag("audit-failure", "continue"),
+        keyed,
+    ] {
+        assert!(Config::checked(&kept).is_ok());
+    }
 }
 
 #[test]
