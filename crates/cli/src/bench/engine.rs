@@ -74,6 +74,7 @@ pub(super) fn run(options: &Options) -> Result<Report, BenchError> {
         base: "onnxruntime",
         conditions: conditions(options, &cpus),
         entries,
+        unmeasured: Vec::new(),
     })
 }
 

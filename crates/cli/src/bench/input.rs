@@ -14,8 +14,14 @@ pub(super) fn read(file: &Path) -> Result<Vec<Input>, BenchError> {
         file: file.display().to_string(),
         why,
     };
-    let request: Value =
-        serde_json::from_str(&super::read(file)?).map_err(|error| refuse(error.to_string()))?;
+    let text = super::read(file)?;
+    let request: Value = serde_json::from_str(&text).map_err(|error| {
+        let python = ["NaN", "Infinity"].iter().any(|word| text.contains(word));
+        refuse(match python {
+            true => format!("{error}; NaN and Infinity are not read here"),
+            false => error.to_string(),
+        })
+    })?;
     of_request(&request).map_err(refuse)
 }
 
@@ -99,6 +105,18 @@ mod tests {
         assert_eq!(of(text).unwrap()[0].raw, [2, 0, 0, 0, b'a', b'b']);
         let half = json!({"name": "x", "datatype": "FP16", "shape": [1], "data": [1.5]});
         assert_eq!(of(half).unwrap()[0].raw, [0, 0x3e]);
+    }
+
+    #[test]
+    fn a_number_that_json_has_not_is_named() {
+        let file = std::env::temp_dir().join(format!("oip-bench-nan-{}.json", std::process::id()));
+        std::fs::write(&file, r#"{"inputs": [{"data": [NaN]}]}"#).unwrap();
+        let refusal = read(&file).unwrap_err().to_string();
+        std::fs::remove_file(&file).unwrap();
+        assert!(
+            refusal.ends_with("NaN and Infinity are not read here"),
+            "{refusal}"
+        );
     }
 
     #[test]

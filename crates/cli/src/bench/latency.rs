@@ -35,6 +35,8 @@ pub(super) struct Delay {
 pub(super) struct Delays {
     conditions: Vec<(&'static str, String)>,
     delays: Vec<Delay>,
+    /// What could not be measured, and why.
+    pub(super) unmeasured: Vec<String>,
 }
 
 /// Measures every kind of request that was asked for.
@@ -79,6 +81,7 @@ pub(super) fn run(options: &Options) -> Result<Delays, BenchError> {
     Ok(Delays {
         conditions: conditions(options, &lab.cpus),
         delays,
+        unmeasured: lab.unmeasured,
     })
 }
 
@@ -237,6 +240,7 @@ mod tests {
             ratio,
         };
         let delays = Delays {
+            unmeasured: Vec::new(),
             conditions: Vec::new(),
             delays: vec![delay("floor", None), delay("oip", Some(1.5))],
         };

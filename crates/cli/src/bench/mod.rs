@@ -107,8 +107,8 @@ enum BenchError {
 pub(crate) fn run(matches: &ArgMatches) -> Exit {
     let done = Options::of(matches).and_then(|options| measure(&options));
     match done {
-        Ok(0) => Exit::Success,
-        Ok(failures) => fail(Exit::Failed, format!("{failures} requests failed")),
+        Ok(None) => Exit::Success,
+        Ok(Some(why)) => fail(Exit::Failed, why),
         Err(error @ (BenchError::NoDoor { .. } | BenchError::Usage { .. })) => {
             fail(Exit::Usage, error)
         }
@@ -116,11 +116,11 @@ pub(crate) fn run(matches: &ArgMatches) -> Exit {
     }
 }
 
-/// Measures what was asked for; how many requests failed.
-fn measure(options: &Options) -> Result<u64, BenchError> {
+/// Measures what was asked for; what is wrong with the figures, if anything is.
+fn measure(options: &Options) -> Result<Option<String>, BenchError> {
     let outcome = match options.mode {
-        Mode::Plain | Mode::Gates => of_report(&run::run(options)?, options)?,
-        Mode::Onnx => of_report(&engine::run(options)?, options)?,
+        Mode::Plain | Mode::Gates => of_report(run::run(options)?, options)?,
+        Mode::Onnx => of_report(engine::run(options)?, options)?,
         Mode::Batching => {
             let gains = batching::run(options)?;
             Outcome {
@@ -137,6 +137,7 @@ fn measure(options: &Options) -> Result<u64, BenchError> {
                 json: delays.json(),
                 plots: delays.plots(),
                 failures: delays.failures(),
+                unmeasured: delays.unmeasured,
                 ..Outcome::default()
             }
         }
@@ -166,7 +167,11 @@ fn measure(options: &Options) -> Result<u64, BenchError> {
     if let Some(folder) = &options.plot {
         plot::write(folder, &outcome.plots)?;
     }
-    Ok(outcome.failures)
+    Ok(match (outcome.failures, outcome.unmeasured.as_slice()) {
+        (0, []) => None,
+        (0, unmeasured) => Some(format!("not measured: {}", unmeasured.join("; "))),
+        (failures, _) => Some(format!("{failures} requests failed")),
+    })
 }
 
 /// What is shown and written.
@@ -177,11 +182,13 @@ struct Outcome {
     csv: String,
     plots: Vec<plot::Plot>,
     failures: u64,
+    /// What could not be measured, and why.
+    unmeasured: Vec<String>,
 }
 
-fn of_report(report: &report::Report, options: &Options) -> Result<Outcome, BenchError> {
+fn of_report(report: report::Report, options: &Options) -> Result<Outcome, BenchError> {
     let plots = match &options.plot {
-        Some(_) => plot::of_report(report)?,
+        Some(_) => plot::of_report(&report)?,
         None => Vec::new(),
     };
     Ok(Outcome {
@@ -190,6 +197,7 @@ fn of_report(report: &report::Report, options: &Options) -> Result<Outcome, Benc
         csv: report.csv(),
         plots,
         failures: report.failures(),
+        unmeasured: report.unmeasured,
     })
 }
 

@@ -15,6 +15,8 @@ pub(super) struct Report {
     /// Connections, seconds, CPUs: whatever somebody needs to repeat it.
     pub(super) conditions: Vec<(&'static str, String)>,
     pub(super) entries: Vec<Entry>,
+    /// What could not be measured, and why.
+    pub(super) unmeasured: Vec<String>,
 }
 
 /// One kind of request.
@@ -306,6 +308,7 @@ mod tests {
                 floor: Some(row(&[(100_000.0, Some(10.0))])),
                 servers: vec![("oip".to_owned(), server)],
             }],
+            unmeasured: Vec::new(),
         }
     }
 

@@ -32,6 +32,7 @@ pub(super) fn run(options: &Options) -> Result<Report, BenchError> {
         },
         conditions: conditions(options, &lab.cpus),
         entries,
+        unmeasured: lab.unmeasured,
     })
 }
 
@@ -110,6 +111,9 @@ impl Fleet {
                 _running: running,
             });
         }
+        for target in &options.targets {
+            has_clock(target)?;
+        }
         let mut servers = Vec::new();
         if options.own {
             servers.push(start(Role::Server)?);
@@ -150,6 +154,16 @@ impl Fleet {
     }
 }
 
+/// Refuses a process of `--pid` whose CPU time cannot be read: the column would be empty.
+fn has_clock(target: &Target) -> Result<(), BenchError> {
+    match target.process {
+        Some(process) if affinity::cpu_time(process).is_none() => Err(BenchError::Usage {
+            why: format!("--pid: the CPU time of process {process} cannot be read: is it there?"),
+        }),
+        _ => Ok(()),
+    }
+}
+
 /// What the inputs of a server are made of.
 enum Material {
     File(Vec<Input>),
@@ -176,6 +190,8 @@ pub(super) struct Lab<'a> {
     material: Vec<Material>,
     pub(super) cpus: Cpus,
     pub(super) progress: Progress,
+    /// Of each server that could not be asked though its door is known: what, and why.
+    pub(super) unmeasured: Vec<String>,
     asking: tokio::runtime::Runtime,
 }
 
@@ -204,6 +220,7 @@ impl<'a> Lab<'a> {
             material: Vec::new(),
             cpus,
             progress: Progress::new(Duration::ZERO),
+            unmeasured: Vec::new(),
             asking,
         };
         lab.material = lab.material()?;
@@ -236,12 +253,12 @@ impl<'a> Lab<'a> {
     }
 
     /// Floor and servers at a kind of request, each with its first answer looked at.
-    pub(super) fn stands(&self, work: Work) -> Result<Vec<Stand>, BenchError> {
+    pub(super) fn stands(&mut self, work: Work) -> Result<Vec<Stand>, BenchError> {
         let floor = self.fleet.floors[usize::from(work.is_grpc())].iter();
         let floor = floor.map(|floor| (floor, self.material.first(), true));
         let servers = self.fleet.servers.iter().zip(&self.material);
         let servers = servers.map(|(server, material)| (server, Some(material), false));
-        let mut stands = Vec::new();
+        let (mut stands, mut unmeasured) = (Vec::new(), Vec::new());
         for (target, material, is_floor) in floor.chain(servers) {
             let inputs = material
                 .map(|material| material.inputs(work))
@@ -250,6 +267,10 @@ impl<'a> Lab<'a> {
                 Ok(ask) => Ok(ask),
                 // Of several, one that does not take such requests is no reason to stop.
                 Err(error) if self.fleet.servers.len() > 1 && !is_floor && !self.is_gates() => {
+                    // A door that was not named is none that failed.
+                    if target.host(work.is_grpc()).is_some() {
+                        unmeasured.push(format!("{} at {}: {error}", work.name(), target.name));
+                    }
                     Err(error.to_string())
                 }
                 Err(error) => {
@@ -271,6 +292,7 @@ impl<'a> Lab<'a> {
                 elements: counts.sum(),
             });
         }
+        self.unmeasured.extend(unmeasured);
         Ok(stands)
     }
 

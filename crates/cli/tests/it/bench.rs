@@ -129,6 +129,46 @@ fn bench_holds_servers_side_by_side_with_a_request_from_a_file() {
 }
 
 #[test]
+fn bench_fails_where_one_of_several_servers_could_not_be_measured_and_shows_the_others() {
+    let server = crate::running::Running::start(&[crate::MODELS, "--port", "0"]);
+    let here = format!("here={}", server.rest);
+    let servers = ["--url", &here, "--url", "gone=127.0.0.1:9"];
+    let output = output(
+        oip(&[
+            "bench",
+            "--only",
+            "rest-json-16",
+            "--no-floor",
+            "--model",
+            "iris",
+        ])
+        .args(servers)
+        .args(SHORT),
+    );
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    let (table, errors) = (stdout(&output), stderr(&output));
+    assert!(table.contains("gone   not measured: "), "{table}");
+    assert!(
+        errors.contains("not measured: rest-json-16 at gone: "),
+        "{errors}"
+    );
+    assert_eq!(table.lines().count(), 3, "{table}");
+}
+
+#[test]
+fn bench_refuses_a_process_whose_cpu_time_it_cannot_read() {
+    // One beyond the highest that Linux gives.
+    let arguments = ["bench", "--url", "127.0.0.1:9", "--pid", "4194305"];
+    let output = output(&mut oip(&arguments));
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("process 4194305"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
 fn bench_shows_latency_at_half_of_the_load() {
     let output = output(oip(&["bench", "--latency", "--only", "rest-json-16"]).args(SHORT));
     assert!(output.status.success(), "{}", stderr(&output));

@@ -90,7 +90,6 @@ fn load() -> [Arg; 10] {
     let works = WORKS.map(|work| work.name());
     let wires = Wire::ALL.map(|wire| wire.name().to_owned());
     let works = PossibleValuesParser::new(works.into_iter().chain(wires));
-    let seconds = || ValueParser::new(parse::seconds);
     [
         several(named(
             "only",
@@ -127,10 +126,14 @@ fn load() -> [Arg; 10] {
             .value_parser(PossibleValuesParser::new(Spacing::ALL.map(Spacing::name))),
         named("seconds", "S", "How long each measurement takes")
             .default_value("5")
-            .value_parser(seconds()),
-        named("warm-up", "S", "How long the same load runs before it")
-            .default_value("1")
-            .value_parser(seconds()),
+            .value_parser(ValueParser::new(parse::seconds)),
+        named(
+            "warm-up",
+            "S",
+            "How long the same load runs before it; 0 for none",
+        )
+        .default_value("1")
+        .value_parser(ValueParser::new(parse::seconds_or_none)),
         named(
             "repeat",
             "N",
@@ -146,7 +149,12 @@ fn load() -> [Arg; 10] {
         .default_value(identity::NAME),
         file(
             "input",
-            "Send this inference request (JSON); its binary forms are made of it",
+            "Send this inference request; its binary forms are made of it",
+        )
+        .long_help(
+            "Send the inputs of this inference request; its binary forms are made of it. It is \
+                 JSON as RFC 8259 has it, without the NaN and Infinity that the servers' doors \
+                 take as well.",
         )
         .conflicts_with("elements"),
     ]

@@ -77,6 +77,7 @@ impl Options {
         let time = |name| matches.get_one(name).copied().unwrap_or_default();
         let file = |name| matches.get_one::<PathBuf>(name).cloned();
         let mode = mode(matches);
+        of_use(matches, mode)?;
         let targets = parse::targets(
             all(matches, "url"),
             all(matches, "grpc-url"),
@@ -142,6 +143,22 @@ fn mode(matches: &ArgMatches) -> Mode {
     ];
     let asked = modes.into_iter().find(|(name, _)| matches.get_flag(name));
     asked.map_or(Mode::Plain, |(_, mode)| mode)
+}
+
+/// Refuses flags that were given and would change nothing.
+fn of_use(matches: &ArgMatches, mode: Mode) -> Result<(), BenchError> {
+    let given = |name| matches.value_source(name) == Some(ValueSource::CommandLine);
+    let refuse = |why: &str| Err(BenchError::Usage { why: why.into() });
+    if given("arrivals") && !given("rate") {
+        return refuse("--arrivals says how the requests of --rate lie apart: give --rate too");
+    }
+    if given("service-time") && mode != Mode::Overload {
+        return refuse("--service-time is that of the model of --overload: give --overload too");
+    }
+    if given("within") && mode != Mode::Overload {
+        return refuse("--within is for the answers of --overload: give --overload too");
+    }
+    Ok(())
 }
 
 fn rates(matches: &ArgMatches) -> Vec<Rate> {

@@ -24,11 +24,19 @@ pub(super) struct Named<T> {
 }
 
 pub(super) fn seconds(text: &str) -> Result<Duration, String> {
+    match seconds_or_none(text) {
+        Ok(seconds) if !seconds.is_zero() => Ok(seconds),
+        _ => Err(format!("must be a number above 0, {MOST_SECONDS} at most")),
+    }
+}
+
+/// A time that may be 0.
+pub(super) fn seconds_or_none(text: &str) -> Result<Duration, String> {
     match text.parse::<f64>() {
-        Ok(seconds) if seconds > 0.0 && seconds <= MOST_SECONDS => {
+        Ok(seconds) if (0.0..=MOST_SECONDS).contains(&seconds) => {
             Ok(Duration::from_secs_f64(seconds))
         }
-        _ => Err(format!("must be a number above 0, {MOST_SECONDS} at most")),
+        _ => Err(format!("must be a number from 0 to {MOST_SECONDS}")),
     }
 }
 
@@ -104,10 +112,11 @@ pub(super) fn host(text: &str) -> Result<Named<Host>, BenchError> {
 /// `PID` or `NAME=PID`.
 pub(super) fn process(text: &str) -> Result<Named<u32>, String> {
     let (name, pid) = named(text);
-    let value = pid
-        .parse()
-        .map_err(|_| format!("'{pid}' is no process id"))?;
-    Ok(Named { name, value })
+    match pid.parse() {
+        // The system takes 0 for whoever asks.
+        Ok(0) | Err(_) => Err(format!("'{pid}' is no process id")),
+        Ok(value) => Ok(Named { name, value }),
+    }
 }
 
 /// A name has no colon and no slash, which every URL with an `=` in it has before that.

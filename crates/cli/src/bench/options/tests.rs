@@ -169,6 +169,27 @@ fn what_is_measured_instead_is_one_thing_and_has_its_own_connections() {
 }
 
 #[test]
+fn flags_that_would_change_nothing_are_refused() {
+    for (arguments, needed) in [
+        (&["--arrivals", "constant"][..], "--rate"),
+        (&["--service-time", "9"], "--overload"),
+        (&["--within", "9"], "--overload"),
+        (&["--latency", "--within", "9"], "--overload"),
+    ] {
+        let refusal = options(arguments).unwrap_err();
+        assert!(refusal.contains(&format!("give {needed} too")), "{refusal}");
+    }
+    assert!(options(&["--overload", "--within", "9", "--service-time", "2"]).is_ok());
+}
+
+#[test]
+fn a_warm_up_may_be_none_and_a_measurement_may_not() {
+    let none = options(&["--warm-up", "0"]).unwrap();
+    assert_eq!(none.warm_up, Duration::ZERO);
+    assert!(options(&["--warm-up", "-1"]).is_err());
+}
+
+#[test]
 fn values_that_make_no_sense_are_refused_and_named() {
     for (arguments, named) in [
         (["--seconds", "0"], "3600"),
@@ -185,6 +206,8 @@ fn values_that_make_no_sense_are_refused_and_named() {
         (["--only", "rest-xml"], "rest-json"),
         (["--url", "ftp://x"], "ftp://x"),
         (["--within", "0"], "milliseconds"),
+        (["--pid", "0"], "no process id"),
+        (["--pid", "a=0"], "no process id"),
     ] {
         let refusal = options(&arguments).unwrap_err();
         assert!(refusal.contains(named), "{arguments:?}: {refusal}");

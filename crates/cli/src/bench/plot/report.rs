@@ -198,6 +198,7 @@ mod tests {
             base: "floor",
             conditions: Vec::new(),
             entries,
+            unmeasured: Vec::new(),
         };
         let plots = of_report(&report).unwrap();
         assert!(plots.iter().all(|plot| plot.svg.contains("oip")));
