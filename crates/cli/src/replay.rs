@@ -1,19 +1,22 @@
 //! `oip replay`: sends inferences that were kept to another server or version, and compares.
 
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, Read as _};
-use std::path::PathBuf;
+use std::io::{BufRead, BufReader, Read as _};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use clap::ArgMatches;
 use oip::auth::http::{HttpClient, HttpOptions, HttpResponse, PlainHttp};
-use oip::replay::{Body, Recorded, Told, is_for_load};
+use oip::replay::{Body, HeaderName, Recorded, Told, is_for_load};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::exit::{Exit, fail};
 
+mod command;
 mod compare;
 
+pub(crate) use command::command;
 use compare::Tolerance;
 
 /// What may stand in a segment of a path as it is.
@@ -29,87 +32,6 @@ const LONGEST_LINE: u64 = 1 << 30;
 /// Differences, and failures, that are shown.
 const SHOWN: u64 = 20;
 
-const EXAMPLES: &str = "\
-FILE is what payload_log has written: a CloudEvent on each line. Each request is sent again, and
-what comes back is compared with what was answered then: the status, and of an answer the names,
-datatypes, shapes and elements of its outputs.
-
-Examples:
-  oip replay payloads.jsonl --url http://localhost:8082
-      The same models on a server that runs a new version.
-  oip replay payloads.jsonl --url http://localhost:8082 --model-version 2 --rtol 1e-3
-      Version 2 of them, whose numbers may differ a little.
-
-A request that is refused for want of room or time (429, 503, 504), then or now, is not compared.
-
-Exit codes: 0 all alike, 1 some differ, were refused now, could not be asked or not be read, 2 asked
-wrongly.";
-
-pub(crate) fn command() -> Command {
-    let tolerance = |name: &'static str, help: &'static str, default: &'static str| {
-        Arg::new(name)
-            .long(name)
-            .value_name("NUMBER")
-            .default_value(default)
-            .value_parser(value_parser!(f64))
-            .help(help)
-    };
-    Command::new("replay")
-        .about(
-            "Send inferences that payload_log has kept to another server, and compare the answers",
-        )
-        .after_help(EXAMPLES)
-        .arg(
-            Arg::new("file")
-                .value_name("FILE")
-                .required(true)
-                .value_parser(value_parser!(PathBuf))
-                .help("What payload_log has written"),
-        )
-        .arg(
-            Arg::new("url")
-                .long("url")
-                .value_name("URL")
-                .required(true)
-                .help("The REST door of the other server"),
-        )
-        .arg(tolerance(
-            "rtol",
-            "Difference of floats that is allowed, relative to the recorded one",
-            "1e-5",
-        ))
-        .arg(tolerance(
-            "atol",
-            "Difference of floats that is allowed besides",
-            "1e-8",
-        ))
-        .arg(
-            Arg::new("model")
-                .long("model")
-                .value_name("NAME")
-                .help("Ask this model, whichever was asked then"),
-        )
-        .arg(
-            Arg::new("model-version")
-                .long("model-version")
-                .value_name("VERSION")
-                .help("Ask this version; else the one that the server chooses"),
-        )
-        .arg(
-            Arg::new("token-file")
-                .long("token-file")
-                .value_name("FILE")
-                .value_parser(value_parser!(PathBuf))
-                .help("File of the bearer token to show"),
-        )
-        .arg(
-            Arg::new("plain-http")
-                .long("plain-http")
-                .action(ArgAction::SetTrue)
-                .help("Allow http:// to another machine"),
-        )
-}
-
 pub(crate) fn run(matches: &ArgMatches) -> Exit {
     let replay = match Replay::new(matches) {
         Ok(replay) => replay,
@@ -118,8 +40,8 @@ pub(crate) fn run(matches: &ArgMatches) -> Exit {
     let Some(path) = matches.get_one::<PathBuf>("file") else {
         return Exit::Usage;
     };
-    let file = match File::open(path) {
-        Ok(file) => BufReader::new(file),
+    let file = match open(path) {
+        Ok(file) => file,
         Err(error) => return fail(Exit::Usage, format!("{}: {error}", path.display())),
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -131,12 +53,38 @@ pub(crate) fn run(matches: &ArgMatches) -> Exit {
     }
 }
 
+/// A file as far as it goes now: the server that is asked may be the one that writes it, and then
+/// every request would be followed by one more.
+fn open(path: &Path) -> std::io::Result<impl BufRead> {
+    let file = File::open(path)?;
+    let about = file.metadata()?;
+    let length = match about.is_file() {
+        true => about.len(),
+        // A pipe, say.
+        false => u64::MAX,
+    };
+    Ok(BufReader::new(file.take(length)))
+}
+
+/// What a file holds but for the white space around it: a token or a key.
+fn credential(path: &Path) -> Result<String, String> {
+    let at = |fault: &str| format!("{}: {fault}", path.display());
+    let text = std::fs::read_to_string(path).map_err(|error| at(&error.to_string()))?;
+    let text = text.trim();
+    let visible = text.bytes().all(|byte| byte.is_ascii_graphic());
+    match visible && !text.is_empty() {
+        true => Ok(text.to_owned()),
+        false => Err(at("it holds no token or key in one word")),
+    }
+}
+
 struct Replay {
     client: HttpClient,
     url: String,
     model: Option<String>,
     version: Option<String>,
-    token: Option<String>,
+    /// The header by which the server knows who asks.
+    shown: Option<(HeaderName, String)>,
     tolerance: Tolerance,
 }
 
@@ -180,6 +128,8 @@ enum Outcome {
     Refused(u16),
     /// It was then.
     WasRefused,
+    /// Whoever asks may not, now: the rest would be refused too.
+    NotLetIn(u16),
 }
 
 impl Replay {
@@ -193,14 +143,19 @@ impl Replay {
         if !(tolerance.relative >= 0.0 && tolerance.absolute >= 0.0) {
             return Err("--rtol and --atol are 0 or more".to_owned());
         }
-        let token = matches.get_one::<PathBuf>("token-file").map(|path| {
-            let text = std::fs::read_to_string(path);
-            let text = text.map_err(|error| format!("{}: {error}", path.display()))?;
-            Ok::<_, String>(format!("Bearer {}", text.trim()))
-        });
+        let path = |name: &str| matches.get_one::<PathBuf>(name);
+        let shown = match (path("token-file"), path("api-key-file")) {
+            (Some(path), _) => {
+                let token = credential(path)?;
+                Some((name("authorization"), format!("Bearer {token}")))
+            }
+            (None, Some(path)) => Some((name("x-api-key"), credential(path)?)),
+            (None, None) => None,
+        };
         let client = HttpClient::new(HttpOptions {
             timeout: Duration::from_secs(120),
             max_response_bytes: LONGEST,
+            ca_file: path("ca-file").cloned(),
             plain_http: match matches.get_flag("plain-http") {
                 true => PlainHttp::Anywhere,
                 false => PlainHttp::Loopback,
@@ -217,12 +172,12 @@ impl Replay {
             url: url.trim_end_matches('/').to_owned(),
             model: text("model"),
             version: text("model-version"),
-            token: token.transpose()?,
+            shown,
             tolerance,
         })
     }
 
-    async fn all(&self, mut file: BufReader<File>) -> Exit {
+    async fn all(&self, mut file: impl BufRead) -> Exit {
         let mut counts = Counts::default();
         for number in 1_u64.. {
             let line = match next_line(&mut file) {
@@ -235,7 +190,13 @@ impl Replay {
                 }
             };
             match Recorded::read(&line) {
-                Ok(Some(recorded)) => self.one(number, &recorded, &mut counts).await,
+                Ok(Some(recorded)) => {
+                    if let ControlFlow::Break(why) = self.one(number, &recorded, &mut counts).await
+                    {
+                        counts.report();
+                        return fail(Exit::Failed, why);
+                    }
+                }
                 Ok(None) => counts.skipped += 1,
                 Err(error) => {
                     if counts.unreadable < SHOWN {
@@ -248,11 +209,17 @@ impl Replay {
         counts.report()
     }
 
-    async fn one(&self, number: u64, recorded: &Recorded, counts: &mut Counts) {
+    /// Asks again for one inference. Breaks where nobody will be answered any more.
+    async fn one(
+        &self,
+        number: u64,
+        recorded: &Recorded,
+        counts: &mut Counts,
+    ) -> ControlFlow<String> {
         // What was cut short has nothing to be compared with.
         let Some(told) = &recorded.told else {
             counts.skipped += 1;
-            return;
+            return ControlFlow::Continue(());
         };
         let model = self.model.as_deref().unwrap_or(&recorded.model);
         let found = match self.ask(model, recorded).await {
@@ -262,7 +229,7 @@ impl Replay {
                     eprintln!("line {number}: {model}: {error}");
                 }
                 counts.failed += 1;
-                return;
+                return ControlFlow::Continue(());
             }
         };
         let id = recorded.request_id.as_deref();
@@ -282,13 +249,24 @@ impl Replay {
                 }
                 counts.differ += 1;
             }
+            Outcome::NotLetIn(status) => {
+                counts.differ += 1;
+                return ControlFlow::Break(format!(
+                    "line {number}{id}: {model}: refused with {status}, and was answered {told} then: \
+                     the rest is not asked (--token-file, --api-key-file)"
+                ));
+            }
         }
+        ControlFlow::Continue(())
     }
 
     async fn ask(&self, model: &str, recorded: &Recorded) -> Result<HttpResponse, String> {
         let segment = |text| utf8_percent_encode(text, SEGMENT).to_string();
         let mut url = format!("{}/v2/models/{}", self.url, segment(model));
-        if let Some(version) = &self.version {
+        // Another model has other versions.
+        let asked = recorded.asked_version.as_ref();
+        let asked = asked.filter(|_| model == recorded.model);
+        if let Some(version) = self.version.as_ref().or(asked) {
             url.push_str(&format!("/versions/{}", segment(version)));
         }
         url.push_str("/infer");
@@ -305,8 +283,8 @@ impl Replay {
         if let Some(length) = &length {
             headers.push((name("inference-header-content-length"), length.as_str()));
         }
-        if let Some(token) = &self.token {
-            headers.push((name("authorization"), token.as_str()));
+        if let Some((name, value)) = &self.shown {
+            headers.push((name.clone(), value.as_str()));
         }
         let body = recorded.request.bytes.clone();
         let answer = self.client.post(&uri, &headers, body).await;
@@ -315,6 +293,9 @@ impl Replay {
 
     fn compare(&self, told: &Told, recorded: &Recorded, found: &HttpResponse) -> Outcome {
         if !told.is(found.status) {
+            if matches!(found.status, 401 | 403) {
+                return Outcome::NotLetIn(found.status);
+            }
             if is_for_load(found.status) {
                 return Outcome::Refused(found.status);
             }
@@ -378,6 +359,6 @@ fn sentence(found: &HttpResponse) -> String {
     }
 }
 
-fn name(name: &'static str) -> oip::replay::HeaderName {
-    oip::replay::HeaderName::from_static(name)
+fn name(name: &'static str) -> HeaderName {
+    HeaderName::from_static(name)
 }

@@ -18,6 +18,8 @@ pub struct Recorded {
     pub model: String,
     /// The version that answered, where one did.
     pub version: Option<String>,
+    /// The version that its caller asked for, where one was named.
+    pub asked_version: Option<String>,
     /// The id of the request, where it had one.
     pub request_id: Option<String>,
     /// What its caller was told; `None` where it had left.
@@ -111,6 +113,7 @@ struct Data {
     #[serde(default)]
     model: String,
     version: Option<String>,
+    asked_version: Option<String>,
     request_id: Option<String>,
     status: Status,
     request: Option<Payload>,
@@ -148,6 +151,7 @@ impl Recorded {
         Ok(Some(Self {
             model: data.model,
             version: data.version,
+            asked_version: data.asked_version,
             request_id: data.request_id,
             told: Told::of(data.status),
             request: request.body()?,
@@ -216,16 +220,18 @@ mod tests {
 
     #[test]
     fn a_line_is_read_with_its_request_in_either_form() {
-        let line = r#"{"specversion":"1.0","data":{"door":"grpc","model":"m","version":"1",
+        let line = r#"{"specversion":"1.0","data":{"door":"grpc","model":"m","version":"1","asked_version":"1",
             "status":{"code":"INVALID_ARGUMENT","rest":400,"error":"x"},
             "request":{"base64":"e30A","header_length":2}}}"#;
         let recorded = read(line).unwrap();
         let told = recorded.told.unwrap();
         assert_eq!((recorded.model.as_str(), told), ("m", Told::Status(400)));
         assert_eq!(recorded.request.bytes.as_ref(), b"{}\0");
+        assert_eq!(recorded.asked_version.as_deref(), Some("1"));
         let line = r#"{"data":{"status":{"code":"200"},"request":{"json":{"inputs": []}}}}"#;
         let recorded = read(line).unwrap();
         assert_eq!(recorded.request.bytes.as_ref(), br#"{"inputs": []}"#);
+        assert_eq!(recorded.asked_version, None);
         assert!(read(r#"{"data":{"status":{"code":"cancelled"}}}"#).is_none());
         let message = r#"{"data":{"status":{"code":"INVALID_ARGUMENT"},
             "request":{"base64":"//8=","protobuf":true}}}"#;

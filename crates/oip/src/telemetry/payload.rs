@@ -90,6 +90,8 @@ pub(super) struct Captured {
     request_id: Option<String>,
     pub(super) model: String,
     pub(super) version: Option<String>,
+    /// The version that its caller named.
+    pub(super) asked_version: Option<String>,
     pub(super) request: Option<Content>,
     pub(super) response: Option<Content>,
     /// The code as the door says it, and the sentence of a failure.
@@ -167,6 +169,7 @@ impl Payloads {
             request_id: id.and_then(|id| Some(id.to_str().ok()?.to_owned())),
             model: String::new(),
             version: None,
+            asked_version: None,
             request: None,
             response: None,
             code: String::new(),

@@ -96,6 +96,9 @@ impl Watched {
         if self.trace.is_some() || self.captured.is_some() {
             self.model = model.cloned();
         }
+        if let Some(captured) = &mut self.captured {
+            captured.asked_version = model.and_then(|model| model.version.clone());
+        }
     }
 
     /// This model has answered.

@@ -33,6 +33,7 @@ pub(super) fn write(captured: &Captured) -> String {
     }
     let known = [
         ("version", &captured.version),
+        ("asked_version", &captured.asked_version),
         ("request_id", &captured.request_id),
     ];
     for (name, value) in known {
@@ -206,6 +207,7 @@ mod tests {
             request_id: Some("req-7".into()),
             model: "a\"b".into(),
             version: Some("1".into()),
+            asked_version: None,
             request: Some(request),
             response: None,
             code: "400".into(),
@@ -233,6 +235,19 @@ mod tests {
         );
         assert_eq!(event["data"]["request"], json!({"json": {"inputs": [1e2]}}));
         assert_eq!(event["data"]["request_id"], "req-7");
+        assert_eq!(event["data"].get("asked_version"), None);
+    }
+
+    #[test]
+    fn the_version_that_was_asked_for_is_told_from_the_one_that_answered() {
+        let mut captured = captured(Content::Rest(None, Vec::new()));
+        captured.asked_version = Some("2".into());
+        let event: Value = serde_json::from_str(&write(&captured)).unwrap();
+        let data = &event["data"];
+        assert_eq!(
+            (&data["version"], &data["asked_version"]),
+            (&json!("1"), &json!("2"))
+        );
     }
 
     #[test]
