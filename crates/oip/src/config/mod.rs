@@ -24,6 +24,7 @@ mod listen;
 mod misspelt;
 mod nearest;
 mod options;
+mod otel;
 mod properties;
 mod reader;
 #[cfg(test)]
@@ -46,6 +47,7 @@ pub use error::ConfigError;
 pub use in_force::Follows;
 pub use listen::{Listen, Sockets};
 pub use options::{ConfigOption, Group, OPTIONS, Standing, option};
+pub use otel::OpenTelemetry;
 pub use secret::Secret;
 pub use settings::{AccessLogFormat, LogFormat, LogLevel, ModelControl, ServerTiming, Settings};
 pub use source::{Manager, Origin, Sources, Surroundings};
@@ -173,13 +175,15 @@ impl Config {
         }
         warnings.splice(0..0, std::mem::take(&mut properties.warnings));
         misspelt::warn_of_unknown_variables(sources, &mut warnings);
-        let config = Self {
+        let mut config = Self {
             entries,
             warnings,
             files: properties.files,
             surroundings: sources.surroundings(),
             wrong,
         };
+        let told = otel::warnings(&reader::Reader(&config));
+        config.warnings.extend(told);
         (config, faults)
     }
 

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::otel::OpenTelemetry;
 use super::secret::Secret;
 use super::value::Value;
 use super::{Config, Entry};
@@ -19,6 +20,11 @@ impl<'a> Reader<'a> {
             Some(entry) => entry,
             None => unreachable!("the table has no option {key}"),
         }
+    }
+
+    /// What OpenTelemetry's variables say.
+    pub(super) fn otel(&self) -> &OpenTelemetry {
+        &self.0.surroundings.telemetry
     }
 
     pub(super) fn bool(&self, key: &str) -> bool {

@@ -10,6 +10,7 @@ use super::Config;
 use super::access::AccessSettings;
 use super::error::{ConfigError, Faults};
 use super::listen::{Listen, Sockets, listen};
+use super::otel;
 use super::reader::Reader;
 use super::source::Surroundings;
 use super::tls::TlsSettings;
@@ -310,6 +311,7 @@ fn traces(read: &Reader<'_>) -> Result<TraceOptions, ConfigError> {
     }
     traces.headers = headers(read, "otlp_headers")?;
     traces.ca_file = read.path("otlp_ca_file");
+    otel::apply(read, &mut traces);
     Ok(traces)
 }
 

@@ -6,6 +6,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::otel::OpenTelemetry;
+
 /// Everything that a configuration is resolved from, so that tests bring their own.
 ///
 /// ```
@@ -26,7 +28,8 @@ pub struct Sources {
     pub(super) program_folder: Option<PathBuf>,
 }
 
-/// What there is to know of the process to find shared libraries.
+/// What there is to know of the process beside the options: to find shared libraries, who has
+/// started it, and where its traces go.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Surroundings {
@@ -42,6 +45,8 @@ pub struct Surroundings {
     pub program_folder: Option<PathBuf>,
     /// What the service manager of this process has set.
     pub manager: Manager,
+    /// What OpenTelemetry's variables say of traces.
+    pub telemetry: OpenTelemetry,
 }
 
 /// What a service manager (systemd) tells a service that it starts.
@@ -94,6 +99,7 @@ impl Sources {
             home: path("HOME"),
             program_folder: self.program_folder.clone(),
             manager: self.manager(),
+            telemetry: OpenTelemetry::of(self),
         }
     }
 

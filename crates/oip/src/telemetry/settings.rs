@@ -207,22 +207,23 @@ impl TraceSwitch {
         self.any.load(Relaxed)
     }
 
-    /// Whether an inference without a trace of its own may be traced: decided by chance now, or
-    /// left open where it depends on the model.
-    pub(crate) fn may_begin(&self) -> bool {
-        self.models.load(Relaxed) || is_chosen(f64::from_bits(self.ratio.load(Relaxed)))
+    /// Whether an inference about which this server decides may be traced: decided now, or left
+    /// open where it depends on the model.
+    pub(crate) fn may_trace(&self, trace: &[u8; 16]) -> bool {
+        self.models.load(Relaxed) || is_of_share(f64::from_bits(self.ratio.load(Relaxed)), trace)
     }
 
-    /// Whether an inference of this model is traced after all; counts it. `begun` says that the
-    /// trace begins here. How many are gathered before they are sent.
-    pub(crate) fn takes(&self, model: Option<&str>, begun: bool) -> Option<u64> {
+    /// Whether an inference of this model is traced after all; counts it. `trace` is that of one
+    /// about which this server decides. How many are gathered before they are sent.
+    pub(crate) fn takes(&self, model: Option<&str>, trace: Option<&[u8; 16]>) -> Option<u64> {
         let mut state = self.lock();
         let own = !state.models.is_empty();
         let State { global, models } = &mut *state;
         let settings = model
             .and_then(|model| models.get_mut(model))
             .unwrap_or(global);
-        if !settings.on || (begun && own && !is_chosen(settings.ratio)) {
+        let chosen = |trace| is_of_share(settings.ratio, trace);
+        if !settings.on || (own && !trace.is_none_or(chosen)) {
             return None;
         }
         if let Some(left) = &mut settings.left {
@@ -276,6 +277,14 @@ impl TraceSwitch {
     }
 }
 
+/// Whether a trace is one of this share. Every service that decides by the id of the trace, as
+/// OpenTelemetry's `traceidratio` does, decides alike.
+fn is_of_share(ratio: f64, trace: &[u8; 16]) -> bool {
+    let [.., a, b, c, d, e, f, g, h] = *trace;
+    let low = u64::from_be_bytes([a, b, c, d, e, f, g, h]) >> 1;
+    ratio >= 1.0 || (low as f64) < ratio * (1_u64 << 63) as f64
+}
+
 /// Chance.
 pub(crate) fn is_chosen(ratio: f64) -> bool {
     ratio >= 1.0 || (number() as f64) < ratio * u64::MAX as f64
@@ -308,9 +317,10 @@ mod tests {
             change("trace_count", &["1"]),
         ];
         switch.update(Some("m"), &on).unwrap();
-        assert!(switch.is_on() && switch.takes(None, true).is_none());
-        assert_eq!(switch.takes(Some("m"), true), Some(0));
-        assert_eq!(switch.takes(Some("m"), true), None, "one was asked for");
+        let trace = Some(&[7; 16]);
+        assert!(switch.is_on() && switch.takes(None, trace).is_none());
+        assert_eq!(switch.takes(Some("m"), trace), Some(0));
+        assert_eq!(switch.takes(Some("m"), trace), None, "one was asked for");
         switch.forget("m");
         assert!(!switch.is_on());
     }

@@ -39,8 +39,12 @@ pub struct TraceOptions {
     pub ca_file: Option<PathBuf>,
     /// The name of the service in traces.
     pub service: String,
+    /// What else is said of the service, by name.
+    pub attributes: Vec<(String, String)>,
     /// The share of inferences that are traced, of those that bring no trace of their own.
     pub ratio: f64,
+    /// Whether one that brings a trace is traced as its caller says; else the share is of all.
+    pub follows_callers: bool,
 }
 
 impl Default for TraceOptions {
@@ -50,7 +54,9 @@ impl Default for TraceOptions {
             headers: Vec::new(),
             ca_file: None,
             service: "oip".to_owned(),
+            attributes: Vec::new(),
             ratio: 1.0,
+            follows_callers: true,
         }
     }
 }
@@ -66,7 +72,8 @@ pub(crate) struct Tracer {
     pub(crate) switch: TraceSwitch,
     outbox: Option<Arc<Outbox<Traced>>>,
     post: Option<Post>,
-    service: String,
+    resource: Vec<otlp::KeyValue>,
+    follows_callers: bool,
     frequency: Arc<AtomicU64>,
 }
 
@@ -108,7 +115,8 @@ impl Tracer {
                 .is_some()
                 .then(|| Arc::new(Outbox::new(MOST_WAITING, usize::MAX))),
             post,
-            service: options.service.clone(),
+            resource: resource(options),
+            follows_callers: options.follows_callers,
             frequency: Arc::default(),
         }
     }
@@ -118,7 +126,7 @@ impl Tracer {
         if let (Some(outbox), Some(post)) = (&self.outbox, &self.post) {
             let sender = Sender {
                 post: post.clone(),
-                service: self.service.clone(),
+                resource: self.resource.clone(),
                 runtime: runtime.clone(),
                 frequency: Arc::clone(&self.frequency),
                 said: None,
@@ -152,9 +160,18 @@ impl Tracer {
             return None;
         }
         let context = match TraceContext::of(headers) {
-            Some(context) => context,
-            None if self.switch.may_begin() => TraceContext::begin(),
-            None => return None,
+            Some(context) if self.follows_callers => context,
+            Some(context) => TraceContext {
+                sampled: self.switch.may_trace(&context.trace),
+                ..context
+            },
+            None => {
+                let context = TraceContext::begin();
+                if !self.switch.may_trace(&context.trace) {
+                    return None;
+                }
+                context
+            }
         };
         context.write(headers);
         Some(Box::new(Trace {
@@ -172,13 +189,16 @@ impl Tracer {
         ending: Ending,
         headers: Option<&mut HeaderMap>,
     ) {
-        let begun = trace.context.parent.is_none();
+        let decides = trace.context.parent.is_none() || !self.follows_callers;
         let name = model.map(|model| model.name.as_str());
         let taken = match trace.context.sampled {
-            true => self.switch.takes(name, begun),
+            true => {
+                let trace = decides.then_some(&trace.context.trace);
+                self.switch.takes(name, trace)
+            }
             false => None,
         };
-        if begun {
+        if decides {
             trace.context.sampled = taken.is_some();
         }
         if let Some(headers) = headers {
@@ -206,6 +226,18 @@ impl Trace {
     }
 }
 
+/// What is said of this service with every trace.
+fn resource(options: &TraceOptions) -> Vec<otlp::KeyValue> {
+    let mut said = vec![otlp::text("service.name", options.service.as_str())];
+    let given = options.attributes.iter();
+    said.extend(given.map(|(name, value)| otlp::text(name, value.as_str())));
+    let version = "service.version";
+    if !said.iter().any(|attribute| attribute.key == version) {
+        said.push(otlp::text(version, env!("CARGO_PKG_VERSION")));
+    }
+    said
+}
+
 /// The address of the collector as it is configured, and that of its traces.
 /// Source: OpenTelemetry's specification of the OTLP exporter.
 fn traces_url(endpoint: &str) -> String {
@@ -219,7 +251,7 @@ fn traces_url(endpoint: &str) -> String {
 /// The thread that sends.
 struct Sender {
     post: Post,
-    service: String,
+    resource: Vec<otlp::KeyValue>,
     runtime: Handle,
     frequency: Arc<AtomicU64>,
     /// When a failure was last said.
@@ -266,10 +298,7 @@ impl Sender {
         let request = ExportTraceServiceRequest {
             resource_spans: vec![ResourceSpans {
                 resource: Some(otlp::Resource {
-                    attributes: vec![
-                        otlp::text("service.name", self.service.as_str()),
-                        otlp::text("service.version", version),
-                    ],
+                    attributes: self.resource.clone(),
                 }),
                 scope_spans: vec![ScopeSpans {
                     scope: Some(Scope {
@@ -323,5 +352,50 @@ mod tests {
         let shown = headers["traceparent"].to_str().unwrap();
         assert!(shown.contains(trace) && shown.ends_with("-00"), "{shown}");
         assert!(tracer.begin(&mut HeaderMap::new()).unwrap().is_timed());
+    }
+
+    #[test]
+    fn one_that_does_not_follow_its_callers_decides_by_the_share_and_alike_for_a_trace() {
+        let traced = |ratio: f64, flags: &str, trace: &str| {
+            let options = TraceOptions {
+                ratio,
+                follows_callers: false,
+                ..TraceOptions::default()
+            };
+            let tracer = Tracer::to(&options, None);
+            let on = vec![(
+                "trace_level".to_owned(),
+                Some(vec!["TIMESTAMPS".to_owned()]),
+            )];
+            tracer.switch.update(None, &on).unwrap();
+            let mut headers = HeaderMap::new();
+            let value = format!("00-4bf92f3577b34da6{trace}-00f067aa0ba902b7-{flags}");
+            headers.insert("traceparent", value.parse().unwrap());
+            let begun = tracer.begin(&mut headers).unwrap();
+            let shown = headers["traceparent"].to_str().unwrap().ends_with("-01");
+            assert_eq!(begun.is_timed(), shown);
+            shown
+        };
+        let (low, high) = ("1000000000000000", "f000000000000000");
+        for flags in ["00", "01"] {
+            assert!(traced(1.0, flags, high) && !traced(0.0, flags, low));
+            assert!(traced(0.5, flags, low) && !traced(0.5, flags, high));
+        }
+    }
+
+    #[test]
+    fn the_version_of_the_service_is_ours_where_no_other_is_given() {
+        let mut options = TraceOptions::default();
+        let versions = |options: &TraceOptions| {
+            let said = resource(options).into_iter();
+            said.filter(|one| one.key == "service.version")
+                .collect::<Vec<_>>()
+        };
+        let own = otlp::text("service.version", env!("CARGO_PKG_VERSION"));
+        assert_eq!(versions(&options), [own]);
+        options
+            .attributes
+            .push(("service.version".into(), "7".into()));
+        assert_eq!(versions(&options), [otlp::text("service.version", "7")]);
     }
 }
