@@ -20,6 +20,8 @@ const DEFLATED: usize = 8;
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=build.rs");
+    // What cargo-fuzz builds with.
+    println!("cargo:rustc-check-cfg=cfg(fuzzing)");
     // Cargo says by its environment where a build script writes.
     #[allow(clippy::disallowed_methods)]
     let folder = std::env::var("OUT_DIR")?;
