@@ -97,6 +97,8 @@ pub enum VersionChoice {
     /// By what was found or named: the versions themselves say it.
     #[default]
     Served,
+    /// All that there are.
+    All,
     /// This many with the highest numbers.
     Latest(u32),
 }

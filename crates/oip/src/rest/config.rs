@@ -62,6 +62,7 @@ struct ResponseCache {
 #[serde(rename_all = "lowercase")]
 enum VersionPolicy {
     Specific(Versions),
+    All {},
     Latest { num_versions: u32 },
 }
 
@@ -114,6 +115,7 @@ impl From<ModelConfig> for Config {
                 VersionChoice::Served => {
                     versions.map(|versions| VersionPolicy::Specific(Versions { versions }))
                 }
+                VersionChoice::All => Some(VersionPolicy::All {}),
                 VersionChoice::Latest(num_versions) => Some(VersionPolicy::Latest { num_versions }),
             },
             max_batch_size: config.max_batch_size,
@@ -209,6 +211,24 @@ mod tests {
             "parameters": {"threads": {"string_value": "4"}},
         });
         assert_eq!(json, expected);
+    }
+
+    #[test]
+    fn how_versions_were_chosen_is_told_as_triton_tells_it() {
+        for (version_choice, expected) in [
+            (VersionChoice::All, serde_json::json!({"all": {}})),
+            (
+                VersionChoice::Latest(2),
+                serde_json::json!({"latest": {"num_versions": 2}}),
+            ),
+        ] {
+            let config = ModelConfig {
+                version_choice,
+                ..ModelConfig::default()
+            };
+            let json = serde_json::to_value(Config::from(config)).unwrap();
+            assert_eq!(json["version_policy"], expected);
+        }
     }
 
     #[test]

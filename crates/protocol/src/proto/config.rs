@@ -1,7 +1,7 @@
 //! The model configuration, in the names that Triton's messages use.
 
 use super::generated::model_instance_group::Kind;
-use super::generated::model_version_policy::{Latest, PolicyChoice, Specific};
+use super::generated::model_version_policy::{All, Latest, PolicyChoice, Specific};
 use super::generated::{
     self, DataType, ModelConfigResponse, ModelDynamicBatching, ModelInput, ModelInstanceGroup,
     ModelOutput, ModelParameter, ModelQueuePolicy, ModelResponseCache, ModelVersionPolicy,
@@ -29,6 +29,7 @@ pub fn encode_model_config(config: ModelConfig) -> ModelConfigResponse {
     };
     let policy = match config.version_choice {
         VersionChoice::Served => PolicyChoice::Specific(Specific { versions }),
+        VersionChoice::All => PolicyChoice::All(All {}),
         VersionChoice::Latest(num_versions) => PolicyChoice::Latest(Latest { num_versions }),
     };
     ModelConfigResponse {

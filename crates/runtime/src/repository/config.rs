@@ -20,7 +20,8 @@ pub(super) fn of(served: &Served, options: &RepositoryOptions) -> ModelConfig {
         versions: metadata.versions.clone(),
         version_choice: match &settings.versions {
             VersionPolicy::Latest(most) => VersionChoice::Latest(narrow(*most)),
-            _ => VersionChoice::Served,
+            VersionPolicy::All => VersionChoice::All,
+            VersionPolicy::Specific(_) => VersionChoice::Served,
         },
         max_batch_size: gathers.map_or(0, |batching| narrow_u64(batching.max_batch_size)),
         inputs: without_batch(&metadata.inputs, gathers.is_some()),

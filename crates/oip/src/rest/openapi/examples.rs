@@ -70,7 +70,7 @@ pub(super) fn statistics() -> Value {
 pub(super) fn configuration() -> Value {
     json!({
         "name": "iris", "platform": "onnx_onnxv1", "backend": "tract",
-        "version_policy": {"specific": {"versions": [1]}}, "max_batch_size": 0,
+        "version_policy": {"all": {}}, "max_batch_size": 0,
         "input": [{"name": "input", "data_type": "TYPE_FP32", "dims": [-1, 4]}],
         "output": [
             {"name": "label", "data_type": "TYPE_INT64", "dims": [-1]},

@@ -171,6 +171,7 @@ fn configuration() -> [(&'static str, Value); 2] {
                 (
                     "version_policy?",
                     object(&[
+                        ("all?", object(&[])),
                         ("specific?", object(&[("versions", versions)])),
                         ("latest?", object(&[("num_versions", count("How many"))])),
                     ]),

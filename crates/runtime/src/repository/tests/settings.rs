@@ -1,5 +1,7 @@
 //! What a `model.toml` does to a model of a folder.
 
+use oip_protocol::VersionChoice;
+
 use super::*;
 
 impl House {
@@ -59,6 +61,8 @@ async fn a_version_policy_serves_what_it_names() {
     ];
     let house = with_settings("version_policy = { latest = 2 }", files).await;
     assert_eq!(house.index().await, ["m 2 READY", "m 3 READY"]);
+    let chosen = async || house.config().await.version_choice;
+    assert_eq!(chosen().await, VersionChoice::Latest(2));
     house.write("m/model.toml", "version_policy = { specific = [1, 7] }");
     assert!(house.repository.load("m").await.is_err());
     house.repository.unload("m").await.unwrap();
@@ -67,6 +71,10 @@ async fn a_version_policy_serves_what_it_names() {
     assert_eq!(index[0], "m 1 READY");
     assert!(index[1].starts_with("m 7 UNAVAILABLE version_policy"));
     assert_eq!(house.answers(m()).await.unwrap(), "1");
+    assert_eq!(chosen().await, VersionChoice::Served);
+    house.write("m/model.toml", "version_policy = \"all\"");
+    house.repository.load("m").await.unwrap();
+    assert_eq!(chosen().await, VersionChoice::All);
 }
 
 #[tokio::test]
