@@ -57,6 +57,7 @@ pub use infer::{InferRequest, InferResponse, ModelRef, RequestedOutput};
 pub use limits::{DecodeLimits, Limit};
 pub use metadata::{
     DynamicBatching, ModelConfig, ModelMetadata, ServerMetadata, TensorMetadata, VersionChoice,
+    WarmupData, WarmupRequest, WarmupTensor,
 };
 pub use parameters::{ParameterValue, Parameters};
 pub use repository::{ModelState, RepositoryEntry};

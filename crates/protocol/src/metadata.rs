@@ -83,8 +83,8 @@ pub struct ModelConfig {
     pub instances: u32,
     /// How requests wait and are gathered; `None` when they are not gathered.
     pub batching: Option<DynamicBatching>,
-    /// How many requests of its own a model runs before it counts as ready.
-    pub warmup_requests: u32,
+    /// The requests of its own that a model runs before it counts as ready.
+    pub warmup: Vec<WarmupRequest>,
     /// Whether answers are kept for requests that are the same.
     pub response_cache: bool,
     /// Further settings by name.
@@ -101,6 +101,40 @@ pub enum VersionChoice {
     All,
     /// This many with the highest numbers.
     Latest(u32),
+}
+
+/// A request that a model runs before it counts as ready.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct WarmupRequest {
+    /// Its rows, where requests are gathered, and then the dimensions of its inputs are without
+    /// them; else 1.
+    pub batch_size: u32,
+    /// Its inputs.
+    pub inputs: Vec<WarmupTensor>,
+}
+
+/// An input of a [`WarmupRequest`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WarmupTensor {
+    /// Its name.
+    pub name: String,
+    /// Its datatype.
+    pub datatype: Datatype,
+    /// Its dimensions.
+    pub dims: Vec<u64>,
+    /// Where its elements come from.
+    pub data: WarmupData,
+}
+
+/// Where the elements of a [`WarmupTensor`] come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WarmupData {
+    /// They are zeros.
+    Zeros,
+    /// They are made up.
+    Random,
+    /// They stand in this file of the model's folder.
+    File(String),
 }
 
 /// How requests are gathered into batches.

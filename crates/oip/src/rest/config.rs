@@ -6,7 +6,10 @@
 use std::collections::BTreeMap;
 
 use oip_core::access::actions;
-use oip_protocol::{Datatype, DynamicBatching, ModelConfig, Result, TensorMetadata, VersionChoice};
+use oip_protocol::{
+    Datatype, DynamicBatching, ModelConfig, Result, TensorMetadata, VersionChoice, WarmupData,
+    WarmupRequest, WarmupTensor,
+};
 use serde::Serialize;
 
 use super::Arrived;
@@ -51,6 +54,24 @@ struct QueuePolicy {
 #[derive(Serialize)]
 struct Warmup {
     name: String,
+    batch_size: u32,
+    inputs: BTreeMap<String, WarmupInput>,
+}
+
+#[derive(Serialize)]
+struct WarmupInput {
+    data_type: String,
+    dims: Vec<u64>,
+    #[serde(flatten)]
+    data: Source,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Source {
+    ZeroData(bool),
+    RandomData(bool),
+    InputDataFile(String),
 }
 
 #[derive(Serialize)]
@@ -126,11 +147,7 @@ impl From<ModelConfig> for Config {
                 .into_iter()
                 .collect(),
             dynamic_batching: config.batching.map(Batching::from),
-            model_warmup: (1..=config.warmup_requests)
-                .map(|number| Warmup {
-                    name: format!("warmup {number}"),
-                })
-                .collect(),
+            model_warmup: (1..).zip(config.warmup).map(Warmup::from).collect(),
             response_cache: config
                 .response_cache
                 .then_some(ResponseCache { enable: true }),
@@ -153,13 +170,39 @@ impl From<DynamicBatching> for Batching {
     }
 }
 
+impl From<(u32, WarmupRequest)> for Warmup {
+    fn from((number, request): (u32, WarmupRequest)) -> Self {
+        let input = |input: WarmupTensor| {
+            let shown = WarmupInput {
+                data_type: data_type(input.datatype),
+                dims: input.dims,
+                data: match input.data {
+                    WarmupData::Zeros => Source::ZeroData(true),
+                    WarmupData::Random => Source::RandomData(true),
+                    WarmupData::File(file) => Source::InputDataFile(file),
+                },
+            };
+            (input.name, shown)
+        };
+        Self {
+            name: format!("warmup {number}"),
+            batch_size: request.batch_size,
+            inputs: request.inputs.into_iter().map(input).collect(),
+        }
+    }
+}
+
+fn data_type(datatype: Datatype) -> String {
+    match datatype {
+        Datatype::Bytes => "TYPE_STRING".to_owned(),
+        other => format!("TYPE_{other}"),
+    }
+}
+
 impl From<TensorMetadata> for Tensor {
     fn from(tensor: TensorMetadata) -> Self {
         Self {
-            data_type: match tensor.datatype {
-                Datatype::Bytes => "TYPE_STRING".to_owned(),
-                other => format!("TYPE_{other}"),
-            },
+            data_type: data_type(tensor.datatype),
             dims: tensor.shape.dims().to_vec(),
             name: tensor.name,
         }
@@ -169,6 +212,15 @@ impl From<TensorMetadata> for Tensor {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn warmed(name: &str, datatype: Datatype, data: WarmupData) -> WarmupTensor {
+        WarmupTensor {
+            name: name.into(),
+            datatype,
+            dims: vec![4],
+            data,
+        }
+    }
 
     #[test]
     fn a_configuration_reads_as_tritons() {
@@ -188,7 +240,13 @@ mod tests {
                 default_priority: 1,
                 max_queue_size: 100,
             }),
-            warmup_requests: 1,
+            warmup: vec![WarmupRequest {
+                batch_size: 8,
+                inputs: vec![
+                    warmed("x", Datatype::Fp32, WarmupData::Random),
+                    warmed("y", Datatype::Bytes, WarmupData::File("w.json".into())),
+                ],
+            }],
             response_cache: true,
             parameters: vec![("threads".into(), "4".into())],
             ..ModelConfig::default()
@@ -206,7 +264,10 @@ mod tests {
                 "priority_levels": 1, "default_priority_level": 1,
                 "default_queue_policy": {"max_queue_size": 100},
             },
-            "model_warmup": [{"name": "warmup 1"}],
+            "model_warmup": [{"name": "warmup 1", "batch_size": 8, "inputs": {
+                "x": {"data_type": "TYPE_FP32", "dims": [4], "random_data": true},
+                "y": {"data_type": "TYPE_STRING", "dims": [4], "input_data_file": "w.json"},
+            }}],
             "response_cache": {"enable": true},
             "parameters": {"threads": {"string_value": "4"}},
         });

@@ -2,12 +2,16 @@
 
 use super::generated::model_instance_group::Kind;
 use super::generated::model_version_policy::{All, Latest, PolicyChoice, Specific};
+use super::generated::model_warmup::input::InputDataType;
 use super::generated::{
     self, DataType, ModelConfigResponse, ModelDynamicBatching, ModelInput, ModelInstanceGroup,
     ModelOutput, ModelParameter, ModelQueuePolicy, ModelResponseCache, ModelVersionPolicy,
-    ModelWarmup, model_config::SchedulingChoice,
+    ModelWarmup, model_config::SchedulingChoice, model_warmup,
 };
-use crate::{Datatype, DynamicBatching, ModelConfig, TensorMetadata, VersionChoice};
+use crate::{
+    Datatype, DynamicBatching, ModelConfig, TensorMetadata, VersionChoice, WarmupData,
+    WarmupRequest, WarmupTensor,
+};
 
 /// Writes how a model is served.
 #[must_use]
@@ -45,7 +49,7 @@ pub fn encode_model_config(config: ModelConfig) -> ModelConfigResponse {
             output: config.outputs.into_iter().map(output).collect(),
             instance_group: vec![instances],
             parameters: parameters.collect(),
-            model_warmup: (1..=config.warmup_requests).map(warmup).collect(),
+            model_warmup: (1..).zip(config.warmup).map(warmup).collect(),
             response_cache: config
                 .response_cache
                 .then_some(ModelResponseCache { enable: true }),
@@ -57,9 +61,26 @@ pub fn encode_model_config(config: ModelConfig) -> ModelConfigResponse {
     }
 }
 
-fn warmup(number: u32) -> ModelWarmup {
+fn warmup((number, request): (u32, WarmupRequest)) -> ModelWarmup {
+    let input = |input: WarmupTensor| {
+        let dims = input.dims.into_iter();
+        let message = model_warmup::Input {
+            data_type: data_type(input.datatype).into(),
+            dims: dims
+                .map(|dim| i64::try_from(dim).unwrap_or(i64::MAX))
+                .collect(),
+            input_data_type: Some(match input.data {
+                WarmupData::Zeros => InputDataType::ZeroData(true),
+                WarmupData::Random => InputDataType::RandomData(true),
+                WarmupData::File(file) => InputDataType::InputDataFile(file),
+            }),
+        };
+        (input.name, message)
+    };
     ModelWarmup {
         name: format!("warmup {number}"),
+        batch_size: request.batch_size,
+        inputs: request.inputs.into_iter().map(input).collect(),
         ..ModelWarmup::default()
     }
 }

@@ -47,7 +47,7 @@ pub(crate) fn requests(
     };
     let of_one = |(index, warmup): (usize, &Warmup)| {
         let inputs = match warmup {
-            Warmup::Request(inputs) => Ok(inputs.clone()),
+            Warmup::Request { inputs, .. } => Ok(inputs.clone()),
             Warmup::Made(inputs) => made(model, inputs, index as u64),
         };
         let request =

@@ -1,5 +1,7 @@
 //! How a version is served, for the model configuration extension.
 
+mod warmup;
+
 use oip_protocol::{DeclaredShape, DynamicBatching, ModelConfig, TensorMetadata, VersionChoice};
 
 use super::RepositoryOptions;
@@ -29,7 +31,11 @@ pub(super) fn of(served: &Served, options: &RepositoryOptions) -> ModelConfig {
         instances: narrow(limits.instances),
         batching: gathers.map(|batching| dynamic_batching(batching, &limits)),
         response_cache: served.version.cache.is_some(),
-        warmup_requests: narrow(settings.warmup.len()),
+        warmup: settings
+            .warmup
+            .iter()
+            .map(|request| warmup::shown(request, &metadata.inputs, gathers.is_some()))
+            .collect(),
         parameters: parameters(&served.version, &limits, options),
     }
 }

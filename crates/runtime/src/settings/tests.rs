@@ -50,7 +50,7 @@ fn the_example_of_the_documentation_is_read_whole() {
         ),
         (3, 2)
     );
-    assert!(matches!(&settings.warmup[0], Warmup::Request(inputs) if inputs.len() == 1));
+    assert!(matches!(&settings.warmup[0], Warmup::Request { inputs, .. } if inputs.len() == 1));
     let Warmup::Made(made) = &settings.warmup[1] else {
         panic!("{:?}", settings.warmup);
     };

@@ -15,8 +15,13 @@ type Result<T> = std::result::Result<T, SettingsError>;
 /// One request that a model runs before it counts as ready.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Warmup {
-    /// These tensors, as a file of the protocol's JSON gave them.
-    Request(Vec<Tensor>),
+    /// A file of the model's folder, in the protocol's JSON.
+    Request {
+        /// Its name, as it is written down.
+        file: String,
+        /// The tensors that it gave.
+        inputs: Vec<Tensor>,
+    },
     /// Made by shape, by the input's name. An input that is left out is made of the shape that
     /// it declares.
     Made(BTreeMap<String, WarmupInput>),
@@ -89,7 +94,10 @@ fn request(key: &str, file: &str, folder: &Path) -> Result<Warmup> {
     let text = text_of(folder, key, file)?;
     let request = json::decode_request(text.as_bytes(), &DecodeLimits::default());
     match request {
-        Ok(request) => Ok(Warmup::Request(request.inputs)),
+        Ok(request) => Ok(Warmup::Request {
+            file: file.to_owned(),
+            inputs: request.inputs,
+        }),
         Err(error) => Err(SettingsError::File {
             key: key.to_owned(),
             file: format!("\"{}\"", oip_protocol::error::excerpt(file)),

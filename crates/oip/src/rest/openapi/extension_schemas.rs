@@ -159,7 +159,21 @@ fn configuration() -> [(&'static str, Value); 2] {
             object(&[("max_queue_size", count("Requests that may wait"))]),
         ),
     ]);
-    let warmup = object(&[("name", text("Which one"))]);
+    let input = object(&[
+        ("data_type", text("Such as TYPE_FP32")),
+        ("dims", dims.clone()),
+        ("zero_data?", flag("Zeros")),
+        ("random_data?", flag("Made up")),
+        ("input_data_file?", text("The file of the whole request")),
+    ]);
+    let warmup = object(&[
+        ("name", text("Which one")),
+        ("batch_size", count("Its rows, where requests are gathered")),
+        (
+            "inputs",
+            json!({"type": "object", "additionalProperties": input}),
+        ),
+    ]);
     let cache = object(&[("enable", flag("Whether answers are kept"))]);
     [
         (

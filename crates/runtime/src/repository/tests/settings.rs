@@ -1,6 +1,6 @@
 //! What a `model.toml` does to a model of a folder.
 
-use oip_protocol::VersionChoice;
+use oip_protocol::{VersionChoice, WarmupData};
 
 use super::*;
 
@@ -82,12 +82,38 @@ async fn settings_are_shown_by_the_configuration_and_kept_versions_follow_them()
     let text = "instances = 3\nthreads = 2\n[[warmup]]\ninputs = { x = { shape = [5, 4] } }";
     let house = with_settings(text, ONE).await;
     let config = house.config().await;
-    assert_eq!((config.instances, config.warmup_requests), (3, 1));
+    assert_eq!((config.instances, config.warmup.len()), (3, 1));
     assert_eq!(config.parameters, [("threads".to_owned(), "2".to_owned())]);
     house.write("m/model.toml", "instances = 1\nengine = \"tract\"");
     house.repository.load("m").await.unwrap();
     let config = house.config().await;
-    assert_eq!((config.instances, config.warmup_requests), (1, 0));
+    assert_eq!((config.instances, config.warmup.len()), (1, 0));
+}
+
+#[tokio::test]
+async fn warm_up_requests_are_shown_with_their_rows_apart_where_they_are_gathered() {
+    let requests = "[[warmup]]\ninputs = { x = { shape = [5, 4], data = \"random\" } }\n\
+                    [[warmup]]\n[[warmup]]\nfile = \"w.json\"";
+    let file = r#"{"inputs": [{"name": "x", "datatype": "FP32", "shape": [2, 4],
+                   "data": [1, 2, 3, 4, 5, 6, 7, 8]}]}"#;
+    for (batching, rows, expected) in [
+        ("", [1, 1, 1], [&[5, 4][..], &[1, 4], &[2, 4]]),
+        ("[batching]\nmax_batch_size = 8\n", [5, 1, 2], [&[4][..]; 3]),
+    ] {
+        let folder = put_models(ONE);
+        put(folder.path(), "m/w.json", file.as_bytes());
+        let text = format!("{batching}{requests}");
+        put(folder.path(), "m/model.toml", text.as_bytes());
+        let warmup = House::at(folder, |_| {}).await.config().await.warmup;
+        let found: Vec<_> = warmup.iter().map(|request| request.batch_size).collect();
+        assert_eq!(found, rows);
+        let inputs = warmup.iter().flat_map(|request| &request.inputs);
+        let dims: Vec<_> = inputs.clone().map(|input| input.dims.as_slice()).collect();
+        assert_eq!(dims, expected);
+        let data: Vec<_> = inputs.map(|input| input.data.clone()).collect();
+        let file = WarmupData::File("w.json".to_owned());
+        assert_eq!(data, [WarmupData::Random, WarmupData::Zeros, file]);
+    }
 }
 
 #[tokio::test]
