@@ -162,6 +162,21 @@ def test_a_chain_goes_on_after_a_restart_and_not_with_another_key(kept, issuer, 
     assert ended.returncode not in (0, 101) and str(audit.file) in ended.stdout
 
 
+def test_a_torn_last_line_is_said_at_the_start_that_finds_it_and_the_audit_goes_on(kept, issuer):
+    bearer, torn = authorization(issuer.bearer()), "the audit's last line is torn"
+    audit = kept()
+    assert audit.server.ask("rest", "metadata", bearer).word == YES
+    audit.server.stop()
+    with audit.file.open("a") as file:
+        file.write('{"seq":2,"ti')
+    for said in (1, 0):
+        audit = kept()
+        assert audit.server.ask("rest", "metadata", bearer).word == YES
+        audit.server.stop()
+        assert audit.server.log().count(torn) == said
+    assert audit.verify()[0] == 1
+
+
 def test_two_servers_do_not_keep_one_audit(kept, tmp_path):
     audit = kept()
     arguments = [str(find_binary()), "serve", "--rest-port", "0", "--grpc-port", "0",

@@ -275,6 +275,19 @@ def changing(guard, tmp_path):
     return kinds
 
 
+@pytest.mark.parametrize("configured", ["EdDSA", "Ed25519"])
+def test_a_key_of_ed25519_and_its_tokens_may_call_their_algorithm_by_either_name(guard, tmp_path, configured):
+    """RFC 9864 names it Ed25519; RFC 8037 called it EdDSA."""
+    old, new = Issuer("EdDSA", "old"), Issuer("EdDSA", "new")
+    keys = {"keys": [old.jwk(), new.jwk() | {"alg": "Ed25519"}]}
+    (tmp_path / "keys").write_text(json.dumps(keys))
+    server = guard("--auth-algorithm", configured, "--auth-jwks-file", tmp_path / "keys", keys=False)
+    for signer in (old, new):
+        for name, word in (("EdDSA", YES), ("Ed25519", YES), ("ed25519", WHO), ("Ed448", WHO)):
+            token = signer.compact(signer.header(alg=name), claims())
+            assert server.ask("rest", "metadata", authorization(f"Bearer {token}")).word == word, name
+
+
 def test_a_key_that_changes_changes_who_is_let_in_and_a_wrong_file_leaves_the_old(changing):
     for name, kind in changing.items():
         assert kind.lets() == (YES, WHO), name

@@ -18,6 +18,8 @@ from stubs import refused, request, stub_of
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 SERVICE = "inference.GRPCInferenceService"
+# What the Python original calls it.
+ORIGINAL = "inference.GrpcInferenceService"
 
 
 @pytest.fixture
@@ -26,7 +28,7 @@ def channel(server):
         yield channel
 
 
-@pytest.mark.parametrize("name", ["", SERVICE])
+@pytest.mark.parametrize("name", ["", SERVICE, ORIGINAL])
 def test_the_health_service_says_serving(start, repository, name):
     with grpc.insecure_channel(start(repository).grpc) as channel:
         stub = health_pb2_grpc.HealthStub(channel)
@@ -77,6 +79,16 @@ def test_reflection_v1alpha_lists_and_describes_the_service(channel):
     assert {"ServerLive", "ModelInfer", "RepositoryIndex", "ModelStatistics"} <= set(service.methods_by_name)
     fields = service.methods_by_name["ModelInfer"].input_type.fields_by_name
     assert (fields["raw_input_contents"].number, fields["parameters"].number) == (7, 4)
+
+
+def test_reflection_describes_the_service_under_the_originals_name_with_the_same_messages(channel):
+    database = ProtoReflectionDescriptorDatabase(channel)
+    assert ORIGINAL in database.get_services()
+    pool = DescriptorPool(database)
+    original, ours = (pool.FindServiceByName(name) for name in (ORIGINAL, SERVICE))
+    assert original.methods_by_name.keys() == ours.methods_by_name.keys()
+    for name, method in original.methods_by_name.items():
+        assert method.input_type is ours.methods_by_name[name].input_type
 
 
 def test_reflection_v1_lists_the_services(channel):

@@ -195,6 +195,7 @@ fn key(
             });
         }
         warn_of_an_encrypted_secret(option, text, warnings);
+        warn_of_white_space(option, text, warnings);
         warn_of_a_short_secret(option, text, algorithms, warnings);
         return Ok(VerifyingKey::hmac(text));
     }
@@ -229,6 +230,24 @@ fn warn_of_an_encrypted_secret(option: &str, text: &[u8], warnings: &mut Warning
              secret (only oip.properties holds encrypted values)"
         ));
     }
+}
+
+/// What an editor, a shell or a copy has left around a secret is a part of it, and the issuer's
+/// lacks it.
+fn warn_of_white_space(option: &str, text: &[u8], warnings: &mut Warnings) {
+    // Random bytes are no text, but by accident.
+    let Ok(text) = std::str::from_utf8(text) else {
+        return;
+    };
+    let what = match text.starts_with('\u{feff}') {
+        true => "begins with a byte order mark",
+        false if text.trim() != text => "begins or ends with white space",
+        false => return,
+    };
+    warnings.push(format!(
+        "{option} {what}, which is taken for a part of the secret: tokens whose issuer has the \
+         secret without it are refused"
+    ));
 }
 
 fn warn_of_a_short_secret(

@@ -4,6 +4,7 @@
 //! Keys, policies and addresses are read and checked at once ([`Gates::new`]); the audit is opened
 //! when a server binds its doors, as one process alone keeps a file.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,17 @@ use crate::config::{AccessSettings, PdpKind, Settings};
 
 /// How often the policy file is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+#[cfg(unix)]
+fn is_device(path: &Path) -> bool {
+    use std::os::unix::fs::FileTypeExt as _;
+    std::fs::metadata(path).is_ok_and(|found| found.file_type().is_char_device())
+}
+
+#[cfg(not(unix))]
+fn is_device(_: &Path) -> bool {
+    false
+}
 
 /// Why there are no gates. A server must not start then.
 #[derive(Debug, thiserror::Error)]
@@ -93,6 +105,11 @@ impl Gates {
         for (key, _) in named.iter().filter(|(_, given)| *given && !remote) {
             let sentence = "is not used: policies are decided here (pdp = embedded)";
             warnings.push(format!("{key} {sentence}"));
+        }
+        if access.audit_file.as_deref().is_some_and(is_device) {
+            let sentence = "audit_file is a device: what is written there cannot be read back, so \
+                            it is no audit that could be verified";
+            warnings.push(sentence.to_owned());
         }
         let pdp = DecisionPoint::new(access)?;
         if pdp.refuses_everybody() {

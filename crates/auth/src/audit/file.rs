@@ -57,6 +57,11 @@ impl AuditFile {
         &self.path
     }
 
+    /// Whether it ends within a line.
+    pub(super) fn is_torn(&self) -> bool {
+        self.torn
+    }
+
     /// Whether it is where it was opened.
     pub(super) fn is_in_place(&self) -> bool {
         in_place(&self.path, &self.file).is_ok()

@@ -35,6 +35,10 @@ impl Writer {
                 (Some(file), head)
             }
         };
+        if let Some(file) = file.as_ref().filter(|file| file.is_torn()) {
+            let path = file.path().display();
+            warn!(%path, "the audit's last line is torn: a start before this one ended within it; it stays, and 'oip audit verify' finds it");
+        }
         if matches!(chain, Chain::Plain) && file.is_some() {
             warn!("the audit has no key (audit_key_file): its chain finds accidents only");
         }

@@ -288,6 +288,37 @@ fn a_secret_shorter_than_its_hash_is_warned_about_and_not_shown() {
 }
 
 #[test]
+fn what_was_left_around_a_secret_is_warned_about_and_not_shown() {
+    let word = "s".repeat(64);
+    for (before, after, said) in [
+        ("", "", None),
+        (" ", "", Some("white space")),
+        ("", "\n", Some("white space")),
+        ("", "\u{a0}", Some("white space")),
+        ("\u{feff}", "", Some("byte order mark")),
+    ] {
+        let text = format!("{before}{word}{after}");
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), format!("{text}\n")).unwrap();
+        let in_file = AuthenticationConfig {
+            secret_file: Some(file.path().to_owned()),
+            ..AuthenticationConfig::default()
+        };
+        let mut given = with_secret();
+        given.secret = Some(Secret::new(text));
+        for (option, config) in [("auth_secret ", given), ("auth_secret_file ", in_file)] {
+            let (_, warnings) = Authentication::new(&config).unwrap();
+            assert_eq!(warnings.len(), usize::from(said.is_some()), "{warnings:?}");
+            for warning in &warnings {
+                assert!(warning.starts_with(option), "{warning}");
+                assert!(warning.contains(said.unwrap()), "{warning}");
+                assert!(!warning.contains("sss"), "{warning}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_secret_does_not_show_in_the_debug_form_of_a_configuration() {
     let config = with_secret();
     let (authentication, _) = Authentication::new(&config).unwrap();

@@ -73,6 +73,9 @@ impl fmt::Display for Algorithm {
     }
 }
 
+/// What RFC 9864 calls EdDSA over the curve Ed25519, the only one here.
+const ED25519: &str = "Ed25519";
+
 /// A name that is no algorithm of ours.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum AlgorithmError {
@@ -86,14 +89,17 @@ pub enum AlgorithmError {
     Es512,
     /// Anything else.
     #[error(
-        "{0:?} is no signature algorithm; there are HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384 and EdDSA"
+        "{0:?} is no signature algorithm; there are HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384 and EdDSA (or Ed25519)"
     )]
     Unknown(String),
 }
 
 impl Algorithm {
-    /// The algorithm of a token's header: the exact name.
+    /// The algorithm of a token's header, or of a key in a set: the exact name.
     pub(crate) fn from_header(name: &str) -> Option<Self> {
+        if name == ED25519 {
+            return Some(Self::EdDsa);
+        }
         Self::ALL.iter().copied().find(|known| known.name() == name)
     }
 
@@ -108,6 +114,9 @@ impl Algorithm {
         }
         if name.eq_ignore_ascii_case("ES512") {
             return Err(AlgorithmError::Es512);
+        }
+        if name.eq_ignore_ascii_case(ED25519) {
+            return Ok(Self::EdDsa);
         }
         let mut known = Self::ALL.iter().copied();
         known
@@ -139,5 +148,8 @@ mod tests {
         assert_eq!(Algorithm::from_header("rs256"), None);
         assert_eq!(Algorithm::from_header("EdDSA"), Some(Algorithm::EdDsa));
         assert_eq!(Algorithm::from_header("none"), None);
+        assert_eq!(Algorithm::from_header("Ed25519"), Some(Algorithm::EdDsa));
+        assert_eq!(Algorithm::from_header("ed25519"), None);
+        assert_eq!(Algorithm::from_config("ed25519"), Ok(Algorithm::EdDsa));
     }
 }

@@ -113,6 +113,7 @@ fn config_check_warns_of_what_a_server_would_warn_of() {
         (&["--trusted-proxies", "::/0"], "trusted_proxies"),
         (&["--auth-require-exp", "no"], "auth_require_exp"),
         (&["--auth-leeway", "10m"], "auth_leeway"),
+        (&["--audit-file", "/dev/null"], "audit_file is a device"),
         (
             &["--policy-file", "/dev/null"],
             "policy_file holds no policy",

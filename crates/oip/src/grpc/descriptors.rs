@@ -3,7 +3,10 @@
 use std::collections::HashMap;
 
 use prost::{DecodeError, Message};
-use prost_types::{DescriptorProto, EnumDescriptorProto, FileDescriptorProto, FileDescriptorSet};
+use prost_types::{
+    DescriptorProto, EnumDescriptorProto, FileDescriptorProto, FileDescriptorSet,
+    ServiceDescriptorProto,
+};
 
 /// Descriptor files by name, and their symbols.
 #[derive(Debug, Default)]
@@ -43,6 +46,37 @@ impl Descriptors {
     /// Full names of the services.
     pub(super) fn services(&self) -> &[String] {
         &self.services
+    }
+
+    /// Adds a service a second time, under another name and in a file of its own that takes the
+    /// messages from the first. Both names are full, and of one package.
+    ///
+    /// # Errors
+    /// When the service's file cannot be read.
+    pub(super) fn name_also(
+        &mut self,
+        service: &str,
+        name: &str,
+        file: &str,
+    ) -> Result<(), DecodeError> {
+        let encoded = self.file_of(service).unwrap_or_default();
+        let first = FileDescriptorProto::decode(encoded.as_slice())?;
+        let (_, own) = service.rsplit_once('.').unwrap_or(("", service));
+        let (_, other) = name.rsplit_once('.').unwrap_or(("", name));
+        let found = first.service.iter().find(|known| known.name() == own);
+        let service = found.map(|found| ServiceDescriptorProto {
+            name: Some(other.to_owned()),
+            ..found.clone()
+        });
+        self.add(&FileDescriptorProto {
+            name: Some(file.to_owned()),
+            package: first.package.clone(),
+            dependency: first.name.into_iter().collect(),
+            service: service.into_iter().collect(),
+            syntax: first.syntax,
+            ..FileDescriptorProto::default()
+        });
+        Ok(())
     }
 
     fn add(&mut self, file: &FileDescriptorProto) {

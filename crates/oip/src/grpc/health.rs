@@ -35,7 +35,8 @@ struct Readiness(Arc<Door>);
 impl Readiness {
     /// Whether a service can take requests; the empty name stands for the server.
     async fn of(&self, service: &str) -> ServingStatus {
-        if !matches!(service, "" | SERVICE_NAME | methods::HEALTH) {
+        let known = ["", SERVICE_NAME, methods::ORIGINAL_NAME, methods::HEALTH];
+        if !known.contains(&service) {
             return ServingStatus::ServiceUnknown;
         }
         match self.0.dataplane.ready().await {

@@ -9,7 +9,7 @@ use oip_protocol::{Error, ErrorKind};
 use super::generated::grpc_inference_service_server::SERVICE_NAME;
 
 /// The name under which the Python original serves.
-const ORIGINAL_NAME: &str = "inference.GrpcInferenceService";
+pub(super) const ORIGINAL_NAME: &str = "inference.GrpcInferenceService";
 /// The name of the health service.
 pub(super) const HEALTH: &str = "grpc.health.v1.Health";
 /// The names of the reflection service.

@@ -11,9 +11,10 @@ use tonic::{Code, Request, Response, Status, Streaming};
 use tonic_reflection::pb;
 
 use super::descriptors::Descriptors;
+use super::generated::grpc_inference_service_server::SERVICE_NAME;
 use super::message::Arriving;
 use super::stream::{Boxed, next_message};
-use super::{DESCRIPTOR, respond};
+use super::{DESCRIPTOR, methods, respond};
 use crate::door::Door;
 
 /// Largest request: the name of a symbol.
@@ -40,13 +41,18 @@ pub(super) fn add_to(routes: Routes, door: &Arc<Door>) -> Routes {
         .add_service(alpha.max_decoding_message_size(REQUEST))
 }
 
+/// The file that holds the service under the original's name.
+const ORIGINAL_FILE: &str = "open_inference_grpc_original.proto";
+
 fn descriptors() -> Result<Descriptors, prost::DecodeError> {
-    Descriptors::read(&[
+    let mut descriptors = Descriptors::read(&[
         DESCRIPTOR,
         tonic_health::pb::FILE_DESCRIPTOR_SET,
         pb::v1::FILE_DESCRIPTOR_SET,
         pb::v1alpha::FILE_DESCRIPTOR_SET,
-    ])
+    ])?;
+    descriptors.name_also(SERVICE_NAME, methods::ORIGINAL_NAME, ORIGINAL_FILE)?;
+    Ok(descriptors)
 }
 
 #[derive(Clone)]
@@ -185,12 +191,14 @@ mod tests {
                 "grpc.health.v1.Health",
                 "grpc.reflection.v1.ServerReflection",
                 "grpc.reflection.v1alpha.ServerReflection",
+                "inference.GrpcInferenceService",
             ]
         );
         for symbol in [
             "inference.GRPCInferenceService.ModelInfer",
             "inference.ModelInferRequest.InferInputTensor.contents",
             "inference.TYPE_BF16",
+            "inference.GrpcInferenceService.ModelInfer",
             "grpc.health.v1.HealthCheckResponse",
         ] {
             assert!(descriptors.file_of(symbol).is_some(), "{symbol}");

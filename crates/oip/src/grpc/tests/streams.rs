@@ -58,7 +58,7 @@ async fn reflection_answers_for_what_is_not_there_and_goes_on() {
     assert!(matches!(first, Some(MessageResponse::ErrorResponse(error)) if error.error_code == 5));
     let second = answers.message().await.unwrap().unwrap().message_response;
     assert!(
-        matches!(second, Some(MessageResponse::ListServicesResponse(list)) if list.service.len() == 4)
+        matches!(second, Some(MessageResponse::ListServicesResponse(list)) if list.service.len() == 5)
     );
 }
 
