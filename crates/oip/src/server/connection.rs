@@ -2,11 +2,10 @@
 
 use std::convert::Infallible;
 use std::future::poll_fn;
-use std::io::{self, IoSlice};
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -17,7 +16,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use oip_protocol::{Error, Limit};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
 use super::ConnectionLimits;
@@ -25,6 +24,7 @@ use super::answer::Answer;
 use super::drain::{Drain, Stage, Stages};
 use super::life::{Life, Verdict};
 use super::listen::Kind;
+use super::noticed::Noticed;
 use super::places::Spare;
 use super::reconfigure::Pair;
 use crate::door::{Answering, ClientCertificate, Peer};
@@ -64,10 +64,7 @@ impl Connection {
     pub(super) async fn serve(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
         let (doors, drain) = (self.doors, self.drain);
         let life = Arc::clone(&doors.life);
-        let stream = TokioIo::new(Noticed {
-            stream,
-            life: Arc::clone(&life),
-        });
+        let stream = TokioIo::new(Noticed::new(stream, Arc::clone(&life)));
         let service = service_fn(move |request| doors.answer(request));
         let mut connection = pin!(self.builder.serve_connection(stream, service));
         let mut look = pin!(tokio::time::sleep(Duration::ZERO));
@@ -264,63 +261,4 @@ fn head_bytes(request: &Request<Incoming>) -> usize {
         .sum();
     let path = request.uri().path_and_query();
     headers + path.map_or(0, |path| path.as_str().len())
-}
-
-/// The bytes of a connection, whose coming and going is noticed.
-struct Noticed<S> {
-    stream: S,
-    life: Arc<Life>,
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Noticed<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
-        if read.is_ready() {
-            self.life.received();
-        }
-        read
-    }
-}
-
-impl<S: AsyncWrite + Unpin> Noticed<S> {
-    fn noticed<T>(&self, written: Poll<T>) -> Poll<T> {
-        self.life.written(written.is_pending());
-        written
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Noticed<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.noticed(written)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
-        self.noticed(written)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
 }

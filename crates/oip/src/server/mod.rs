@@ -12,6 +12,7 @@ mod inherited;
 mod keeping;
 mod life;
 mod listen;
+mod noticed;
 mod notify;
 mod places;
 mod reconfigure;
