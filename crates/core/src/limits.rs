@@ -19,7 +19,8 @@ pub struct Limits {
     pub rate_limit: usize,
     /// Most of them at once, after a rest; 0 for as many as in one second.
     pub rate_burst: usize,
-    /// Most models that statistics are kept for, where a handler answers for any name: 1,024.
+    /// Most model versions that statistics are kept for beside those that the server lists, where
+    /// a handler answers for any name or version: 1,024.
     pub statistics: usize,
 }
 

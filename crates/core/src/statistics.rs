@@ -2,10 +2,10 @@
 //! of the pipeline, whatever happened.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use oip_protocol::{BatchStatistics, ModelRef, ModelStatistics};
+use oip_protocol::{BatchStatistics, ModelRef, ModelStatistics, RepositoryEntry};
 
 use crate::call::{Part, Timings};
 use crate::telemetry::ModelFigures;
@@ -20,16 +20,27 @@ pub struct Statistics {
 /// By name and then by version, so that a model is found without making a key of both.
 #[derive(Debug, Default)]
 struct Known {
-    by_name: HashMap<String, Vec<Version>>,
-    /// How many versions of all models.
-    count: usize,
+    by_name: HashMap<String, Vec<Version>, Seeded>,
+    /// How many versions there are that callers chose.
+    chosen: usize,
+    /// Whether it was said that there is no room for more of these.
+    warned: bool,
 }
+
+/// Quicker than the hashes of the standard library, with a seed of its own as these.
+type Seeded = foldhash::fast::RandomState;
 
 #[derive(Debug)]
 struct Version {
     version: Option<String>,
+    /// Whether the server has it of itself; else a caller chose it.
+    listed: bool,
     figures: Arc<Mutex<ModelFigures>>,
 }
+
+/// How long the figures of a version are kept that is not listed any more, so that whoever reads
+/// them now and then sees the last of them.
+const REMEMBERED: Duration = Duration::from_secs(600);
 
 impl Known {
     fn get(&self, name: &str, version: Option<&str>) -> Option<Arc<Mutex<ModelFigures>>> {
@@ -39,10 +50,31 @@ impl Known {
             .find(|known| known.version.as_deref() == version);
         found.map(|found| Arc::clone(&found.figures))
     }
+
+    /// Whether one more name or version may be kept. Says so once where it may not.
+    fn has_room(&mut self, listed: bool, most: usize) -> bool {
+        if listed {
+            return true;
+        }
+        if self.chosen < most {
+            self.chosen += 1;
+            return true;
+        }
+        if !std::mem::replace(&mut self.warned, true) {
+            tracing::warn!(
+                most,
+                "callers have named as many models and versions as statistics are kept for; \
+                 inferences of further ones are not measured"
+            );
+        }
+        false
+    }
 }
 
 /// One inference that has ended.
 pub(crate) struct Ended<'a> {
+    /// When it has.
+    pub(crate) now: Instant,
     /// How long it took from decoded request to answer.
     pub(crate) took: Duration,
     /// How long its parts took.
@@ -62,7 +94,13 @@ impl Statistics {
     }
 
     /// Where the figures of a model (with the version that answers) are; `None` beyond the bound.
-    pub(crate) fn of(&self, name: &str, version: Option<&str>) -> Option<Arc<Mutex<ModelFigures>>> {
+    /// Without bound for what the server lists itself.
+    pub(crate) fn of(
+        &self,
+        name: &str,
+        version: Option<&str>,
+        listed: bool,
+    ) -> Option<Arc<Mutex<ModelFigures>>> {
         let models = self.models.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = models.get(name, version) {
             return Some(known);
@@ -72,11 +110,9 @@ impl Statistics {
         if let Some(known) = models.get(name, version) {
             return Some(known);
         }
-        // A handler that answers for any name must not let callers fill the memory with names.
-        if models.count >= self.most {
+        if !models.has_room(listed, self.most) {
             return None;
         }
-        models.count += 1;
         let mut figures = ModelFigures::default();
         name.clone_into(&mut figures.statistics.name);
         version
@@ -86,6 +122,7 @@ impl Statistics {
         let versions = models.by_name.entry(name.to_owned()).or_default();
         versions.push(Version {
             version: version.map(str::to_owned),
+            listed,
             figures: Arc::clone(&figures),
         });
         Some(figures)
@@ -101,7 +138,32 @@ impl Statistics {
             return asked;
         }
         drop(models);
-        self.of(&model.name, None)
+        // One for each name that is known already.
+        self.of(&model.name, None, true)
+    }
+
+    /// Forgets what was listed once and is not any more, a while after it was last asked. What
+    /// is in flight is kept.
+    pub(crate) fn forget_gone(&self, listed: &[RepositoryEntry]) {
+        let is_listed = |name: &str, version: Option<&str>| {
+            let mut same = listed.iter().filter(|entry| entry.name == name);
+            same.any(|entry| {
+                entry.version.is_empty() || version.is_none_or(|version| version == entry.version)
+            })
+        };
+        let rests = |figures: &Arc<Mutex<ModelFigures>>| {
+            let asked = lock(figures).asked;
+            Arc::strong_count(figures) == 1
+                && asked.is_none_or(|asked| asked.elapsed() >= REMEMBERED)
+        };
+        let mut models = self.models.write().unwrap_or_else(PoisonError::into_inner);
+        models.by_name.retain(|name, versions| {
+            versions.retain(|known| {
+                let version = known.version.as_deref();
+                !known.listed || is_listed(name, version) || !rests(&known.figures)
+            });
+            !versions.is_empty()
+        });
     }
 
     /// The statistics of a model (of one version, or of all), or of every model; by name and
@@ -132,8 +194,9 @@ impl Statistics {
         let mut found: Vec<_> = versions
             .filter(|(name, known)| wanted(name, known.version.as_deref()))
             .map(|(_, known)| {
-                let held = known.figures.lock();
-                held.unwrap_or_else(PoisonError::into_inner).clone()
+                let mut figures = lock(&known.figures).clone();
+                figures.statistics.last_inference = figures.succeeded.map_or(0, unix_milliseconds);
+                figures
             })
             .collect();
         found.sort_by(|a, b| key(a).cmp(&key(b)));
@@ -145,15 +208,21 @@ fn key(figures: &ModelFigures) -> (&str, &str) {
     (&figures.statistics.name, &figures.statistics.version)
 }
 
+fn lock(figures: &Mutex<ModelFigures>) -> MutexGuard<'_, ModelFigures> {
+    figures.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Writes down an inference that has ended.
-pub(crate) fn add(statistics: &mut ModelStatistics, ended: &Ended<'_>) {
+pub(crate) fn add(figures: &mut ModelFigures, ended: &Ended<'_>) {
+    figures.asked = Some(ended.now);
+    let statistics = &mut figures.statistics;
     let took = u64::try_from(ended.took.as_nanos()).unwrap_or(u64::MAX);
     let Some(batch) = ended.batch else {
         statistics.fail.add(took);
         return;
     };
     let timings = ended.timings;
-    statistics.last_inference = unix_milliseconds();
+    figures.succeeded = Some(ended.now);
     statistics.success.add(took);
     match timings.cached() {
         // Nothing waited and nothing ran.
@@ -203,12 +272,11 @@ fn add_run(statistics: &mut ModelStatistics, batch: u64, timings: &Timings) {
 /// Most batch sizes of one model that are counted apart.
 const MOST_BATCH_SIZES: usize = 256;
 
-fn unix_milliseconds() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| {
-            u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-        })
+/// A moment by the clock on the wall, in milliseconds since 1970.
+fn unix_milliseconds(moment: Instant) -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let since = now.unwrap_or_default().saturating_sub(moment.elapsed());
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -216,8 +284,8 @@ mod tests {
     use super::*;
 
     fn put(statistics: &Statistics, version: Option<&str>, name: &str, ended: &Ended<'_>) {
-        if let Some(figures) = statistics.of(name, version) {
-            add(&mut figures.lock().unwrap().statistics, ended);
+        if let Some(figures) = statistics.of(name, version, false) {
+            add(&mut figures.lock().unwrap(), ended);
         }
     }
 
@@ -226,6 +294,7 @@ mod tests {
         timings.add(Part::ComputeInfer, Duration::from_nanos(5));
         let took = Duration::from_nanos(9);
         let ended = Ended {
+            now: Instant::now(),
             took,
             timings: &timings,
             batch,
@@ -254,6 +323,7 @@ mod tests {
             timings.set_batch(8, leads);
             timings.add(Part::ComputeInfer, Duration::from_nanos(5));
             let ended = Ended {
+                now: Instant::now(),
                 took: Duration::from_nanos(9),
                 timings: &timings,
                 batch: Some(rows),
@@ -274,6 +344,7 @@ mod tests {
             let timings = Timings::default();
             timings.set_cached(hit);
             let ended = Ended {
+                now: Instant::now(),
                 took: Duration::from_nanos(9),
                 timings: &timings,
                 batch: Some(2),
@@ -284,6 +355,63 @@ mod tests {
         assert_eq!((model.inference_count, model.execution_count), (2, 1));
         assert_eq!((model.success.count, model.queue.count), (2, 1));
         assert_eq!((model.cache_hit.count, model.cache_miss.count), (1, 1));
+    }
+
+    #[test]
+    fn the_last_inference_stands_at_the_time_of_the_clock_on_the_wall() {
+        let statistics = Statistics::new(4);
+        record(&statistics, "m", None);
+        assert_eq!(statistics.read(None)[0].last_inference, 0);
+        record(&statistics, "m", Some(1));
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let now = u64::try_from(since.as_millis()).unwrap();
+        let last = statistics.read(None)[0].last_inference;
+        assert!(now.abs_diff(last) < 5_000, "{last} at {now}");
+    }
+
+    #[test]
+    fn what_the_server_lists_is_kept_beyond_the_bound() {
+        let statistics = Statistics::new(2);
+        for version in 0..2000 {
+            assert!(
+                statistics
+                    .of("m", Some(&version.to_string()), true)
+                    .is_some()
+            );
+        }
+        assert!(statistics.of("chosen", Some("1"), false).is_some());
+    }
+
+    #[test]
+    fn figures_of_a_version_that_is_gone_are_forgotten_when_it_rests() {
+        let statistics = Statistics::new(4);
+        let entry = |version: &str| RepositoryEntry {
+            name: "m".to_owned(),
+            version: version.to_owned(),
+            state: oip_protocol::ModelState::Ready,
+            reason: String::new(),
+        };
+        let ago = |age| Instant::now().checked_sub(age);
+        for (version, asked) in [
+            ("1", ago(REMEMBERED)),
+            ("2", ago(REMEMBERED / 2)),
+            ("3", ago(REMEMBERED)),
+            ("4", ago(REMEMBERED)),
+        ] {
+            let figures = statistics.of("m", Some(version), true).unwrap();
+            figures.lock().unwrap().asked = asked;
+        }
+        let in_flight = statistics.of("m", Some("4"), true);
+        statistics.forget_gone(&[entry("3")]);
+        let kept = statistics.figures(None);
+        let kept: Vec<_> = kept
+            .iter()
+            .map(|row| row.statistics.version.as_str())
+            .collect();
+        assert_eq!(kept, ["2", "3", "4"]);
+        drop(in_flight);
+        statistics.forget_gone(&[entry("3")]);
+        assert_eq!(statistics.figures(None).len(), 2);
     }
 
     #[test]

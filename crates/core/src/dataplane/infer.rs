@@ -51,7 +51,11 @@ impl Dataplane {
         async move {
             let slot = self.slots.take().await;
             let limit = self.request_timeout();
-            let deadline = execute::deadline(deadline, &request.parameters, limit);
+            let now = tokio::time::Instant::now();
+            // The clock of tests can stand still and leap; both are read at it.
+            let begun = now.into_std();
+            let passed = begun.saturating_duration_since(seen.begun());
+            let deadline = execute::deadline(deadline, &request.parameters, limit, now, passed);
             let (_slot, deadline) = match (slot, deadline) {
                 (Ok(slot), Ok(deadline)) => (slot, deadline),
                 (Err(error), _) | (_, Err(error)) => {
@@ -65,14 +69,14 @@ impl Dataplane {
             // Whoever still works for this call when it ends, by an answer or by the caller leaving,
             // is told to stop.
             let _ending = Ending(&call);
-            let begun = Instant::now();
             let mut resolved = None;
             let result = {
                 // Pinned here: handed on by value it would be moved with all of its size.
                 let run = pin!(async {
                     let model = execute::fenced(self.models.resolve(call.model())).await?;
                     let model = resolved.insert(model);
-                    seen.found(self.statistics.of(&call.model().name, model.version()));
+                    let (name, version) = (&call.model().name, model.version());
+                    seen.found(self.statistics.of(name, version, model.is_listed()));
                     self.run(&**model, request, &call, seen).await
                 });
                 execute::until(deadline, run).await
@@ -155,11 +159,12 @@ impl Dataplane {
         seen.answered(now);
         if let Some(record) = seen.record() {
             let ended = Ended {
+                now,
                 took,
                 timings: call.timings(),
                 batch,
             };
-            statistics::add(&mut lock(record).statistics, &ended);
+            statistics::add(&mut lock(record), &ended);
         }
         if let Err(error) = result {
             log(name, version, error);

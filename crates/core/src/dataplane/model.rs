@@ -97,7 +97,11 @@ impl Dataplane {
     /// # Errors
     /// None yet.
     pub async fn metrics(&self, _permit: Permit<actions::Metrics>) -> Result<Figures> {
-        let states = self.models.index().await.unwrap_or_default();
+        let states = self.models.index().await;
+        if let Ok(states) = &states {
+            self.statistics.forget_gone(states);
+        }
+        let states = states.unwrap_or_default();
         let mut models = self.statistics.figures(None);
         for entry in &states {
             let known = models.iter().any(|row| {
@@ -179,6 +183,9 @@ impl Dataplane {
         self.needs_repository()?;
         let model = of(permit.model())?;
         let result = fenced(self.models.load(&model.name)).await;
+        if let Ok(states) = self.models.index().await {
+            self.statistics.forget_gone(&states);
+        }
         report("load", &model, &result);
         result
     }

@@ -6,7 +6,8 @@ use oip_protocol::{Error, Parameters, Result};
 use tokio::time::Instant;
 
 /// The earliest of the door's deadline (a time-out header), the request's parameter `timeout` and
-/// the server's own limit, the latter two counted from now.
+/// the server's own limit, all counted from the arrival of the request's head: so long `passed`
+/// until `now`.
 ///
 /// # Errors
 /// `Malformed` for a parameter that is no time.
@@ -14,9 +15,12 @@ pub fn deadline(
     doors: Option<Instant>,
     parameters: &Parameters,
     limit: Option<Duration>,
+    now: Instant,
+    passed: Duration,
 ) -> Result<Option<Instant>> {
     let asked = timeout(parameters)?;
-    let after = |wait: Option<Duration>| wait.and_then(|wait| Instant::now().checked_add(wait));
+    let after =
+        |wait: Option<Duration>| wait.and_then(|wait| now.checked_add(wait.saturating_sub(passed)));
     Ok([doors, after(asked), after(limit)]
         .into_iter()
         .flatten()
@@ -53,8 +57,9 @@ mod tests {
         let in_seconds = |seconds| Some(now + Duration::from_secs(seconds));
         let limit = Some(Duration::from_secs(3));
         let none = Parameters::new();
-        let of =
-            |doors, parameters: &Parameters, limit| deadline(doors, parameters, limit).unwrap();
+        let of = |doors, parameters: &Parameters, limit| {
+            deadline(doors, parameters, limit, now, Duration::ZERO).unwrap()
+        };
         assert_eq!(of(in_seconds(9), &none, limit), in_seconds(3));
         assert_eq!(of(in_seconds(9), &none, None), in_seconds(9));
         assert_eq!(of(in_seconds(9), &with(2_000_000), limit), in_seconds(2));
@@ -64,9 +69,17 @@ mod tests {
     }
 
     #[test]
+    fn the_time_that_a_body_took_counts() {
+        let (now, second) = (Instant::now(), Duration::from_secs(1));
+        let of = |passed| deadline(None, &with(3_000_000), None, now, passed).unwrap();
+        assert_eq!(of(second), Some(now + 2 * second));
+        assert_eq!(of(5 * second), Some(now));
+    }
+
+    #[test]
     fn a_timeout_that_is_no_number_is_refused() {
         let parameters = Parameters::from_iter([("timeout", "soon".to_owned())]);
-        let error = deadline(None, &parameters, None).unwrap_err();
+        let error = deadline(None, &parameters, None, Instant::now(), Duration::ZERO).unwrap_err();
         assert_eq!(
             error.message(),
             "parameter 'timeout' is 'soon', but it is a whole number of microseconds"

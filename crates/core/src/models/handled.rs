@@ -37,7 +37,7 @@ const MOST_DECLARED: usize = 64;
 /// What the handler declares of the models that were asked last, so that it is not asked anew by
 /// every inference.
 struct Declared<H> {
-    models: HashMap<ModelRef, (Instant, Arc<HandledModel<H>>)>,
+    models: HashMap<ModelRef, (Instant, Arc<HandledModel<H>>), foldhash::fast::RandomState>,
     /// Counts loads and unloads: what was declared before one is not believed after it.
     generation: u64,
 }
@@ -57,7 +57,7 @@ impl<H: ModelHandler> Handled<H> {
             places: Places::default(),
             names: RwLock::new(names),
             declared: RwLock::new(Declared {
-                models: HashMap::new(),
+                models: HashMap::default(),
                 generation: 0,
             }),
         }
@@ -215,11 +215,14 @@ impl<H: ModelHandler> Models for Handled<H> {
             };
             let handler = Arc::clone(&self.handler);
             let version = version(model, metadata.as_ref());
+            let declares = |metadata: &ModelMetadata| metadata.versions.contains(&version);
+            let chosen = model.version.is_some() && !metadata.as_ref().is_some_and(declares);
             let resolved = Arc::new(HandledModel {
                 handler,
                 version,
                 metadata,
                 slots: self.places.of(&model.name),
+                listed: self.named && !chosen,
             });
             self.remember(generation, model, &resolved);
             Ok(resolved as Arc<dyn ResolvedModel>)
@@ -342,6 +345,8 @@ struct HandledModel<H> {
     version: String,
     metadata: Option<ModelMetadata>,
     slots: Slots,
+    /// Whether its name was given and its version is one that it declares.
+    listed: bool,
 }
 
 impl<H: ModelHandler> ResolvedModel for HandledModel<H> {
@@ -378,6 +383,10 @@ impl<H: ModelHandler> ResolvedModel for HandledModel<H> {
 
     fn refuse_full(&self) -> Result<()> {
         self.slots.refuse_full()
+    }
+
+    fn is_listed(&self) -> bool {
+        self.listed
     }
 }
 

@@ -135,6 +135,12 @@ pub trait ResolvedModel: Send + Sync {
         Ok(())
     }
 
+    /// Whether the server has this name and version of itself. `false` where callers choose them,
+    /// who must not fill the memory with names.
+    fn is_listed(&self) -> bool {
+        true
+    }
+
     /// The name of a class of an output, for the classification extension.
     fn label(&self, output: &str, class: usize) -> Option<&str> {
         let _ = (output, class);

@@ -12,6 +12,7 @@ mod loads;
 mod seen;
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Instant;
 
 use oip_protocol::{ErrorKind, ModelStatistics};
 
@@ -84,6 +85,10 @@ pub struct ModelFigures {
     /// As the statistics extension has them.
     pub statistics: ModelStatistics,
     pub(crate) ways: [WayFigures; Way::ALL.len()],
+    /// When it was last asked, whatever became of that.
+    pub(crate) asked: Option<Instant>,
+    /// When it last answered.
+    pub(crate) succeeded: Option<Instant>,
     /// From the arrival of the request's head to the encoded answer, of those that were answered.
     pub request: Histogram,
     /// Waiting for an instance or a batch.

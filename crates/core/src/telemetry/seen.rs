@@ -93,7 +93,7 @@ impl Seen {
     pub fn new(way: Way) -> Self {
         Self {
             way,
-            begun: Instant::now(),
+            begun: tokio::time::Instant::now().into_std(),
             record: None,
             laps: None,
             parts: Parts::default(),

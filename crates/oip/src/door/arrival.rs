@@ -8,27 +8,28 @@ use oip_core::access::{Arrival, Credentials};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use super::request_id::REQUEST_ID;
-use super::{ClientCertificate, DoorOptions, Peer, Present};
+use super::{ClientCertificate, DoorOptions, Present, Remote};
 
 static API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
-/// What the gates need to know of a request, from its head alone. `present` is of that head.
+/// What the gates need to know of a request, from its head alone and from where it came.
+/// `present` is of that head.
 #[must_use]
-pub fn arrival(parts: &Parts, present: Present, options: &DoorOptions) -> Arrival {
+pub fn arrival(parts: &Parts, present: Present, remote: &Remote, options: &DoorOptions) -> Arrival {
     let headers = &parts.headers;
     let values = |which, name| match present.has(which) {
         true => values(headers, name),
         false => Vec::new(),
     };
-    let certificate = parts.extensions.get::<ClientCertificate>();
-    let peer = parts.extensions.get::<Peer>().map(|peer| peer.0.ip());
     Arrival {
         credentials: Credentials {
             authorization: values(Present::AUTHORIZATION, &http::header::AUTHORIZATION),
             api_key: values(Present::API_KEY, &API_KEY),
-            client_certificate: certificate.map(ClientCertificate::shown),
+            client_certificate: remote.certificate.as_ref().map(ClientCertificate::shown),
         },
-        peer: peer.and_then(|peer| super::caller(peer, headers, &options.trusted_proxies)),
+        peer: remote
+            .peer
+            .and_then(|peer| super::caller(peer.ip(), headers, &options.trusted_proxies)),
         path: one_spelling(parts.uri.path()).into_owned(),
         action: None,
         request_id: values(Present::REQUEST_ID, &REQUEST_ID).pop(),
@@ -106,7 +107,8 @@ mod tests {
     use super::*;
 
     fn arrival(parts: &Parts, options: &DoorOptions) -> Arrival {
-        super::arrival(parts, Present::of(&parts.headers), options)
+        let remote = Remote::of(&parts.extensions);
+        super::arrival(parts, Present::of(&parts.headers), &remote, options)
     }
 
     fn parts(headers: &[(&str, &[u8])]) -> Parts {

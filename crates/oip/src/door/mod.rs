@@ -14,6 +14,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use http::Extensions;
 use oip_core::Dataplane;
 use oip_protocol::DecodeLimits;
 use oip_protocol::json::NonFinite;
@@ -30,12 +31,33 @@ pub use proxies::{Network, caller};
 pub(crate) use request_id::{identify, show};
 pub(crate) use served::{Answering, Served, Serves};
 
-/// The caller's address, which the accept loop leaves in a request's extensions.
+/// The caller's address, which an application leaves in a request's extensions where it mounts
+/// the REST door among its own routes.
 #[derive(Debug, Clone, Copy)]
 pub struct Peer(pub SocketAddr);
 
-/// The client certificate that the TLS layer verified, which the accept loop leaves in a
-/// request's extensions.
+/// The other end of a connection: what is known of it before it has said a word of HTTP.
+#[derive(Debug, Clone, Default)]
+pub struct Remote {
+    /// Its address; none at a Unix socket.
+    pub peer: Option<SocketAddr>,
+    /// What it showed in the handshake of TLS.
+    pub certificate: Option<ClientCertificate>,
+}
+
+impl Remote {
+    /// As an application says it, by [`Peer`] and [`ClientCertificate`].
+    #[must_use]
+    pub fn of(extensions: &Extensions) -> Self {
+        Self {
+            peer: extensions.get::<Peer>().map(|peer| peer.0),
+            certificate: extensions.get().cloned(),
+        }
+    }
+}
+
+/// The client certificate that the TLS layer verified. An application that mounts the REST door
+/// leaves it in a request's extensions.
 #[derive(Debug, Clone)]
 pub struct ClientCertificate {
     name: Arc<str>,

@@ -7,12 +7,15 @@ use axum::body::Body;
 use http::{Request, Response};
 use oip_core::BoxFuture;
 
+use super::Remote;
+
 /// An answer on its way; a door always has one.
 pub(crate) type Answering = BoxFuture<'static, Result<Response<Body>, Infallible>>;
 
 /// What answers every request that comes to a door.
 pub(crate) trait Serves: Send + Sync + 'static {
-    fn answer(&self, request: Request<Body>) -> Answering;
+    /// `remote` is where the request came from.
+    fn answer(&self, request: Request<Body>, remote: Arc<Remote>) -> Answering;
 }
 
 /// A door, or a door with something around it. Clones are the same door.
@@ -27,8 +30,8 @@ impl Served {
         Self(Arc::new(door))
     }
 
-    pub(crate) fn answer(&self, request: Request<Body>) -> Answering {
-        self.0.answer(request)
+    pub(crate) fn answer(&self, request: Request<Body>, remote: Arc<Remote>) -> Answering {
+        self.0.answer(request, remote)
     }
 }
 
@@ -51,6 +54,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Answering {
-        self.answer(request.map(Body::new))
+        let remote = Arc::new(Remote::of(request.extensions()));
+        self.answer(request.map(Body::new), remote)
     }
 }

@@ -23,7 +23,7 @@ use super::methods::{self, Method};
 use super::service::InferenceService;
 use super::unary::{self, Arrived};
 use super::{codec, health, reflection, respond};
-use crate::door::{self, Answering, Door, Origins, Present, Serves};
+use crate::door::{self, Answering, Door, Origins, Present, Remote, Serves};
 use crate::telemetry::{Carried, Watched};
 
 /// When the caller no longer waits, left for the calls behind.
@@ -65,13 +65,13 @@ impl Gate {
 }
 
 impl Serves for Gate {
-    fn answer(&self, request: Request<Body>) -> Answering {
+    fn answer(&self, request: Request<Body>, remote: Arc<Remote>) -> Answering {
         let inner = Arc::clone(&self.0);
         // Taken apart here: within, the future would hold the parts several times.
         let (mut parts, body) = request.into_parts();
         let id = door::identify(&mut parts, &inner.door);
         Box::pin(async move {
-            let mut response = inner.answer(&mut parts, body).await;
+            let mut response = inner.answer(&mut parts, body, remote).await;
             if let Some(id) = id {
                 door::show(id, response.headers_mut());
             }
@@ -83,6 +83,7 @@ impl Serves for Gate {
 /// What is known of a call while it is answered.
 struct Passing {
     present: Present,
+    remote: Arc<Remote>,
     /// What it asks for, once that is known.
     action: Option<Action>,
     /// Where it is an inference.
@@ -91,12 +92,13 @@ struct Passing {
 
 impl Inner {
     /// The answer to a call, counted.
-    async fn answer(&self, parts: &mut Parts, body: Body) -> Response<Body> {
+    async fn answer(&self, parts: &mut Parts, body: Body, remote: Arc<Remote>) -> Response<Body> {
         let present = Present::of(&parts.headers);
         let is_inference = parts.uri.path().ends_with("/ModelInfer");
         let begin = || Watched::begin(&self.door, Way::Grpc, present, &mut parts.headers);
         let mut passing = Passing {
             present,
+            remote,
             action: None,
             watched: is_inference.then(begin),
         };
@@ -149,6 +151,8 @@ impl Inner {
         let mut body = Messages::new(body, &self.door, rests);
         if rests {
             parts.extensions.insert(body.arriving());
+            // Streams are asked anew who is calling.
+            parts.extensions.insert(Arc::clone(&passing.remote));
         }
         let packed = passing.present.has(Present::ENCODING) && is_packed(&parts.headers);
         Ok(match caller {
@@ -181,7 +185,7 @@ impl Inner {
             return method.map(|method| (method, None));
         }
         let dataplane = &self.door.dataplane;
-        let mut arrival = door::arrival(parts, present, &self.door.options);
+        let mut arrival = door::arrival(parts, present, &passing.remote, &self.door.options);
         arrival.action = passing.action;
         let entered = passing.watched.as_ref().and_then(Watched::enter);
         let caller = dataplane.authenticate(arrival).await;

@@ -23,7 +23,7 @@ use super::generated::grpc_inference_service_server::{
 use super::message::Arriving;
 use super::stream::{Answers, Head, answers};
 use super::{methods, respond, settings};
-use crate::door::Door;
+use crate::door::{Door, Remote};
 use crate::telemetry::{Carried, Watched};
 
 /// The inference service of one server.
@@ -322,8 +322,10 @@ impl GrpcInferenceService for InferenceService {
         let packed = packed.is_some_and(|encoding| encoding != "identity");
         let memory = self.dataplane().memory();
         let arriving = request.extensions().get::<Arriving>().cloned();
+        let remote = request.extensions().get::<Arc<Remote>>().cloned();
         let head = Head {
             parts,
+            remote: remote.unwrap_or_default(),
             headers,
             arriving: arriving.unwrap_or_default(),
             unpacked: packed.then(|| Arc::new(Mutex::new(memory.nothing()))),

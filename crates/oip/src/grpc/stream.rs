@@ -25,7 +25,7 @@ use super::codec::Unpacked;
 use super::message::Arriving;
 use super::service::InferenceService;
 use super::{codec, respond};
-use crate::door::{self, Present};
+use crate::door::{self, Present, Remote};
 use crate::telemetry::Watched;
 
 /// How often a stream that waits for its caller looks whether the server stops. When it does, it
@@ -70,6 +70,8 @@ pub(super) fn answers(
 pub(super) struct Head {
     /// The head itself, with what the caller showed.
     pub(super) parts: Parts,
+    /// Where the call came from.
+    pub(super) remote: Arc<Remote>,
     /// Where the stream stands in a trace.
     pub(super) headers: HeaderMap,
     pub(super) arriving: Arriving,
@@ -134,7 +136,8 @@ impl Talk {
             return Ok(());
         }
         let parts = &self.head.parts;
-        let mut arrival = door::arrival(parts, Present::of(&parts.headers), &door.options);
+        let present = Present::of(&parts.headers);
+        let mut arrival = door::arrival(parts, present, &self.head.remote, &door.options);
         arrival.action = Some(Action::Infer);
         let caller = door.dataplane.authenticate(arrival).await;
         self.caller = caller.map_err(|error| respond::status(&error))?;

@@ -56,7 +56,7 @@ impl Arrived {
 
     async fn caller(&mut self, action: Action) -> Result<Caller> {
         let door = &self.rest.door;
-        let mut arrival = door::arrival(&self.parts, self.present, &door.options);
+        let mut arrival = door::arrival(&self.parts, self.present, &self.remote, &door.options);
         arrival.action = Some(action);
         let model = self.model.as_ref();
         let caller = door.dataplane.authenticate_for(arrival, model).await?;
@@ -71,7 +71,7 @@ impl Arrived {
     /// `Unauthenticated`.
     pub(super) async fn know_caller(&mut self) -> Result<()> {
         let door = &self.rest.door;
-        let arrival = door::arrival(&self.parts, self.present, &door.options);
+        let arrival = door::arrival(&self.parts, self.present, &self.remote, &door.options);
         let caller = door.dataplane.authenticate(arrival).await?;
         door::note_caller(&self.parts.extensions, &caller);
         Ok(())

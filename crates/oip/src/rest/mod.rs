@@ -50,7 +50,7 @@ use compress::Coding;
 use respond::Reply;
 use routes::Found;
 
-use crate::door::{Answering, Door, Origins, Present, Served, Serves};
+use crate::door::{Answering, Door, Origins, Present, Remote, Served, Serves};
 
 /// The REST door of a server: every path is answered here, those that are no routes with 404.
 ///
@@ -75,8 +75,8 @@ pub(crate) fn metrics_door(door: Arc<Door>) -> Served {
 struct RestDoor(Arc<Rest>);
 
 impl Serves for RestDoor {
-    fn answer(&self, request: Request<Body>) -> Answering {
-        Box::pin(answer(Arc::clone(&self.0), request))
+    fn answer(&self, request: Request<Body>, remote: Arc<Remote>) -> Answering {
+        Box::pin(answer(Arc::clone(&self.0), request, remote))
     }
 }
 
@@ -87,7 +87,10 @@ pub fn routes(door: Arc<Door>, origins: Arc<Origins>) -> Router {
         origins,
         metrics_alone: false,
     });
-    let method = any(move |request: Request<Body>| answer(Arc::clone(&rest), request));
+    let method = any(move |request: Request<Body>| {
+        let remote = Arc::new(Remote::of(request.extensions()));
+        answer(Arc::clone(&rest), request, remote)
+    });
     let paths = [
         "/v2",
         "/v2/",
@@ -140,6 +143,7 @@ impl Rest {
 /// A request whose head has arrived and whose route is known.
 struct Arrived {
     rest: Arc<Rest>,
+    remote: Arc<Remote>,
     parts: Parts,
     present: Present,
     body: Body,
@@ -156,6 +160,7 @@ struct Arrived {
 fn answer(
     rest: Arc<Rest>,
     request: Request<Body>,
+    remote: Arc<Remote>,
 ) -> impl Future<Output = std::result::Result<Response<Body>, Infallible>> + Send {
     let (mut parts, body) = request.into_parts();
     let id = crate::door::identify(&mut parts, &rest.door);
@@ -171,6 +176,7 @@ fn answer(
     };
     let mut arrived = Arrived {
         rest,
+        remote,
         parts,
         present,
         body,

@@ -18,6 +18,7 @@ use super::listen::{Accepted, Kind, Listener};
 use super::places::{FOR_METRICS, Found, Places, SPARE, Seating};
 use super::reconfigure::Pair;
 use super::transport::Transport;
+use crate::door::Remote;
 use crate::telemetry::Connections;
 
 /// Limits of connections, before any request is read.
@@ -201,8 +202,10 @@ impl Entrance {
         let doors = Doors {
             kind: self.kind,
             pair: self.pair.clone(),
-            peer: accepted.peer(),
-            certificate: None,
+            remote: Arc::new(Remote {
+                peer: accepted.peer(),
+                certificate: None,
+            }),
             limits: Arc::clone(&self.limits),
             life,
             spare,

@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -27,7 +26,7 @@ use super::listen::Kind;
 use super::noticed::Noticed;
 use super::places::Spare;
 use super::reconfigure::Pair;
-use crate::door::{Answering, ClientCertificate, Peer};
+use crate::door::{Answering, Remote};
 use crate::{grpc, rest};
 
 /// How long a connection that rests is kept when the server stops. A request that was sent when
@@ -49,10 +48,7 @@ pub(super) struct Connection {
 pub(super) struct Doors {
     pub(super) kind: Kind,
     pub(super) pair: Pair,
-    /// `None` where the other end has no address: at a Unix socket.
-    pub(super) peer: Option<SocketAddr>,
-    /// What the caller showed in the handshake, verified.
-    pub(super) certificate: Option<ClientCertificate>,
+    pub(super) remote: Arc<Remote>,
     pub(super) limits: Arc<ConnectionLimits>,
     pub(super) life: Arc<Life>,
     /// Where it found no place when it came.
@@ -192,16 +188,11 @@ impl Doors {
         } else if self.turns_away(&request) {
             Box::pin(std::future::ready(Ok(self.refuse_place(request))))
         } else {
-            let mut request = request.map(Body::new);
-            if let Some(peer) = self.peer {
-                request.extensions_mut().insert(Peer(peer));
-            }
-            if let Some(certificate) = &self.certificate {
-                request.extensions_mut().insert(certificate.clone());
-            }
+            let request = request.map(Body::new);
+            let remote = Arc::clone(&self.remote);
             match self.is_grpc(request.headers()) {
-                true => self.pair.grpc.answer(request),
-                false => self.pair.rest.answer(request),
+                true => self.pair.grpc.answer(request, remote),
+                false => self.pair.rest.answer(request, remote),
             }
         };
         async move {

@@ -124,7 +124,8 @@ mod tests {
             _: &mut Context<'_>,
             slices: &[IoSlice<'_>],
         ) -> Poll<io::Result<usize>> {
-            self.given.push(slices.iter().map(|slice| slice.len()).collect());
+            self.given
+                .push(slices.iter().map(|slice| slice.len()).collect());
             self.taken.extend_from_slice(&slices[0]);
             Poll::Ready(Ok(slices[0].len()))
         }

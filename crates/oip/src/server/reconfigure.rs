@@ -14,7 +14,7 @@ use super::configure;
 use super::keeping::Reopen;
 use crate::config::Settings;
 use crate::door::access_log::AccessLog;
-use crate::door::{Answering, Door, DoorOptions, Origins, Served, Serves};
+use crate::door::{Answering, Door, DoorOptions, Origins, Remote, Served, Serves};
 use crate::{grpc, rest};
 
 /// The doors under one set of settings.
@@ -134,11 +134,11 @@ struct Changing {
 }
 
 impl Serves for Changing {
-    fn answer(&self, request: Request<Body>) -> Answering {
+    fn answer(&self, request: Request<Body>, remote: Arc<Remote>) -> Answering {
         let running = self.running.load();
         match running.as_deref() {
-            Some((_, doors)) => (self.pick)(doors).answer(request),
-            None => self.first.answer(request),
+            Some((_, doors)) => (self.pick)(doors).answer(request, remote),
+            None => self.first.answer(request, remote),
         }
     }
 }

@@ -8,6 +8,8 @@ use tokio::net::TcpStream;
 use super::connection::Connection;
 use super::drain::Drain;
 #[cfg(feature = "tls")]
+use crate::door::Remote;
+#[cfg(feature = "tls")]
 use crate::tls::Tls;
 
 #[cfg(not(feature = "tls"))]
@@ -83,7 +85,10 @@ impl Transport {
             () = life.left() => None,
         };
         if let Some(opened) = opened {
-            connection.doors.certificate = opened.certificate;
+            connection.doors.remote = Arc::new(Remote {
+                peer: Some(peer),
+                certificate: opened.certificate,
+            });
             connection.serve(opened.stream).await;
         }
     }

@@ -22,7 +22,7 @@ use oip_core::Caller;
 use self::body::Counted;
 use self::line::Line;
 use super::request_id;
-use super::{Answering, Network, Peer, Served, Serves, caller};
+use super::{Answering, Network, Remote, Served, Serves, caller};
 use crate::config::AccessLogFormat;
 use crate::logging::{Writer, standard_error};
 
@@ -72,10 +72,10 @@ impl AccessLog {
     }
 
     /// What is known of a request before its answer. Gives it an id where it has none.
-    fn begin(&self, door: &'static str, request: &mut Request<Body>) -> Line {
+    fn begin(&self, door: &'static str, request: &mut Request<Body>, remote: &Remote) -> Line {
         let headers = request.headers();
-        let peer = request.extensions().get::<Peer>();
-        let peer = peer.and_then(|peer| caller(peer.0.ip(), headers, &self.trusted));
+        let peer = remote.peer;
+        let peer = peer.and_then(|peer| caller(peer.ip(), headers, &self.trusted));
         let taken = request_id::taken(headers).cloned();
         let id = taken.unwrap_or_else(|| request_id::give(request.headers_mut()));
         let note = Arc::new(Note::default());
@@ -125,12 +125,12 @@ struct Logged {
 }
 
 impl Serves for Logged {
-    fn answer(&self, mut request: Request<Body>) -> Answering {
+    fn answer(&self, mut request: Request<Body>, remote: Arc<Remote>) -> Answering {
         let log = self.log.clone();
-        let line = log.begin(self.door, &mut request);
+        let line = log.begin(self.door, &mut request, &remote);
         let id = line.id.clone();
         let mut ended = log.ending(line);
-        let answer = self.inner.answer(request);
+        let answer = self.inner.answer(request, remote);
         Box::pin(async move {
             let mut response = answer.await?;
             request_id::show(id, response.headers_mut());

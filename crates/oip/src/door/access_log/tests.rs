@@ -1,5 +1,3 @@
-use std::net::SocketAddr;
-
 use http::{Response, StatusCode};
 
 use super::line::Outcome;
@@ -34,7 +32,7 @@ fn log(format: AccessLogFormat) -> (AccessLog, Paper) {
 struct Always(Option<StatusCode>);
 
 impl Serves for Always {
-    fn answer(&self, _: Request<Body>) -> Answering {
+    fn answer(&self, _: Request<Body>, _: Arc<Remote>) -> Answering {
         let Some(status) = self.0 else {
             return Box::pin(std::future::pending());
         };
@@ -51,10 +49,13 @@ async fn lines(format: AccessLogFormat, id: Option<&str>) -> (Response<Body>, St
     if let Some(id) = id {
         request = request.header("x-request-id", id);
     }
-    let mut request = request.body(Body::from("{}")).unwrap();
-    let peer: SocketAddr = "192.0.2.7:4711".parse().unwrap();
-    request.extensions_mut().insert(Peer(peer));
-    let response = log.around("rest", door).answer(request).await.unwrap();
+    let request = request.body(Body::from("{}")).unwrap();
+    let remote = Arc::new(Remote {
+        peer: Some("192.0.2.7:4711".parse().unwrap()),
+        certificate: None,
+    });
+    let answer = log.around("rest", door).answer(request, remote);
+    let response = answer.await.unwrap();
     let (parts, body) = response.into_parts();
     let body = axum::body::to_bytes(body, 100).await.unwrap();
     log.close().await;
@@ -115,7 +116,7 @@ async fn a_caller_who_leaves_early_has_a_line_that_says_so() {
     let (log, paper) = log(AccessLogFormat::Text);
     let never = Served::new(Always(None));
     let request = Request::get("/v2").body(Body::empty()).unwrap();
-    let call = log.around("rest", never).answer(request);
+    let call = log.around("rest", never).answer(request, Arc::default());
     let waited = tokio::time::timeout(std::time::Duration::from_millis(20), call).await;
     assert!(waited.is_err());
     log.close().await;
