@@ -169,21 +169,31 @@ impl AuditLog {
     /// # Errors
     /// [`AuditError`] with [`AuditFailure::Refuse`]; the request must be refused then.
     pub async fn write(&self, entry: Entry<'_>) -> Result<(), AuditError> {
-        let gathering = &self.0.gathering;
-        // Here, so that the writer is left with the chain: it is the one that everybody waits for.
-        let line = entry.members();
-        let line = line.map_err(|error| AuditError::Write(error.to_string()));
+        if !self.0.waits {
+            return self.send(&entry);
+        }
+        let line = members(&entry)?;
+        match self.0.pen.write(&line) {
+            Some(written) => written.map_err(AuditError::Write),
+            None => self.0.gathering.write(line).await,
+        }
+    }
+
+    /// Whether a request waits until its line is written.
+    pub(crate) fn waits(&self) -> bool {
+        self.0.waits
+    }
+
+    /// Hands a line to the thread that writes, where nobody [waits](Self::waits) for that.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub(crate) fn send(&self, entry: &Entry<'_>) -> Result<(), AuditError> {
+        let sent = members(entry).and_then(|line| self.0.gathering.push(line));
         match self.0.failure {
-            AuditFailure::Refuse if self.0.waits => {
-                let line = line?;
-                match self.0.pen.write(&line) {
-                    Some(written) => written.map_err(AuditError::Write),
-                    None => gathering.write(line).await,
-                }
-            }
-            AuditFailure::Refuse => gathering.push(line?),
+            AuditFailure::Refuse => sent,
             AuditFailure::Continue => {
-                if line.and_then(|line| gathering.push(line)).is_err() {
+                if sent.is_err() {
                     self.0.count_lost();
                 }
                 Ok(())
@@ -207,6 +217,13 @@ impl AuditLog {
     pub fn close(&self) -> Option<Head> {
         self.0.close()
     }
+}
+
+/// What a line says. Made by whoever decides, so that the writer is left with the chain: it is the
+/// one that everybody waits for.
+fn members(entry: &Entry<'_>) -> Result<String, AuditError> {
+    let line = entry.members();
+    line.map_err(|error| AuditError::Write(error.to_string()))
 }
 
 impl Inner {

@@ -7,6 +7,7 @@ use oip_core::access::Subject;
 use super::cache::{TokenCache, fingerprint};
 use super::jws::Jws;
 use super::{Algorithm, ClaimRules, KeySet, KeySource};
+use crate::bearer;
 use crate::clock::Clock;
 use crate::rejection::Rejection;
 
@@ -29,6 +30,7 @@ impl TokenVerifier {
         if let Some(subject) = self.cache.get(&name, keys.generation(), now) {
             return Ok(subject);
         }
+        bearer::check(token)?;
         let jws = Jws::parse(token, &self.algorithms)?;
         if let Err(rejection) = keys.verify(&jws) {
             keys = self.with_newer_keys(&jws, &keys, rejection).await?;

@@ -4,13 +4,13 @@
 //! whole question is the same: who finds two questions of one hash has gained nothing but that the
 //! later takes the place of the earlier.
 
-use std::collections::hash_map::RandomState;
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use foldhash::fast::RandomState;
 use oip_core::access::{Action, Decision, Question, Subject};
 use oip_protocol::ModelRef;
 
@@ -94,7 +94,7 @@ impl Cache {
         Self {
             ttl,
             capacity,
-            hasher: RandomState::new(),
+            hasher: RandomState::default(),
             kept: RwLock::default(),
         }
     }

@@ -7,7 +7,7 @@ use oip_core::BoxFuture;
 use oip_core::access::{Action, Decision, PolicyDecisionPoint, Question, TurnedAway};
 use tracing::warn;
 
-use crate::audit::{AuditLog, Entry};
+use crate::audit::{AuditError, AuditLog, Entry};
 
 /// Whether decisions are enforced (`policy_mode`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -87,13 +87,19 @@ impl Enforced {
         since: Instant,
     ) -> Option<Decision> {
         let audit = self.audit.as_ref()?;
+        let entry = self.entry(question, decision, since);
+        audit.write(entry).await.err().map(unwritten)
+    }
+
+    fn entry<'a>(
+        &self,
+        question: &Question<'a>,
+        decision: &'a Decision,
+        since: Instant,
+    ) -> Entry<'a> {
         let mut entry = Entry::of(question, decision, self.inner.name(), since.elapsed());
         entry.enforced = self.mode == PolicyMode::Enforce;
-        let error = audit.write(entry).await.err()?;
-        Some(Decision::Fault {
-            cause: format!("the audit line could not be written: {error}"),
-            unreachable: false,
-        })
+        entry
     }
 
     /// What becomes of a decision in this mode.
@@ -121,6 +127,16 @@ impl Enforced {
     }
 }
 
+/// The refusal of a request whose line cannot be written.
+fn unwritten(error: AuditError) -> Decision {
+    let cause = format!("the audit line could not be written: {error}");
+    warn!(cause, "refused for want of an audit line");
+    Decision::Fault {
+        cause,
+        unreachable: false,
+    }
+}
+
 impl PolicyDecisionPoint for Enforced {
     fn decide<'a>(&'a self, question: &'a Question<'a>) -> BoxFuture<'a, Decision> {
         Box::pin(async move {
@@ -130,16 +146,30 @@ impl PolicyDecisionPoint for Enforced {
                 };
             }
             let since = Instant::now();
-            let decision = self.inner.decide(question).await;
+            let decision = match self.inner.decide_at_once(question) {
+                Some(decision) => decision,
+                None => self.inner.decide(question).await,
+            };
             if let Some(refused) = self.write_down(question, &decision, since).await {
-                warn!(
-                    cause = refused.reason(),
-                    "refused for want of an audit line"
-                );
                 return refused;
             }
             self.apply(question, decision)
         })
+    }
+
+    fn decide_at_once(&self, question: &Question<'_>) -> Option<Decision> {
+        if self.is_open_probe(question) || self.audit.as_ref().is_some_and(AuditLog::waits) {
+            return None;
+        }
+        let since = Instant::now();
+        let decision = self.inner.decide_at_once(question)?;
+        if let Some(audit) = &self.audit {
+            let entry = self.entry(question, &decision, since);
+            if let Err(error) = audit.send(&entry) {
+                return Some(unwritten(error));
+            }
+        }
+        Some(self.apply(question, decision))
     }
 
     /// Writes down who was refused at the door. The caller is refused whether or not its line can
@@ -169,9 +199,8 @@ impl PolicyDecisionPoint for Enforced {
                 reason: "nothing permits it to Anonymous; its message was not read".to_owned(),
             };
             let written = self.write_down(question, &decision, Instant::now());
-            if let Some(refused) = written.await {
-                warn!(cause = refused.reason(), "a refusal has no audit line");
-            }
+            // Refused or not: a line that fails is warned about.
+            let _ = written.await;
         })
     }
 }

@@ -123,10 +123,7 @@ impl Guarded {
         };
         match answer {
             Ok(Ok(decision)) => decision,
-            Ok(Err(panic)) => Decision::Fault {
-                cause: format!("it panicked: {}", panic_text(&*panic)),
-                unreachable: false,
-            },
+            Ok(Err(panic)) => panicked(&*panic),
             Err(_) => fault(format!("no decision within {:?}", self.timeout)),
         }
     }
@@ -147,6 +144,23 @@ impl PolicyDecisionPoint for Guarded {
         })
     }
 
+    /// What is decided in this process is never out of reach: it passes the circuit breaker by.
+    fn decide_at_once(&self, question: &Question<'_>) -> Option<Decision> {
+        let now = self.cache.as_ref().map(|cache| (cache, Instant::now()));
+        if let Some((cache, now)) = now
+            && let Some(known) = cache.get(question, now)
+        {
+            return Some(known);
+        }
+        let asked = AssertUnwindSafe(|| self.inner.decide_at_once(question));
+        let decision =
+            std::panic::catch_unwind(asked).unwrap_or_else(|panic| Some(panicked(&*panic)))?;
+        if let Some((cache, now)) = now {
+            cache.put(question, &decision, now);
+        }
+        Some(decision)
+    }
+
     fn name(&self) -> &'static str {
         self.inner.name()
     }
@@ -163,12 +177,21 @@ fn fault(cause: String) -> Decision {
     }
 }
 
+fn panicked(panic: &(dyn Any + Send)) -> Decision {
+    Decision::Fault {
+        cause: format!("it panicked: {}", panic_text(panic)),
+        unreachable: false,
+    }
+}
+
 fn panic_text(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("without a message")
 }
 
+#[cfg(test)]
+mod at_once_tests;
 #[cfg(test)]
 mod exchange_tests;
 #[cfg(test)]

@@ -134,6 +134,13 @@ pub trait PolicyDecisionPoint: Send + Sync + 'static {
     /// May they? Called once per request as soon as the model's name is known.
     fn decide<'a>(&'a self, question: &'a Question<'a>) -> BoxFuture<'a, Decision>;
 
+    /// The same where nothing has to be waited for. `None`, which a decision point answers that
+    /// does not say otherwise, has [`decide`](Self::decide) called. It must not block.
+    fn decide_at_once(&self, question: &Question<'_>) -> Option<Decision> {
+        let _ = question;
+        None
+    }
+
     /// Is told of a caller who was refused before it came to a question, so that this can be
     /// written down. Does nothing by itself.
     fn turned_away<'a>(&'a self, who: &'a TurnedAway<'a>) -> BoxFuture<'a, ()> {

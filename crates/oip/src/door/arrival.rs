@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use http::request::Parts;
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use oip_core::access::{Arrival, Credentials};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
@@ -32,7 +32,10 @@ pub fn arrival(parts: &Parts, present: Present, remote: &Remote, options: &DoorO
             .and_then(|peer| super::caller(peer.ip(), headers, &options.trusted_proxies)),
         path: one_spelling(parts.uri.path()).into_owned(),
         action: None,
-        request_id: values(Present::REQUEST_ID, &REQUEST_ID).pop(),
+        request_id: match present.has(Present::REQUEST_ID) {
+            true => headers.get_all(&REQUEST_ID).iter().next_back().map(text),
+            false => None,
+        },
         headers: forwarded(headers, &options.forward_headers),
     }
 }
@@ -82,14 +85,14 @@ fn one_spelling(path: &str) -> Cow<'_, str> {
 /// Every value of a header. One that is not text becomes one that cannot hold: a credential that
 /// is shown must never count as none.
 fn values(headers: &HeaderMap, name: &HeaderName) -> Vec<String> {
-    headers
-        .get_all(name)
-        .iter()
-        .map(|value| match std::str::from_utf8(value.as_bytes()) {
-            Ok(text) => text.to_owned(),
-            Err(_) => String::from_utf8_lossy(value.as_bytes()).into_owned(),
-        })
-        .collect()
+    headers.get_all(name).iter().map(text).collect()
+}
+
+fn text(value: &HeaderValue) -> String {
+    match std::str::from_utf8(value.as_bytes()) {
+        Ok(text) => text.to_owned(),
+        Err(_) => String::from_utf8_lossy(value.as_bytes()).into_owned(),
+    }
 }
 
 fn forwarded(headers: &HeaderMap, allowed: &[String]) -> Vec<(String, String)> {

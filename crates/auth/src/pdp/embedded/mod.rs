@@ -213,6 +213,10 @@ impl PolicyDecisionPoint for Embedded {
         Box::pin(async move { self.current.load().decide(question) })
     }
 
+    fn decide_at_once(&self, question: &Question<'_>) -> Option<Decision> {
+        Some(self.current.load().decide(question))
+    }
+
     fn name(&self) -> &'static str {
         "embedded"
     }
