@@ -1,15 +1,18 @@
 """SIGTERM under load loses no request; a second signal ends at once; kill -9 leaves nothing broken."""
 
 import contextlib
+import http.client
 import json
 import signal
 import socket
+import threading
 import time
 
 import pytest
 
 import onnx_models
 from load import BODY, Load, metric
+from oip_server import free_port
 
 CALLERS = 32
 
@@ -74,6 +77,44 @@ def test_collectors_that_hang_hold_a_stop_up_for_no_longer_than_is_said(served, 
     # docs/reliability.md, "Stopping": 5 s for all of them, and nothing is in flight.
     assert 4 < took < 6.5, f"{took:.1f} s"
     assert "are given up" in server.log() and "panicked" not in server.log(), server.log()
+
+
+def test_metrics_at_their_own_port_are_read_until_everything_is_answered(start, repository):
+    onnx_models.put(repository, "waits", onnx_models.add(1.0))
+    # A request waits for others, which do not come.
+    (repository / "waits" / "model.toml").write_text(
+        '[batching]\nmax_batch_size = 8\nmax_queue_delay = "3 s"\nadaptive = false\n')
+    port = free_port()
+    server = start(repository, "--metrics-port", port)
+    answered = []
+    asks = threading.Thread(target=lambda: answered.append(server.post("/v2/models/waits/infer", json.loads(BODY))[0]))
+    asks.start()
+    watcher = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    with contextlib.closing(watcher):
+        def figures():
+            watcher.request("GET", "/metrics")
+            return watcher.getresponse().read().decode()
+
+        while 'oip_in_flight{door="rest"} 1' not in figures():
+            time.sleep(0.02)
+        server.terminate()
+        # The door does not listen any more.
+        while True:
+            try:
+                server.status_of("/v2/health/live")
+            except ConnectionRefusedError:
+                break
+            time.sleep(0.02)
+        fresh = socket.create_connection(("127.0.0.1", port), 5)
+        with contextlib.closing(fresh):
+            fresh.sendall(b"GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            seen = b"".join(iter(lambda: fresh.recv(65536), b"")).decode()
+        for text in (seen, figures()):
+            assert "oip_ready 0" in text and 'oip_in_flight{door="rest"} 1' in text
+        asks.join()
+        # The connection that rests holds nothing up.
+        assert server.wait_exit(3) == 0
+    assert answered == [200] and "connections=" not in server.log(), server.log()
 
 
 def test_a_second_signal_ends_at_once(served):

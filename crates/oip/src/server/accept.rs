@@ -96,6 +96,8 @@ pub(super) struct Accepting {
     seating: Seating,
     transport: Transport,
     drain: Drain,
+    /// Of those who watch: they see the other one to its end.
+    last: Drain,
     counted: Arc<Connections>,
 }
 
@@ -104,6 +106,7 @@ impl Accepting {
         limits: ConnectionLimits,
         transport: Transport,
         drain: Drain,
+        last: Drain,
         counted: Arc<Connections>,
     ) -> Self {
         counted.allow(limits.connections);
@@ -114,6 +117,7 @@ impl Accepting {
             limits: Arc::new(limits),
             transport,
             drain,
+            last,
             counted,
         }
     }
@@ -121,10 +125,10 @@ impl Accepting {
     /// Accepts connections in a task of its own until the drain begins, those that have come by
     /// then included.
     pub(super) fn spawn(&self, listener: Listener, kind: Kind, pair: Pair) {
-        let seating = match kind {
+        let (seating, drain) = match kind {
             // Who watches sees a server that is full.
-            Kind::Metrics => Seating::new(Places::new(FOR_METRICS), None),
-            Kind::Rest | Kind::Grpc | Kind::Both => self.seating.clone(),
+            Kind::Metrics => (Seating::new(Places::new(FOR_METRICS), None), &self.last),
+            Kind::Rest | Kind::Grpc | Kind::Both => (self.seating.clone(), &self.drain),
         };
         let entrance = Entrance {
             kind,
@@ -133,10 +137,10 @@ impl Accepting {
             limits: Arc::clone(&self.limits),
             seating,
             transport: self.transport.clone(),
-            drain: self.drain.clone(),
+            drain: drain.clone(),
             counted: Arc::clone(&self.counted),
         };
-        let counted = self.drain.count_listener();
+        let counted = drain.count_listener();
         tokio::spawn(async move {
             let mut waits = None;
             tokio::select! {

@@ -25,6 +25,9 @@ const UNLOAD: Duration = Duration::from_secs(3);
 /// end.
 const FLUSHED: Duration = Duration::from_secs(5);
 
+/// Longest that who reads the metrics as everything ends may take.
+const LAST_LOOK: Duration = Duration::from_secs(1);
+
 /// A server whose doors are bound.
 pub struct BoundServer {
     pub(super) door: Arc<Door>,
@@ -137,7 +140,7 @@ impl BoundServer {
         let frame = Frame {
             own,
             scheme: self.transport.scheme(),
-            log: log.clone(),
+            log,
         };
         let metrics = rest::metrics_door(Arc::clone(&self.door));
         let mut doors = frame.doors(&self.door);
@@ -147,7 +150,7 @@ impl BoundServer {
         self.keeping.start();
         let runtime = tokio::runtime::Handle::current();
         self.door.telemetry.start(&runtime);
-        let drain = drain::Drain::new();
+        let (drain, last) = (drain::Drain::new(), drain::Drain::new());
         self.transport.start(&drain);
         let mut connections = self.connections;
         connections.connections = files::make_room_for(connections.connections);
@@ -155,6 +158,7 @@ impl BoundServer {
             connections,
             self.transport,
             drain.clone(),
+            last.clone(),
             Arc::clone(&self.door.telemetry.connections),
         );
         for (listener, kind) in self.listeners {
@@ -180,7 +184,10 @@ impl BoundServer {
             0 => tracing::info!("stopped: everything in flight was answered"),
             cut => tracing::warn!(connections = cut, "stopped: the grace ran out"),
         }
-        flush(Arc::clone(&self.door.telemetry), self.keeping, log).await;
+        tokio::join!(
+            flush(Arc::clone(&self.door.telemetry), self.keeping),
+            last.finish(LAST_LOOK),
+        );
         if tokio::time::timeout(UNLOAD, dataplane.stop())
             .await
             .is_err()
@@ -195,7 +202,7 @@ impl BoundServer {
 
 /// Has everything written and sent that waits, side by side: what holds one of them up takes no
 /// time of the others, and none takes longer than [`FLUSHED`].
-async fn flush(telemetry: Arc<Telemetry>, keeping: Keeping, log: Option<AccessLog>) {
+async fn flush(telemetry: Arc<Telemetry>, keeping: Keeping) {
     let audit = async {
         if tokio::time::timeout(FLUSHED, keeping.close())
             .await
@@ -204,11 +211,7 @@ async fn flush(telemetry: Arc<Telemetry>, keeping: Keeping, log: Option<AccessLo
             tracing::error!("the audit was not written to its end: its last lines may be missing");
         }
     };
-    let access_log = async {
-        let Some(log) = log else { return };
-        if tokio::time::timeout(FLUSHED, log.close()).await.is_err() {
-            tracing::warn!("the access log was not written to its end");
-        }
-    };
-    tokio::join!(audit, access_log, telemetry.close(FLUSHED));
+    // It blocks, for no longer than that, and tells nobody: there is nowhere to say so.
+    let log = tokio::task::spawn_blocking(crate::logging::flush);
+    let _ = tokio::join!(audit, log, telemetry.close(FLUSHED));
 }

@@ -64,13 +64,6 @@ impl AccessLog {
         }
     }
 
-    /// Waits until what was said so far is written, as long as the end may take.
-    pub(crate) async fn close(&self) {
-        let writer = self.writer.clone();
-        // It blocks. A panic in it is logged by its own thread.
-        let _ = tokio::task::spawn_blocking(move || writer.flush()).await;
-    }
-
     /// What is known of a request before its answer. Gives it an id where it has none.
     fn begin(&self, door: &'static str, request: &mut Request<Body>, remote: &Remote) -> Line {
         let headers = request.headers();

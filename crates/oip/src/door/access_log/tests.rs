@@ -58,7 +58,7 @@ async fn lines(format: AccessLogFormat, id: Option<&str>) -> (Response<Body>, St
     let response = answer.await.unwrap();
     let (parts, body) = response.into_parts();
     let body = axum::body::to_bytes(body, 100).await.unwrap();
-    log.close().await;
+    assert!(log.writer.flush());
     let text = String::from_utf8(paper.0.lock().unwrap().clone()).unwrap();
     (Response::from_parts(parts, body.into()), text)
 }
@@ -119,7 +119,7 @@ async fn a_caller_who_leaves_early_has_a_line_that_says_so() {
     let call = log.around("rest", never).answer(request, Arc::default());
     let waited = tokio::time::timeout(std::time::Duration::from_millis(20), call).await;
     assert!(waited.is_err());
-    log.close().await;
+    assert!(log.writer.flush());
     let text = String::from_utf8(paper.0.lock().unwrap().clone()).unwrap();
     assert!(text.contains(r#""GET /v2" - sent=0 "#), "{text}");
     assert!(text.contains(" aborted "), "{text}");
