@@ -138,11 +138,12 @@ mod tests {
             rate: None,
             bounds: Bounds::default(),
             warm_up: Duration::from_millis(50),
-            measure: Duration::from_millis(300),
+            measure: Duration::from_secs(1),
             cpus: Vec::new(),
         };
         let measured = load::run(&load, address, &ask, None, |_, _| {}).unwrap();
-        assert!(measured.answers > 3, "{measured:?}");
+        // How many there are in that time is the machine's business.
+        assert!(measured.answers > 0, "{measured:?}");
         (measured.failures, measured.first_failure)
     }
 
