@@ -93,7 +93,8 @@ impl Connection {
                     }
                     Stage::Begun | Stage::Serving => {}
                 }
-                if lingers && linger.as_mut().poll(context).is_ready() {
+                // A request of which a part has come is answered, like one in flight.
+                if lingers && linger.as_mut().poll(context).is_ready() && !life.reads_a_head() {
                     lingers = false;
                     connection.as_mut().graceful_shutdown();
                     continue;

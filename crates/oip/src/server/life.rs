@@ -236,6 +236,13 @@ impl Life {
         self.asked.load(Relaxed)
     }
 
+    /// Whether a part of the head of a further request has come (HTTP/1). Of the first one hyper
+    /// takes care, and what comes first with HTTP/2 is no head.
+    pub(super) fn reads_a_head(&self) -> bool {
+        let kept = self.has_asked() && !self.is_multiplexed();
+        kept && self.in_flight.load(Relaxed) == 0 && self.head.load(Relaxed) != 0
+    }
+
     /// Whether the connection may stay now.
     pub(super) fn look(&self) -> Verdict {
         let now = Instant::now();
@@ -349,9 +356,11 @@ mod tests {
         let life = life();
         drop(life.begin(Version::HTTP_11));
         pass(60).await;
+        assert!(!life.reads_a_head());
         life.received();
         pass(29).await;
         assert!(stays(&life), "it does not rest any more");
+        assert!(life.reads_a_head());
         pass(1).await;
         assert_eq!(life.look(), Verdict::Cut(Limit::HeaderTimeout));
     }

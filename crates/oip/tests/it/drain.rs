@@ -71,6 +71,29 @@ async fn a_request_that_was_sent_while_the_server_stopped_is_answered_and_told_t
 }
 
 #[tokio::test]
+async fn a_request_of_which_half_the_head_has_come_at_the_stop_is_answered() {
+    let server = lab::start().await;
+    let mut kept = TcpStream::connect(server.rest_address()).await.unwrap();
+    let live = b"GET /v2/health/live HTTP/1.1\r\nhost: x\r\n\r\n";
+    kept.write_all(live).await.unwrap();
+    let mut answer = [0; 300];
+    assert!(kept.read(&mut answer).await.unwrap() > 0);
+    let (half, rest) = live.split_at(20);
+    kept.write_all(half).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(60)).await;
+    let stopping = tokio::spawn(server.stop());
+    // A connection that rests is closed long before that.
+    tokio::time::sleep(Duration::from_millis(800)).await;
+    kept.write_all(rest).await.unwrap();
+    let mut answer = Vec::new();
+    kept.read_to_end(&mut answer).await.unwrap();
+    let answer = http::parse(&answer);
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.header("connection"), Some("close"));
+    assert_eq!(stopping.await.unwrap(), 0);
+}
+
+#[tokio::test]
 async fn a_request_on_an_open_stream_just_after_the_stop_is_answered_and_then_the_stream_ends() {
     let server = lab::start().await;
     let channel = format!("http://{}", server.grpc_address());
