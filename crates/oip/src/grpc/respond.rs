@@ -1,5 +1,7 @@
 //! Errors as gRPC statuses.
 
+use std::borrow::Cow;
+
 use axum::body::Body;
 use http::header::{ALLOW, CONTENT_TYPE};
 use http::{HeaderValue, Method, Response, StatusCode};
@@ -15,7 +17,7 @@ pub(super) fn status(error: &Error) -> Status {
         limit.reached();
     }
     let code = Code::from_i32(error.kind().grpc_code());
-    let mut status = Status::new(code, error.message());
+    let mut status = Status::new(code, excerpt(error.message()));
     if let Some(seconds) = error.retry_after_seconds() {
         let metadata = status.metadata_mut();
         metadata.insert("retry-after", MetadataValue::from(seconds));
@@ -24,6 +26,35 @@ pub(super) fn status(error: &Error) -> Status {
         metadata.insert("grpc-retry-pushback-ms", pushback);
     }
     status
+}
+
+/// Most bytes of a message, as it is written in `grpc-message`. Clients take so much metadata in all
+/// (16 KiB, and 8 KiB as a rule), and read RESOURCE_EXHAUSTED in place of a status that has more.
+const MESSAGE: usize = 4096;
+
+/// A message, or the beginning of a long one.
+fn excerpt(message: &str) -> Cow<'_, str> {
+    // Whatever is no letter or digit may be written as `%XX`, each of its bytes.
+    let written = |letter: char| match letter.is_ascii_alphanumeric() {
+        true => 1,
+        false => 3 * letter.len_utf8(),
+    };
+    if message.len().saturating_mul(3) <= MESSAGE {
+        return Cow::Borrowed(message);
+    }
+    let (mut bytes, mut end) = (0, None);
+    for (at, letter) in message.char_indices() {
+        bytes += written(letter);
+        // Here the message is cut, where all of it does not fit: the ellipsis takes room too.
+        if bytes > MESSAGE - written('…') {
+            end = end.or(Some(at));
+        }
+        if bytes > MESSAGE {
+            let (beginning, _) = message.split_at(end.unwrap_or(at));
+            return Cow::Owned(format!("{beginning}…"));
+        }
+    }
+    Cow::Borrowed(message)
 }
 
 /// An error as a whole response.
@@ -137,6 +168,25 @@ mod tests {
             let read = Status::from_header_map(response.headers()).unwrap();
             assert_eq!(read.code() as i32, kind.grpc_code(), "{kind:?}");
             assert_eq!(read.message(), sentence);
+        }
+    }
+
+    #[test]
+    fn a_long_message_is_cut_so_that_clients_can_read_the_status() {
+        let sentence = "größer als 数\u{7}";
+        let long = sentence.repeat(2000);
+        let response = refusal(&Error::new(ErrorKind::DoesNotFit, long.clone()));
+        let written = response.headers().get("grpc-message").unwrap().len();
+        assert!((3000..=MESSAGE).contains(&written), "{written}");
+        let read = Status::from_header_map(response.headers()).unwrap();
+        assert_eq!(read.code(), Code::InvalidArgument);
+        let beginning = read.message().strip_suffix('…').unwrap();
+        assert!(long.starts_with(beginning));
+        // One that just fits is whole, and one letter more is not.
+        for (count, cut) in [(MESSAGE, false), (MESSAGE + 1, true)] {
+            let message = "x".repeat(count);
+            assert_eq!(excerpt(&message).ends_with('…'), cut);
+            assert_eq!(excerpt(&message) == message, !cut);
         }
     }
 
