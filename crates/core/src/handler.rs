@@ -75,6 +75,12 @@ pub trait ModelHandler: Send + Sync + 'static {
         true
     }
 
+    /// The same of one model, where a handler has several: what is true of all of them.
+    fn checks_metadata_of(&self, model: &ModelRef) -> bool {
+        let _ = model;
+        self.checks_metadata()
+    }
+
     /// Makes a model ready. Called at start, before the server is ready, for each name that the
     /// server was given, and when a caller asks for a load.
     ///

@@ -205,7 +205,7 @@ impl<H: ModelHandler> Models for Handled<H> {
                 Ok(known) => return Ok(known as Arc<dyn ResolvedModel>),
                 Err(generation) => generation,
             };
-            let metadata = match self.handler.checks_metadata() {
+            let metadata = match self.handler.checks_metadata_of(model) {
                 false => None,
                 true => match self.handler.model_metadata(model).await {
                     Ok(metadata) => Some(metadata),

@@ -71,12 +71,8 @@ impl ModelHandler for Handlers {
         self.of(model)?.model_metadata(model).await
     }
 
-    /// Where one of several wants it, all are checked.
-    fn checks_metadata(&self) -> bool {
-        match self {
-            Self::One(handler) => handler.checks_metadata(),
-            Self::Each(each) => each.values().any(PyHandler::checks_metadata),
-        }
+    fn checks_metadata_of(&self, model: &ModelRef) -> bool {
+        self.of(model).is_ok_and(PyHandler::checks_metadata)
     }
 
     async fn model_load(&self, model: &ModelRef) -> Result<()> {
