@@ -96,6 +96,10 @@ impl Batches {
     ) -> std::result::Result<bool, usize> {
         let mut groups = self.lock();
         let group = groups.entry(key).or_default();
+        if group.waiting.len() >= most {
+            // Nobody is refused for those who have left.
+            group.waiting.retain(|one| !one.has_left());
+        }
         if group.waiting.len() >= most && group.due {
             return Err(group.waiting.len());
         }

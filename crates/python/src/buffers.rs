@@ -121,7 +121,7 @@ impl AsRef<[u8]> for Held {
 impl Drop for Held {
     fn drop(&mut self) {
         if let (Some(buffer), Some(jobs)) = (self.0.take(), releasing()) {
-            jobs.push(Box::new(move |py| buffer.release(py)));
+            jobs.release(Box::new(move |py| buffer.release(py)));
         }
     }
 }

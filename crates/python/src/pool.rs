@@ -3,6 +3,9 @@
 //!
 //! A job is taken from the queue only by a thread that holds the GIL already: a thread that was
 //! woken and waits for the GIL keeps no job from the one that is running.
+//!
+//! What only lets go of memory goes first and is no request: it takes next to no time, and nobody is
+//! refused for it.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -33,11 +36,47 @@ struct Queue {
 
 #[derive(Default)]
 struct State {
-    jobs: VecDeque<Job>,
+    /// In the order of their numbers.
+    jobs: VecDeque<(u64, Job)>,
+    /// The number of the next one.
+    next: u64,
+    /// What lets go of memory.
+    releases: Vec<Job>,
     sleeping: usize,
     /// A thread has been woken and has taken nothing yet.
     waking: bool,
     closed: bool,
+}
+
+impl State {
+    fn is_empty(&self) -> bool {
+        self.jobs.is_empty() && self.releases.is_empty()
+    }
+
+    fn take(&mut self) -> Option<Job> {
+        let release = self.releases.pop();
+        release.or_else(|| self.jobs.pop_front().map(|(_, job)| job))
+    }
+}
+
+/// A job that waits, for whoever may want it back.
+pub(crate) struct Ticket {
+    queue: Arc<Queue>,
+    number: u64,
+}
+
+impl Ticket {
+    /// Takes the job out of the queue and drops it; nothing where it has begun.
+    pub(crate) fn give_up(self) {
+        let mut state = self.queue.lock();
+        let place = state
+            .jobs
+            .binary_search_by_key(&self.number, |(number, _)| *number);
+        let job = place.ok().and_then(|place| state.jobs.remove(place));
+        // What it holds is let go of when the lock is free.
+        drop(state);
+        drop(job);
+    }
 }
 
 impl Queue {
@@ -48,7 +87,7 @@ impl Queue {
     /// Wakes one more thread where there is work and nobody on the way to it. It is woken when the
     /// lock is free, lest it wait for that at once.
     fn wake(&self, mut state: MutexGuard<'_, State>) {
-        if state.sleeping > 0 && !state.waking && !state.jobs.is_empty() {
+        if state.sleeping > 0 && !state.waking && !state.is_empty() {
             state.waking = true;
             drop(state);
             self.wake.notify_one();
@@ -58,18 +97,18 @@ impl Queue {
     /// Waits until there is something to do; `false` when there never will be again.
     fn wait(&self) -> bool {
         let mut state = self.lock();
-        while state.jobs.is_empty() && !state.closed {
+        while state.is_empty() && !state.closed {
             state.sleeping += 1;
             state = self
                 .wake
                 .wait(state)
                 .unwrap_or_else(PoisonError::into_inner);
             state.sleeping -= 1;
-            if state.jobs.is_empty() {
+            if state.is_empty() {
                 state.waking = false;
             }
         }
-        !state.jobs.is_empty()
+        !state.is_empty()
     }
 
     fn take(&self, woken: bool) -> Option<Job> {
@@ -77,7 +116,7 @@ impl Queue {
         if woken {
             state.waking = false;
         }
-        let job = state.jobs.pop_front();
+        let job = state.take();
         self.wake(state);
         job
     }
@@ -93,9 +132,11 @@ impl Jobs {
     /// Puts a job at the end of the queue, unless so many wait already. Those that a thread without
     /// work is about to take do not wait.
     ///
+    /// The ticket is `None` where the job was dropped, as the pool is closed.
+    ///
     /// # Errors
     /// How many wait.
-    pub(crate) fn push_within(&self, job: Job, most: usize) -> Result<(), usize> {
+    pub(crate) fn push_within(&self, job: Job, most: usize) -> Result<Option<Ticket>, usize> {
         let mut state = self.0.lock();
         let taken = state.sleeping + usize::from(state.waking);
         let waiting = state.jobs.len().saturating_sub(taken);
@@ -103,11 +144,29 @@ impl Jobs {
             let closed = state.closed;
             drop(state);
             drop(job);
-            return if closed { Ok(()) } else { Err(waiting) };
+            return if closed { Ok(None) } else { Err(waiting) };
         }
-        state.jobs.push_back(job);
+        let number = state.next;
+        state.next += 1;
+        state.jobs.push_back((number, job));
         self.0.wake(state);
-        Ok(())
+        Ok(Some(Ticket {
+            queue: Arc::clone(&self.0),
+            number,
+        }))
+    }
+
+    /// Puts what lets go of memory before every job, without being one of those that wait. It is
+    /// dropped when the pool is closed.
+    pub(crate) fn release(&self, job: Job) {
+        let mut state = self.0.lock();
+        if state.closed {
+            drop(state);
+            drop(job);
+            return;
+        }
+        state.releases.push(job);
+        self.0.wake(state);
     }
 }
 

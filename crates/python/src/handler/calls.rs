@@ -15,6 +15,7 @@ use super::PyHandler;
 use super::ask::{Arguments, Ask, Method};
 use crate::aio::{CancelOnDrop, Finish};
 use crate::errors;
+use crate::pool::Ticket;
 
 /// A method that is looked up already.
 pub(super) struct Bound {
@@ -46,14 +47,18 @@ struct Begun<T> {
     left: Left,
 }
 
-/// Says of a call that nobody waits for it, once this is dropped: then it is not begun, and what
-/// runs on the loop is cancelled.
-struct Left(Arc<Clock>);
+/// Says of a call that nobody waits for it, once this is dropped: then it is not begun, its place
+/// in the queue is another's, and what runs on the loop is cancelled.
+struct Left {
+    clock: Arc<Clock>,
+    queued: Option<Ticket>,
+}
 
 impl Left {
     /// There is nothing left to cancel.
-    fn ended(self) {
-        if let Some(guard) = self.0.guard().take() {
+    fn ended(mut self) {
+        self.queued = None;
+        if let Some(guard) = self.clock.guard().take() {
             guard.ended();
         }
     }
@@ -61,10 +66,13 @@ impl Left {
 
 impl Drop for Left {
     fn drop(&mut self) {
-        self.0.left.store(true, Relaxed);
+        self.clock.left.store(true, Relaxed);
         // Not while the lock is held, which the one that begins the call may wait for.
-        let guard = self.0.guard().take();
+        let guard = self.clock.guard().take();
         drop(guard);
+        if let Some(ticket) = self.queued.take() {
+            ticket.give_up();
+        }
     }
 }
 
@@ -187,10 +195,13 @@ impl PyHandler {
             let _ = sender.send((outcome, until.spent(returned)));
         };
         let finish: Finish = Box::new(finish);
-        let left = Left(Arc::clone(&clock));
+        let mut left = Left {
+            clock: Arc::clone(&clock),
+            queued: None,
+        };
         match self.is_async(method) {
             true => self.on_loop(method, arguments, clock, finish),
-            false => self.on_pool(method, arguments, clock, finish)?,
+            false => left.queued = self.on_pool(method, arguments, clock, finish)?,
         }
         Ok(Begun {
             answer: receiver,
@@ -229,7 +240,7 @@ impl PyHandler {
         make: Arguments,
         clock: Arc<Clock>,
         finish: Finish,
-    ) -> Result<()> {
+    ) -> Result<Option<Ticket>> {
         let this = self.clone();
         let job = Box::new(move |py: Python<'_>| {
             if clock.left.load(Relaxed) {
@@ -251,12 +262,12 @@ impl PyHandler {
         match method {
             Method::Infer => {
                 let pushed = self.0.jobs.push_within(job, self.0.most_waiting);
-                pushed.map_err(queue_full)?;
+                return pushed.map_err(queue_full);
             }
             Method::Load | Method::Unload => self.0.jobs.push(job),
             Method::Metadata | Method::Ready => self.0.control.push(job),
         }
-        Ok(())
+        Ok(None)
     }
 }
 

@@ -1,0 +1,114 @@
+"""Who waits for a thread, and who does not."""
+
+from __future__ import annotations
+
+import http.client
+import threading
+import time
+import weakref
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+
+from oip import ModelHandler
+
+from conftest import Caller, fp32
+
+BODY = (
+    b'{"inputs":[{"name":"x","datatype":"FP32","shape":[1],"data":[1]}],'
+    b'"parameters":{"binary_data_output":true}}'
+)
+
+
+def test_what_large_answers_leave_behind_is_no_request_that_waits(serve: Any) -> None:
+    class Large(ModelHandler):
+        def infer(self, payload, model_name, model_version=None):
+            time.sleep(0.005)
+            return {"y": np.ones(100_000, np.float32)}
+
+    callers = 8
+    ask = serve(Large(), threads=1, model_queue=callers, log_level="error")
+    until = time.monotonic() + 2
+
+    def call() -> Counter[int]:
+        connection = http.client.HTTPConnection(*ask.server.rest_address)
+        seen: Counter[int] = Counter()
+        while time.monotonic() < until:
+            connection.request("POST", "/v2/models/m/infer", BODY)
+            answer = connection.getresponse()
+            answer.read()
+            seen[answer.status] += 1
+        connection.close()
+        return seen
+
+    with ThreadPoolExecutor(callers) as pool:
+        seen = sum(pool.map(lambda _: call(), range(callers)), Counter())
+    # There are never more requests than places.
+    assert set(seen) == {200}, seen
+
+
+def test_answers_are_let_go_of_before_the_requests_that_wait(serve: Any) -> None:
+    gone: list[int] = []
+
+    class Large(ModelHandler):
+        def infer(self, payload, model_name, model_version=None):
+            begun.append(len(gone))
+            if model_name == "first":
+                entered.set()
+                go.wait(10)
+            time.sleep(0.1)
+            array = np.ones(100_000, np.float32)
+            weakref.finalize(array, gone.append, 1)
+            return {"y": array}
+
+    begun: list[int] = []
+    entered, go = threading.Event(), threading.Event()
+    ask = serve(Large(), threads=1)
+    with ThreadPoolExecutor(5) as pool:
+        calls = [pool.submit(ask.infer, "first", fp32("x", [1]))]
+        assert entered.wait(5)
+        calls += [pool.submit(ask.infer, "m", fp32("x", [1])) for _ in range(4)]
+        time.sleep(0.2)
+        go.set()
+        assert {call.result()[0] for call in calls} == {200}
+    # At the end of the queue they would all have been kept until the last had begun.
+    assert begun[-1] > 0, begun
+
+
+class Slow(ModelHandler):
+    """Answers after so many seconds."""
+
+    def infer(self, payload, model_name, model_version=None):
+        time.sleep(float(payload.inputs[0].numpy()[0]))
+        return {"y": [1.0]}
+
+
+class Stacks(Slow):
+    max_batch_size = 2
+
+
+def leave(ask: Caller, count: int) -> None:
+    """So many callers ask and hang up."""
+    connections = [http.client.HTTPConnection(*ask.server.rest_address or ("", 0)) for _ in range(count)]
+    for connection in connections:
+        connection.request("POST", "/v2/models/m/infer", BODY.replace(b"[1]}]", b"[0]}]"))
+    time.sleep(0.3)
+    for connection in connections:
+        connection.close()
+    time.sleep(0.3)
+
+
+@pytest.mark.parametrize("kind", [Slow, Stacks])
+def test_those_who_have_left_take_nobodys_place_in_the_queue(serve: Any, kind: Any) -> None:
+    places = 3
+    ask = serve(kind(), threads=1, model_queue=places, log_level="error")
+    with ThreadPoolExecutor(2) as pool:
+        hog = pool.submit(ask.infer, "m", fp32("x", [2]))
+        time.sleep(0.2)
+        leave(ask, places)
+        # It is answered once the thread is free.
+        assert ask.infer("m", fp32("x", [0]))[0] == 200
+        assert hog.result()[0] == 200
