@@ -201,12 +201,28 @@ fn parameter(name: &str, value: &Bound<'_, PyAny>) -> PyResult<ParameterValue> {
     if value.is_instance_of::<PyFloat>() {
         return Ok(value.extract::<f64>()?.into());
     }
-    match value.cast::<PyString>() {
-        Ok(text) => Ok(text.to_str()?.into()),
-        Err(_) => Err(PyTypeError::new_err(format!(
+    if let Ok(text) = value.cast::<PyString>() {
+        return Ok(text.to_str()?.into());
+    }
+    match scalar(value)? {
+        Some(value) => parameter(name, &value),
+        None => Err(PyTypeError::new_err(format!(
             "parameter '{name}' is a {}, but parameters are strings, numbers and booleans",
             value.get_type().name()?
         ))),
+    }
+}
+
+/// What a scalar of NumPy is to Python: `np.int64(3)` is 3. Some are nothing of Python's.
+fn scalar<'py>(value: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let py = value.py();
+    let dimensions = value.getattr_opt(intern!(py, "ndim"))?;
+    match dimensions.and_then(|ndim| ndim.extract::<usize>().ok()) {
+        Some(0) => {
+            let item = value.call_method0(intern!(py, "item"))?;
+            Ok((!item.hasattr(intern!(py, "ndim"))?).then_some(item))
+        }
+        _ => Ok(None),
     }
 }
 

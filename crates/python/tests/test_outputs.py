@@ -243,3 +243,21 @@ def test_numbers_and_rows_of_numpy_in_lists_need_no_declaration() -> None:
     ):
         output = returned(lambda payload, given=given: {"y": given}).outputs[0]
         assert (output.datatype, output.shape) == (datatype, shape)
+
+
+@pytest.mark.parametrize(
+    ("given", "read"), [(np.int64(3), 3), (np.float32(0.5), 0.5), (np.bool_(True), True), (np.array(7), 7)]
+)
+def test_scalars_of_numpy_are_parameters(given: Any, read: Any) -> None:
+    response = output("FP32", [1.0])
+    response.parameters = {"n": given}
+    answered = returned(response).parameters
+    assert answered is not None and answered["n"] == read and type(answered["n"]) is type(read)
+
+
+@pytest.mark.parametrize("given", [np.ones(1), np.longdouble(1), [1]])
+def test_what_is_no_parameter_is_refused_by_its_name(given: Any) -> None:
+    response = output("FP32", [1.0])
+    response.parameters = {"n": given}
+    with pytest.raises(oip.errors.HandlerFailed, match="parameter 'n' is a"):
+        returned(response)

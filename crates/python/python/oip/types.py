@@ -167,12 +167,24 @@ def _datatype(value: Datatype | str) -> Datatype:
     return value if type(value) is Datatype else Datatype(value)
 
 
-class RequestOutput(Message):
+class _WithParameters(Message):
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+
+        @property
+        def parameters(self) -> Parameters | None:
+            """What stands beside; ``None`` where nothing does. A dictionary may be set too."""
+
+        @parameters.setter
+        def parameters(self, parameters: Parameters | Mapping[str, Any] | None) -> None: ...
+
+
+class RequestOutput(_WithParameters):
     """An output that the caller asks for."""
 
     __slots__ = ("name", "parameters")
     name: str
-    parameters: Parameters | None
 
     def __init__(
         self, name: str, parameters: Parameters | Mapping[str, Any] | None = None,
@@ -182,12 +194,11 @@ class RequestOutput(Message):
         self.parameters = parameters_of(parameters)
 
 
-class _Tensor(Message):
+class _Tensor(_WithParameters):
     __slots__ = ("name", "shape", "datatype", "parameters", "data")
     name: str
     shape: list[int]
     datatype: Datatype
-    parameters: Parameters | None
     data: TensorData
 
     def __init__(
@@ -262,12 +273,11 @@ class ResponseOutput(_Tensor):
     __slots__ = ()
 
 
-class InferenceRequest(Message):
+class InferenceRequest(_WithParameters):
     """What a caller sends."""
 
     __slots__ = ("id", "parameters", "inputs", "outputs", "_context")
     id: str | None
-    parameters: Parameters | None
     inputs: list[RequestInput]
     outputs: list[RequestOutput] | None
     _context: Context | None
@@ -320,14 +330,13 @@ class InferenceRequest(Message):
             tensor.validate_oip()
 
 
-class InferenceResponse(Message):
+class InferenceResponse(_WithParameters):
     """A handler's answer. Name, version and id are filled in from the request."""
 
     __slots__ = ("model_name", "model_version", "id", "parameters", "outputs")
     model_name: str
     model_version: str | None
     id: str | None
-    parameters: Parameters | None
     outputs: list[ResponseOutput]
 
     def __init__(
