@@ -16,6 +16,7 @@ import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -601,3 +602,69 @@ def test_each_version_has_the_modules_beside_it_and_is_let_go_of(tmp_path: Path)
             time.sleep(0.05)
         assert said.read_text().startswith("m ")
         assert '"data":[4.0]' in ask(url)
+
+
+LINE = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z +(INFO|WARN) [\w.:]+: "
+
+
+def test_every_line_of_the_log_has_one_form_and_one_clock(tmp_path: Path) -> None:
+    program = tmp_path / "main.py"
+    program.write_text(OWN + "logging.getLogger('mine').warning('begins')\n")
+    with serving(str(program), environment={"TZ": "Asia/Tokyo"}) as (url, process):
+        ask(url)
+        assert process.stdout is not None
+        lines = []
+        for line in process.stdout:
+            lines += [line] if re.match(r"\d{4}-", line) else []
+            if "asked for" in line:
+                break
+    assert any(" mine: asked for m" in line for line in lines), lines
+    assert any(" oip::" in line for line in lines), lines
+    for line in lines:
+        assert re.match(LINE, line), line
+        moment = datetime.fromisoformat(line.split()[0])
+        assert abs((datetime.now(UTC) - moment).total_seconds()) < 60
+
+
+PICKLED = """
+import os, pickle, helper
+
+with open(os.path.join(os.path.dirname(__file__), "weights.pkl"), "rb") as file:
+    at_top = pickle.load(file)
+""" + MODEL.replace("self.factor = FACTOR", """
+        with open(os.path.join(os.path.dirname(__file__), "weights.pkl"), "rb") as file:
+            weights = pickle.load(file)
+        import helper as again
+        assert again is helper and isinstance(weights, helper.Weights)
+        self.factor = weights.factor * helper.SCALE""")
+
+
+def test_a_load_finds_the_modules_beside_its_program_and_the_classes_that_were_pickled(
+    tmp_path: Path,
+) -> None:
+    for version, scale in (("1", 2), ("2", 3)):
+        folder = tmp_path / "m" / version
+        folder.mkdir(parents=True)
+        (folder / "helper.py").write_text(f"SCALE = {scale}\nclass Weights:\n    factor = 10\n")
+        make = "import pickle, helper; pickle.dump(helper.Weights(), open('weights.pkl', 'wb'))"
+        subprocess.run([sys.executable, "-c", make], cwd=folder, check=True)
+        (folder / "model.py").write_text(PICKLED)
+    with serving(str(tmp_path)) as (url, _):
+        assert '"data":[30.0]' in ask(url)
+
+
+def test_what_is_served_ends_with_its_supervisor(tmp_path: Path) -> None:
+    program = tmp_path / "main.py"
+    program.write_text(PIDS.replace("SERVED", ""))
+    with serving(str(program), "--reload", "true") as (url, process):
+        served = json.loads(ask(url))["outputs"][0]["data"][0]
+        assert served != process.pid
+        process.kill()
+        process.wait()
+        for _ in range(100):
+            if not Path(f"/proc/{served}").exists():
+                break
+            time.sleep(0.1)
+        else:
+            os.kill(served, signal.SIGKILL)
+            pytest.fail("it goes on")

@@ -398,3 +398,47 @@ def test_waiting_for_a_thread_is_told_from_the_work(serve: Any) -> None:
     # Twice 0.2 s, and neither the waiting nor the whole call once more.
     assert 0.4e9 <= stats["compute_infer"]["ns"] < 0.6e9
     assert stats["compute_input"]["ns"] > 0 and stats["compute_output"]["ns"] > 0
+
+
+RESTORES = """
+import asyncio, os, signal, socket
+import oip
+
+def own(number, frame):
+    print("own", flush=True)
+
+async def main():
+    signal.signal(signal.SIGTERM, own)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        server = oip.Server(None, rest_port=taken.getsockname()[1], grpc=False, auth_enabled=False)
+        try:
+            await server.serve_async()
+        except oip.errors.StartError:
+            os.kill(os.getpid(), signal.SIGTERM)
+    server = oip.Server(None, rest_port=0, grpc=False, auth_enabled=False)
+    asyncio.get_running_loop().call_later(0.3, os.kill, os.getpid(), signal.SIGTERM)
+    await server.serve_async()
+    print("served", flush=True)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+asyncio.run(main())
+"""
+
+
+def test_a_programs_own_signal_handlers_are_back_after_serving_and_after_a_failed_start(
+    tmp_path: Path,
+) -> None:
+    program = tmp_path / "main.py"
+    program.write_text(RESTORES)
+    ended = subprocess.run(
+        [sys.executable, program], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert (ended.returncode, ended.stdout) == (0, "own\nserved\nown\n"), ended.stderr
+
+
+@pytest.mark.parametrize("count", [0, -1])
+def test_a_server_has_one_thread_at_least(count: int) -> None:
+    with pytest.raises(ValueError, match=f"threads is {count}"):
+        Server(None, threads=count)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -439,3 +440,66 @@ class Broken(ModelHandler):
 def test_workers_that_cannot_begin_keep_the_server_from_starting() -> None:
     with pytest.raises(oip.errors.StartError, match="before it could answer"):
         Server(Broken, workers=1, rest_port=0, grpc_port=0, auth_enabled=False).start()
+
+
+class Keeps(ModelHandler):
+    """Lets go of nothing; each process knows whether it has loaded."""
+
+    model_names = ["keeps"]
+
+    def __init__(self) -> None:
+        self.loaded = False
+
+    def model_load(self, model_name):
+        self.loaded = True
+        return True
+
+    def model_unload(self, model_name):
+        raise oip.errors.Forbidden("this one stays")
+
+    def infer(self, payload, model_name, model_version=None):
+        if payload.inputs[0].data.root[0] == 0:
+            os._exit(3)
+        return {"loaded": [self.loaded], "pid": [os.getpid()]}
+
+
+def test_a_worker_that_begins_after_an_unload_was_refused_has_its_model() -> None:
+    with Server(Keeps, workers=1, **OPEN) as server:
+        ask = Caller(server)
+        assert ask("/v2/repository/models/keeps/unload", {})[0] == 403
+        assert ask.infer("keeps", fp32("x", [0]))[0] == 500
+        wait_until(lambda: ask.infer("keeps", fp32("x", [1]))[0] == 200)
+        assert ask.infer("keeps", fp32("x", [1]))[1]["outputs"][0]["data"] == [True]
+
+
+def test_a_stop_that_cuts_workers_off_speaks_of_no_new_ones(tmp_path: Path) -> None:
+    program = tmp_path / "main.py"
+    program.write_text(HANGS)
+    command = [sys.executable, "-m", "oip.cli", "serve", program, "--workers", "2", "--rest-port", "0"]
+    command += ["--grpc", "false", "--auth-enabled", "false", "--shutdown-grace", "300ms"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        assert process.stdout is not None
+        url = next(line.split()[1] for line in process.stdout if "REST" in line)
+        body = b'{"inputs":[{"name":"x","datatype":"FP32","shape":[1],"data":[1]}]}'
+        with ThreadPoolExecutor(1) as pool:
+            call = pool.submit(urllib.request.urlopen, url + "/v2/models/m/infer", body)
+            while "busy" not in process.stdout.readline():
+                pass
+            process.send_signal(signal.SIGTERM)
+            said, _ = process.communicate(timeout=30)
+            assert isinstance(call.exception(), OSError)
+    finally:
+        process.kill()
+    assert process.returncode == 0 and "grace ran out" in said
+    assert "another one begins" not in said
+
+
+HANGS = """
+import time
+from oip import *
+class Hangs(ModelHandler):
+    def infer(self, payload, model_name, model_version=None):
+        print("busy", flush=True)
+        time.sleep(600)
+"""

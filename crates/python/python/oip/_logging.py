@@ -27,15 +27,28 @@ _LEVELS = {
     "debug": logging.DEBUG,
     "trace": logging.DEBUG,
 }
-_TEXT = "%(asctime)s %(levelname)7s %(name)s: %(message)s"
+
+
+def _moment(record: logging.LogRecord) -> str:
+    """When it was said, as the lines of the binary have it."""
+    moment = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="microseconds")
+    return moment.replace("+00:00", "Z")
+
+
+def _level(record: logging.LogRecord) -> str:
+    return "WARN" if record.levelno == logging.WARNING else record.levelname
+
+
+class _Text(logging.Formatter):
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return f"{_moment(record)} {_level(record):>5} {record.name}: {record.message}"
 
 
 class _Json(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        moment = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="microseconds")
         line = {
-            "timestamp": moment.replace("+00:00", "Z"),
-            "level": "WARN" if record.levelno == logging.WARNING else record.levelname,
+            "timestamp": _moment(record),
+            "level": _level(record),
             "target": record.name,
             "message": record.getMessage(),
         }
@@ -91,7 +104,7 @@ def _write(level: int, form: str) -> None:
         _logger.addHandler(handler)
         _logger.propagate = False
     if _ours:
-        _ours[0].setFormatter(_Json() if form == "json" else logging.Formatter(_TEXT))
+        _ours[0].setFormatter(_Json() if form == "json" else _Text())
         _logger.setLevel(level)
     elif _logger.level == logging.NOTSET:
         _logger.setLevel(level)

@@ -283,8 +283,9 @@ class Processes(ModelHandler):
             if known and not self._closing.is_set():
                 worker.process.join()
                 code = worker.process.exitcode
-                _log.error("a worker ended with %s; another one begins", code)
                 lasted |= time.monotonic() - worker.started >= 5
+                if not self._closing.is_set():
+                    _log.error("a worker ended with %s; another one begins", code)
         return lasted
 
     def _take(self, until: float, but: Collection[_Worker] = ()) -> _Worker | None:
@@ -363,11 +364,13 @@ class Processes(ModelHandler):
         return done
 
     def model_unload(self, model_name: str) -> bool:
-        """Has every process let go of a model."""
+        """Has every process let go of a model. Where one refuses, those that begin later load it
+        still."""
         with self._loading:
+            done = self._each("model_unload", model_name)
             if model_name in self._loaded:
                 self._loaded.remove(model_name)
-            return self._each("model_unload", model_name)
+            return done
 
     def _each(self, method: str, name: str) -> bool:
         """Has one process after the other do something, while the others go on."""

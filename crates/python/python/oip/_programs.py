@@ -4,8 +4,6 @@ changes."""
 from __future__ import annotations
 
 import contextlib
-import importlib
-import importlib.machinery
 import importlib.util
 import inspect
 import logging
@@ -17,12 +15,13 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import CodeType, FrameType, ModuleType
+from types import FrameType, ModuleType
 from typing import Any
 
 from . import _errors, _logging, _oip
 from ._processes import Processes
 from ._workers import Threads
+from ._beside import Afresh, Beside
 from .compat import _Service
 from .decorator import Model
 from .errors import StartError
@@ -33,6 +32,9 @@ _HANDLERS = (ModelHandler, DataplaneHandler)
 
 _NAMES = ("fastapi_server", "server", "grpc", "grpc_server", "kserve", "app", "handler")
 _SUPERVISED = "OIP_SUPERVISED_BY"
+"""A descriptor that is closed when the supervisor ends."""
+_supervised: list[Path] = []
+"""What this process was begun for, where it has a supervisor."""
 
 
 _found: dict[Path, object] = {}
@@ -55,7 +57,18 @@ def open(path: Path, workers: int) -> tuple[object, _oip.Pool, _oip.Bridge, list
     handler, threads = resolve(found, workers)
     where = Threads(threads, None, isinstance(handler, Processes))
     names = [str(name) for name in getattr(handler, "model_names", ())]
+    if isinstance(handler, Processes):
+        _processes.append(handler)
     return handler, where.pool, where.bridge, names
+
+
+_processes: list[Processes] = []
+
+
+def close() -> None:
+    """Ends the processes of programs, once the server has ended."""
+    while _processes:
+        _processes.pop().close(patience=0)
 
 
 def _once(path: Path) -> object:
@@ -76,13 +89,15 @@ def open_model(
     with _lock:
         if not _shared:
             _shared.append(Threads())
-        # Read anew each time: a module of this version that was loaded before is forgotten.
-        module = load(path, f"oip_models.{name}.v{version}", beside=True)
-        _logging.for_everybody()
+    beside = Beside(path.resolve().parent)
+    # Read anew each time: a module of this version that was loaded before is forgotten.
+    module = load(path, f"oip_models.{name}.v{version}", beside)
+    _logging.for_everybody()
     workers = _shared[0]
     found = [value for value in vars(module).values() if isinstance(value, _HANDLERS)]
-    handler = found[0] if len(found) == 1 else handler_class(module)()
-    return handler, workers.pool, workers.bridge, module
+    with beside:
+        handler = found[0] if len(found) == 1 else handler_class(module)()
+    return beside.loading(handler), workers.pool, workers.bridge, module
 
 
 def close_model(handler: object, module: ModuleType, name: str) -> None:
@@ -100,54 +115,31 @@ def close_model(handler: object, module: ModuleType, name: str) -> None:
             _forget(module.__name__)
 
 
-class _Afresh(importlib.machinery.SourceFileLoader):
-    """Compiles what stands in a file now. What Python keeps in ``__pycache__`` it takes for the
-    file's by the second of its change and its length, which a new version may share."""
-
-    def get_code(self, fullname: str) -> CodeType:
-        """The code of the file."""
-        path = self.get_filename(fullname)
-        code: CodeType = self.source_to_code(self.get_data(path), path)
-        return code
-
-
-_afresh: set[str] = set()
-"""Folders whose modules are compiled afresh, and what lies below them."""
-
-
-def _finder(path: str) -> importlib.machinery.FileFinder:
-    machinery = importlib.machinery
-    if not any(path == folder or path.startswith(folder + os.sep) for folder in _afresh):
-        raise ImportError
-    extensions = machinery.ExtensionFileLoader, machinery.EXTENSION_SUFFIXES
-    return machinery.FileFinder(path, extensions, (_Afresh, machinery.SOURCE_SUFFIXES))
-
-
-def load(path: Path, name: str | None = None, beside: bool = False) -> ModuleType:
-    """Runs a program as a module of this name, by default its own. ``beside``: what lies beside it
-    can be imported while it runs, and is its own: another version has another."""
+def load(path: Path, name: str | None = None, beside: Beside | None = None) -> ModuleType:
+    """Runs a program as a module of this name, by default its own. ``beside`` is what lies beside
+    it, where that is its own."""
     path = path.resolve()
     name = name or path.stem
     if not path.is_file():
         raise StartError(f"{path} is not there")
     folder = str(path.parent)
-    if not beside and folder not in sys.path:
+    if beside is None and folder not in sys.path:
         sys.path.insert(0, folder)
     spec = importlib.util.spec_from_file_location(
         name,
         path,
-        loader=_Afresh(name, str(path)),
-        submodule_search_locations=[folder] if beside else None,
+        loader=Afresh(name, str(path)),
+        submodule_search_locations=None if beside is None else [folder],
     )
     if spec is None or spec.loader is None:
         raise StartError(f"{path} cannot be imported")
-    if beside:
+    if beside is not None:
         _forget(name)
         _make_packages_of(name)
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
-        with _beside(folder) if beside else contextlib.nullcontext():
+        with contextlib.nullcontext() if beside is None else beside:
             spec.loader.exec_module(module)
     except BaseException:
         sys.modules.pop(name, None)
@@ -168,25 +160,6 @@ def _forget(name: str) -> None:
     """Forgets a module, and what it imported from beside it."""
     for known in [known for known in sys.modules if f"{known}.".startswith(f"{name}.")]:
         del sys.modules[known]
-
-
-@contextlib.contextmanager
-def _beside(folder: str) -> Iterator[None]:
-    """What lies in a folder can be imported by its plain name, by whoever runs now alone."""
-    before = set(sys.modules)
-    _afresh.add(folder)
-    if _finder not in sys.path_hooks:
-        sys.path_hooks.insert(0, _finder)
-    sys.path.insert(0, folder)
-    importlib.invalidate_caches()
-    try:
-        yield
-    finally:
-        sys.path.remove(folder)
-        for name in set(sys.modules) - before:
-            file = getattr(sys.modules[name], "__file__", None) or ""
-            if "oip_models." not in name and file.startswith(os.path.join(folder, "")):
-                del sys.modules[name]
 
 
 def find(module: ModuleType) -> object:
@@ -258,7 +231,10 @@ def _is_served(value: Any) -> bool:
 def supervise(path: Path) -> int | None:
     """Runs the same command in a process of its own, and again whenever a ``.py`` file in the
     program's folder changes. ``None`` in that process."""
-    if _SUPERVISED in os.environ:
+    if (supervisor := os.environ.pop(_SUPERVISED, None)) is not None:
+        _end_with(int(supervisor))
+        _supervised.append(path)
+    if _supervised:
         return None
     log = logging.getLogger("oip.reload")
     stopping: list[int] = []
@@ -269,7 +245,9 @@ def supervise(path: Path) -> int | None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
     folder = path.resolve().parent
-    child = _begin()
+    # Nothing is ever written: whoever reads learns that this process has ended, however that was.
+    reader, _writer = os.pipe()
+    child = _begin(reader)
     seen = dict(_files(folder))
     while not stopping:
         time.sleep(0.25)
@@ -282,7 +260,7 @@ def supervise(path: Path) -> int | None:
         log.info("changed: %s; beginning again", ", ".join(dict.fromkeys(changed)))
         seen = now
         _end(child)
-        child = _begin()
+        child = _begin(reader)
     _end(child)
     return 0
 
@@ -308,9 +286,23 @@ def _is_passed_over(place: str, name: str) -> bool:
     return os.path.exists(os.path.join(place, name, "pyvenv.cfg"))
 
 
-def _begin() -> subprocess.Popen[bytes]:
+def _begin(reader: int) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "oip.cli", *sys.argv[1:]]
-    return subprocess.Popen(command, env={**os.environ, _SUPERVISED: str(os.getpid())})
+    environment = {**os.environ, _SUPERVISED: str(reader)}
+    return subprocess.Popen(command, env=environment, pass_fds=[reader])
+
+
+def _end_with(supervisor: int) -> None:
+    """Has this process end as by SIGTERM when its supervisor has gone, be it by SIGKILL."""
+
+    def watch() -> None:
+        with contextlib.suppress(OSError):
+            os.read(supervisor, 1)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with contextlib.suppress(OSError):
+        os.set_inheritable(supervisor, False)
+    threading.Thread(target=watch, name="oip-supervised", daemon=True).start()
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import inspect
 import logging
 import os
 import threading
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from . import _oip
 
@@ -23,8 +24,17 @@ def default_threads() -> int:
     return min(32, (os.cpu_count() or 1) + 4)
 
 
+class CutOff(SystemExit):
+    """Is raised in what still runs on a thread when the process ends."""
+
+    def __str__(self) -> str:
+        return "the process ended while this ran"
+
+
 class Threads:
     """A pool of threads and a loop. Both begin when they are made and end with ``close``."""
+
+    _begun: ClassVar[set[Threads]] = set()
 
     def __init__(
         self,
@@ -53,6 +63,7 @@ class Threads:
             self._loop.add_reader(self.bridge.fileno(), self._look)
         for thread in self._threads:
             thread.start()
+        self._begun.add(self)
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -67,7 +78,10 @@ class Threads:
                 return
             for running in list(self._tasks.values()):
                 _cancel(*running)
-            self._loop.run_until_complete(asyncio.sleep(0))
+            # A few rounds for those that were cancelled. The call that stops the loop may come now.
+            for _ in range(3):
+                self._loop.call_soon(self._loop.stop)
+                self._loop.run_forever()
             self._loop.run_until_complete(self._loop.shutdown_asyncgens())
             self._loop.close()
 
@@ -115,17 +129,49 @@ class Threads:
     def close(self, patience: float = 5.0) -> None:
         """Ends the threads and the loop; what runs on the threads is finished first, unless it
         takes more than so many seconds."""
-        self._closing = True
+        begun, self._closing = self._closing, True
         self.pool.close()
         self.bridge.close()
-        if not self._own:
-            self._loop.remove_reader(self.bridge.fileno())
-        elif not self._loop.is_closed():
+        if begun or self._loop.is_closed():
+            pass
+        elif self._own:
             self._loop.call_soon_threadsafe(self._loop.stop)
-        until = time.monotonic() + patience
-        for thread in self._threads:
-            if thread is not threading.current_thread():
-                thread.join(max(until - time.monotonic(), 0))
+        else:
+            self._loop.remove_reader(self.bridge.fileno())
+        if self._ended(patience):
+            self._begun.discard(self)
+
+    def _ended(self, within: float) -> bool:
+        """Whether all threads end within so many seconds."""
+        until = time.monotonic() + within
+        others = [one for one in self._threads if one is not threading.current_thread()]
+        for thread in others:
+            thread.join(max(until - time.monotonic(), 0))
+        return not any(thread.is_alive() for thread in others)
+
+    @classmethod
+    def begun(cls) -> list[Threads]:
+        """Those that may have threads still."""
+        return list(cls._begun)
+
+    @classmethod
+    def forget(cls) -> None:
+        """After ``fork`` none of the threads is there."""
+        cls._begun.clear()
+
+    def cut_off(self) -> bool:
+        """Ends what still runs on the threads, by a ``CutOff`` where Python runs; whether all
+        of them have ended."""
+        self.close(patience=0.3)
+        for _ in range(4):
+            running = [one.ident for one in self._threads if one.is_alive()]
+            if not running:
+                return True
+            for ident in running:
+                number, kind = ctypes.c_ulong(ident or 0), ctypes.py_object(CutOff)
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(number, kind)
+            self._ended(within=0.3)
+        return not any(one.is_alive() for one in self._threads)
 
 
 async def _await(awaitable: Awaitable[Any]) -> Any:

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Sequence
 from importlib.util import find_spec
 
-from . import _oip, _programs
+from . import _ending, _oip, _programs
 
 __all__ = ["main"]
 
@@ -25,7 +25,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Ctrl-C is the command's own matter, as in the binary: Python's handler would raise once
         # the command has ended.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    return _oip.run_cli(["oip", *given], _programs)
+    code = _oip.run_cli(["oip", *given], _programs)
+    _programs.close()
+    if arguments is None:
+        _ending.exit_code = code
+    return code
 
 
 if __name__ == "__main__":

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import signal
 import threading
-import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType, TracebackType
 from typing import Any, Self, Unpack
 
-from . import _logging, _oip
+from . import _ending, _logging, _oip
 from ._processes import Processes
 from ._settings import Settings
 from ._workers import Threads
@@ -49,6 +47,8 @@ class Server:
         workers: int | None = None,
         **settings: Unpack[Settings],
     ) -> None:
+        if threads is not None and threads < 1:
+            raise ValueError(f"threads is {threads}, but a server has one at least")
         self._class = handler if isinstance(handler, type) else None
         if workers and self._class is not None:
             self.handler: object = self._class
@@ -94,7 +94,7 @@ class Server:
             self._end_processes()
             raise
         self._workers = workers
-        _running.add(self)
+        _ending.servers.add(self)
         if wait > 0 and loop is None:
             self._running.wait_until_loaded(wait)
         return self
@@ -139,9 +139,13 @@ class Server:
         self._end_processes(patience)
         _oip.flush_log()
 
+    def _close(self) -> None:
+        """Cuts off what runs, where nobody has stopped the server."""
+        if self._running is not None:
+            self._end(patience=0)
+
     def _forget(self) -> None:
-        """The same in a child after ``fork``, where none of the threads is: they are its
-        parent's, and so is the server."""
+        """Leaves everything to the parent, in a child after ``fork``."""
         if self._running is not None:
             self._running.forget()
         self._running = self._workers = self._processes = None
@@ -169,25 +173,26 @@ class Server:
         loop = asyncio.get_running_loop()
         stopped = asyncio.Event()
         ended = loop.create_future()
-        signals: list[signal.Signals] = []
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                loop.add_signal_handler(number, stopped.set)
-                signals.append(number)
-        self.start(wait=0, loop=loop)
-        self._serving = stopped, ended
-        try:
-            _logging.announce(self)
-            await stopped.wait()
-        finally:
-            self._serving = None
-            for number in signals:
-                loop.remove_signal_handler(number)
+
+        def stop(number: int, frame: FrameType | None) -> None:
+            loop.call_soon_threadsafe(stopped.set)
+
+        with contextlib.ExitStack() as signals:
+            signals.enter_context(_handled_by(stop))
+            self.start(wait=0, loop=loop)
+            self._serving = stopped, ended
             try:
-                await self._drained()
+                _logging.announce(self)
+                await stopped.wait()
             finally:
-                self.stop()
-                ended.set_result(None)
+                self._serving = None
+                # One that comes while it drains is the program's.
+                signals.close()
+                try:
+                    await self._drained()
+                finally:
+                    self.stop()
+                    ended.set_result(None)
 
     async def _drained(self) -> None:
         """Drains while the loop goes on: handlers that run on it must be able to answer. Whoever
@@ -214,10 +219,6 @@ class Server:
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-
         def stop(number: int, frame: FrameType | None) -> None:
             # No lock of Python's is taken here: the thread that is interrupted may hold it.
             if self._stop_asked:
@@ -227,12 +228,8 @@ class Server:
                 self._running.stop()
 
         self._stop_asked = False
-        before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
+        with _handled_by(stop):
             yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
     @property
     def rest_address(self) -> tuple[str, int] | None:
@@ -266,15 +263,19 @@ class Server:
         self.stop()
 
 
-_running: weakref.WeakSet[Server] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for server in list(_running):
-        server._forget()
-
-
-os.register_at_fork(after_in_child=_after_fork)
+@contextlib.contextmanager
+def _handled_by(stop: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Has SIGTERM and Ctrl-C call that; before and after it they are the program's own. Only its
+    main thread can take them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def shared(handler: object, threads: int | None, workers: int) -> tuple[object, int | None]:
