@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from oip import InferenceRequest, ModelHandler, RequestInput, codecs
+from oip.errors import InvalidRequest
 from oip.testing import client
 
 
@@ -66,3 +67,34 @@ def test_a_codec_of_ones_own_can_be_registered() -> None:
 
     tensor = RequestInput("x", [1], "FP32", {"content_type": "half"}, [4.0])
     assert codecs.decode(tensor).tolist() == [2.0]
+
+
+def test_columns_of_unequal_length_are_the_callers_fault() -> None:
+    pytest.importorskip("pandas")
+
+    class Reads(ModelHandler):
+        def infer(self, payload, model_name, model_version=None):
+            return {"rows": [len(codecs.decode_inference_request(payload))]}
+
+    columns = [RequestInput("a", [2], "INT32", None, [1, 2]), RequestInput("b", [1], "BYTES", None, ["x"])]
+    request = InferenceRequest(columns, parameters={"content_type": "pd"})
+    with client(Reads()) as asked, pytest.raises(InvalidRequest, match="'b' has 1 rows, but 'a' has 2"):
+        asked.infer("m", request)
+
+
+def test_the_codec_for_a_data_frame_is_that_of_pandas() -> None:
+    pd = pytest.importorskip("pandas")
+    found = codecs.find_request_codec_by_payload(pd.DataFrame({"a": [1]}))
+    assert found is codecs.PandasCodec
+    assert codecs.find_request_codec_by_payload(np.ones(1)) is codecs.NumpyArrayRequestCodec
+
+
+def test_an_input_of_bytes_can_be_made_and_sent() -> None:
+    class Reads(ModelHandler):
+        def infer(self, payload, model_name, model_version=None):
+            return {"seen": [repr(codecs.decode(payload.inputs[0]))]}
+
+    tensor = codecs.Base64Codec.encode_input("x", [b"\x00\xff"])
+    assert codecs.Base64Codec.decode_input(tensor) == [b"\x00\xff"]
+    with client(Reads()) as asked:
+        assert asked.infer("m", InferenceRequest([tensor])).outputs[0].strings() == [r"[b'\x00\xff']"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Any
+from typing import Annotated, Any, Optional
 
 import numpy as np
 import pytest
@@ -159,3 +159,118 @@ def test_a_server_serves_several_functions_by_their_names(serve: Any) -> None:
     text = {"name": "text", "datatype": "BYTES", "shape": [1], "data": ["a"]}
     assert ask.infer("shout", text)[1]["outputs"][0]["data"] == ["A"]
     assert ask.infer("other", text)[0] == 404
+
+
+@model("names")
+def names(
+    x: NDArray[np.float32], k: int = 5, label: str | None = None
+) -> Annotated[NDArray[np.float32], Spec(shape=[-1], name="y")]:
+    return x * np.float32(k) if label is None else x
+
+
+def test_an_input_with_a_default_may_be_left_out_though_it_is_declared() -> None:
+    one = {"x": np.ones(1, np.float32)}
+    with client(names) as asked:
+        assert [tensor.name for tensor in asked.metadata("names").inputs] == ["x", "k", "label"]
+        assert asked.infer("names", one).output("y").numpy().tolist() == [5.0]
+        three = {"k": np.array([3], np.int64)}
+        assert asked.infer("names", one | three).output("y").numpy().tolist() == [3.0]
+        assert asked.infer("names", one | three | {"label": ["a"]}).output("y").numpy().tolist() == [1.0]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        ({}, r"input 'x' \(FP32 \[-1\]\) is missing"),
+        ({"x": np.ones(1)}, "input 'x': the model declares FP32, but got FP64"),
+        ({"x": np.ones((1, 1), np.float32)}, "the model declares shape .-1., but got .1, 1."),
+        ({"x": np.ones(1, np.float32), "k": np.ones(2, np.int64)}, "input 'k': the model declares shape"),
+        ({"x": np.ones(1, np.float32), "z": ["a"]}, "'z' is not one of the model; it declares 'x', 'k', 'label'"),
+    ],
+)
+def test_a_model_with_inputs_that_may_be_left_out_is_checked_all_the_same(
+    inputs: dict[str, Any], message: str
+) -> None:
+    with client(names) as asked, pytest.raises(oip.errors.InvalidRequest, match=message):
+        asked.infer("names", inputs or {"k": np.ones(1, np.int64)})
+
+
+def test_its_answers_and_the_outputs_that_are_asked_for_are_checked_too() -> None:
+    @model("wrong")
+    def wrong(x: list[float], k: int = 1) -> NDArray[np.float32]:
+        return np.ones((k, 1), np.float32)
+
+    with client(wrong) as asked:
+        with pytest.raises(oip.errors.HandlerFailed, match="declares shape .-1., but got .1, 1."):
+            asked.infer("wrong", {"x": [1.0]})
+        with pytest.raises(oip.errors.InvalidRequest, match="output 'z' is not one of the model"):
+            asked.infer("wrong", {"x": [1.0]}, outputs=["z"])
+
+
+def test_what_may_be_none_comes_as_what_it_is() -> None:
+    @model("kinds")
+    def kinds(x: list[str] | None = None, y: Annotated[Optional[int], "a note"] = None):
+        return {"kinds": [type(x).__name__, type(y).__name__]}
+
+    with client(kinds) as asked:
+        for inputs, seen in (
+            ({"x": ["a"]}, ["list", "NoneType"]),
+            ({"y": [1]}, ["NoneType", "int"]),
+        ):
+            assert asked.infer("kinds", inputs).output("kinds").strings() == seen
+
+
+def test_a_function_may_return_a_whole_response() -> None:
+    @model("whole")
+    def answer(x):
+        outputs = [oip.ResponseOutput("y", data=x * 2)]
+        return oip.InferenceResponse(outputs=outputs, parameters={"n": np.int64(3)})
+
+    with client(answer) as asked:
+        got = asked.infer("whole", {"x": np.ones(1)})
+    assert got.output("y").numpy().tolist() == [2.0]
+    assert got.parameters is not None and got.parameters["n"] == 3
+
+
+def test_a_parameter_that_is_none_of_the_declared_inputs_is_told_at_once() -> None:
+    with pytest.raises(TypeError, match="'x' is none of the declared inputs .'a'."):
+
+        @model("z", inputs=[("a", "FP32", [-1])])
+        def other(x):
+            return x
+
+    @model("fine", inputs=[("a", "FP32", [-1])])
+    def fine(a, request: InferenceRequest, who: oip.Context, extra=1):
+        return a
+
+
+def test_annotations_that_are_not_there_when_the_program_runs_are_told_in_a_sentence() -> None:
+    def late(x):
+        return x
+
+    late.__annotations__ = {"x": "nowhere.ndarray"}
+    with pytest.raises(TypeError, match="model 'late': .*'nowhere' is not defined: .*TYPE_CHECKING"):
+        model("late")(late)
+
+
+def test_a_client_knows_the_models_that_the_server_would() -> None:
+    with client(double) as asked, pytest.raises(oip.errors.NotFound, match="model 'other' is not found"):
+        asked.infer("other", {"x": np.ones(1, np.float32)})
+    with client(Works(), model_name="m") as asked, pytest.raises(oip.errors.NotFound):
+        asked.metadata("other")
+
+
+def test_each_of_several_models_says_itself_whether_it_is_held_to_what_it_declares(serve: Any) -> None:
+    class Loose(oip.ModelHandler):
+        model_names = ["loose"]
+        checks_metadata = False
+
+        def model_metadata(self, model_name, model_version=None):
+            return double.model_metadata(model_name)
+
+        def infer(self, payload, model_name, model_version=None):
+            return {"z": [1.0]}
+
+    ask = serve([double, Loose()])
+    assert ask.infer("loose", {"name": "a", "datatype": "FP64", "shape": [1], "data": [1]})[0] == 200
+    assert ask.infer("double", {"name": "a", "datatype": "FP64", "shape": [1], "data": [1]})[0] == 400

@@ -14,6 +14,8 @@ Declared = Sequence[tuple[str, str]]
 
 def to_response(result: Any, declared: Declared) -> InferenceResponse:
     """The response that a handler meant."""
+    if isinstance(result, InferenceResponse):
+        return result
     datatypes = dict(declared)
     if isinstance(result, Mapping):
         outputs = [_output(name, data, datatypes) for name, data in result.items()]

@@ -190,6 +190,13 @@ class Base64Codec(InputCodec):
     def encode(cls, payload: Any) -> tuple[list[int], Datatype, Any]:
         return [len(payload)], Datatype.BYTES, list(payload)
 
+    @classmethod
+    def encode_input(cls, name: str, payload: Any, **others: Any) -> RequestInput:
+        """An input tensor of that: base64, as a caller sends it."""
+        texts = [base64.b64encode(item).decode() for item in payload]
+        return super().encode_input(name, texts, **others)
+
+
 class RequestCodec:
     """Turns whole requests and responses into something of Python's, and back."""
 
@@ -273,6 +280,11 @@ class NumpyArrayRequestCodec(SingleTensorRequestCodec):
     InputCodec = NumpyArrayCodec
     ContentType = NumpyArrayCodec.ContentType
 
+    @classmethod
+    def can_encode(cls, payload: Any) -> bool:
+        # A data frame is several, for ``PandasCodec``.
+        return not is_frame(payload) and super().can_encode(payload)
+
 
 @register_request_codec
 class StringRequestCodec(SingleTensorRequestCodec):
@@ -300,10 +312,9 @@ class PandasCodec(RequestCodec):
 
     @classmethod
     def decode_request(cls, request: InferenceRequest) -> Any:
-        """A data frame with one column an input."""
-        import pandas as pd
-
-        return pd.DataFrame({tensor.name: cls._column(tensor) for tensor in request.inputs})
+        """A data frame with one column an input; a ``ValueError`` (400) where they have not the
+        same number of rows."""
+        return cls._frame("input", request.inputs)
 
     @classmethod
     def encode_request(cls, payload: Any, **_: Any) -> InferenceRequest:
@@ -322,9 +333,7 @@ class PandasCodec(RequestCodec):
     @classmethod
     def decode_response(cls, response: InferenceResponse) -> Any:
         """A data frame with one column an output."""
-        import pandas as pd
-
-        return pd.DataFrame({tensor.name: cls._column(tensor) for tensor in response.outputs})
+        return cls._frame("output", response.outputs)
 
     @classmethod
     def encode_outputs(cls, payload: Any) -> list[ResponseOutput]:
@@ -338,6 +347,20 @@ class PandasCodec(RequestCodec):
             else:
                 outputs.append(ResponseOutput(str(name), data=data))
         return outputs
+
+    @classmethod
+    def _frame(cls, side: str, tensors: Sequence[_Tensor]) -> Any:
+        import pandas as pd
+
+        columns = {tensor.name: cls._column(tensor) for tensor in tensors}
+        for name, column in columns.items():
+            first = next(iter(columns))
+            if len(column) != len(columns[first]):
+                raise ValueError(
+                    f"{side} '{name}' has {len(column)} rows, but '{first}' has "
+                    f"{len(columns[first])}: a data frame has as many in every column"
+                )
+        return pd.DataFrame(columns)
 
     @staticmethod
     def _column(tensor: _Tensor) -> Any:

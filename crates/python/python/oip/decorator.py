@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import types
 import typing
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Generic, ParamSpec, TypeVar
 
-from . import _arrays, codecs
+from . import _arrays, _checks, codecs
 from ._oip import Context
 from ._results import to_response
-from .errors import InvalidRequest, NotFound
+from .errors import HandlerFailed, InvalidRequest, NotFound
 from .handler import ModelHandler
 from .types import (
     Datatype,
@@ -70,7 +71,8 @@ def model(
     ``RequestInput`` as it is, ``InferenceRequest`` as the whole request, ``pandas.DataFrame`` as the
     whole request with a column an input, ``Context`` as who asks. One without an annotation comes
     as what its ``content_type`` says, where the caller gave one. ``**others`` has the inputs that no
-    parameter is for. Without ``inputs`` and ``outputs`` the annotations say what there is:
+    parameter is for. A parameter with a default may be left out, whether it is declared or not; ``X | None``
+    is what ``X`` is. Without ``inputs`` and ``outputs`` the annotations say what there is:
     ``Annotated[np.ndarray, Spec("FP32", [-1, 4])]``, ``NDArray[np.float32]`` of one dimension, and
     ``list[str]``. The function itself stays callable. It may be ``async``.
     """
@@ -103,7 +105,7 @@ class Model(ModelHandler, Generic[P, R]):
         self.platform = platform
         self.__doc__ = function.__doc__
         self.__wrapped__ = function
-        hints = typing.get_type_hints(function, include_extras=True)
+        hints = _hints(name, function)
         signature = inspect.signature(function)
         self._parameters: dict[str, Callable[[RequestInput], Any]] = {}
         self._others: Callable[[RequestInput], Any] | None = None
@@ -125,6 +127,11 @@ class Model(ModelHandler, Generic[P, R]):
         self.inputs = _declared(inputs) if inputs is not None else _from_hints(signature, hints)
         self.outputs = _declared(outputs) if outputs is not None else _from_return(hints)
         self._outputs = [(t.name, str(t.datatype)) for t in self.outputs or ()]
+        if inputs is not None:
+            self._refuse_strangers()
+        # The server would ask for every input that is declared.
+        self._checks = any(one.name in self._optional for one in self.inputs or ())
+        self.checks_metadata = not self._checks
         if inspect.iscoroutinefunction(function):
             self.infer = self._infer_async  # type: ignore[method-assign, assignment]
 
@@ -142,15 +149,44 @@ class Model(ModelHandler, Generic[P, R]):
         self, payload: InferenceRequest, model_name: str, model_version: str | None = None
     ) -> InferenceResponse:
         """Calls the function with the inputs."""
-        return to_response(self.function(**self._arguments(payload)), self._outputs)  # type: ignore[call-arg]
+        return self._response(self.function(**self._arguments(payload)))  # type: ignore[call-arg]
 
     async def _infer_async(
         self, payload: InferenceRequest, model_name: str, model_version: str | None = None
     ) -> InferenceResponse:
         result = await self.function(**self._arguments(payload))  # type: ignore[call-arg, misc]
-        return to_response(result, self._outputs)
+        return self._response(result)
+
+    def _refuse_strangers(self) -> None:
+        """Where inputs are declared, each parameter that has no default is one of them."""
+        declared = [one.name for one in self.inputs or ()]
+        for name, take in self._parameters.items():
+            if take not in _WHOLE and name not in self._optional and name not in declared:
+                names = ", ".join(f"'{one}'" for one in declared) or "none"
+                raise TypeError(
+                    f"model '{self.name}': the parameter '{name}' is none of the declared inputs "
+                    f"({names})"
+                )
+
+    def _check(self, payload: InferenceRequest) -> None:
+        wrong = _checks.mismatch("input", self.inputs or (), payload.inputs, self._optional)
+        for asked in payload.outputs or ():
+            if self.outputs and all(asked.name != one.name for one in self.outputs):
+                wrong = wrong or _checks.unknown("output", asked.name, self.outputs)
+        if wrong is not None:
+            raise InvalidRequest(wrong)
+
+    def _response(self, result: Any) -> InferenceResponse:
+        response = to_response(result, self._outputs)
+        if self._checks and self.outputs:
+            wrong = _checks.mismatch("output", self.outputs, response.outputs)
+            if wrong is not None:
+                raise HandlerFailed(wrong)
+        return response
 
     def _arguments(self, payload: InferenceRequest) -> dict[str, Any]:
+        if self._checks:
+            self._check(payload)
         arguments: dict[str, Any] = {}
         sent = {tensor.name: tensor for tensor in payload.inputs}
         for name, take in self._parameters.items():
@@ -187,6 +223,16 @@ class Model(ModelHandler, Generic[P, R]):
         return True
 
 
+def _hints(model: str, function: Callable[..., Any]) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(function, include_extras=True)
+    except NameError as error:
+        raise TypeError(
+            f"model '{model}': the annotations say what its inputs are, but {error}: what stands "
+            "below 'if TYPE_CHECKING' is not imported when the program runs"
+        ) from error
+
+
 def _by_name(module: str, path: str) -> Any:
     found: Any = importlib.import_module(module)
     for name in path.split("."):
@@ -206,8 +252,23 @@ def _declared(tensors: Sequence[Declared]) -> list[MetadataTensor]:
     return made
 
 
+def _without_none(hint: Any) -> Any:
+    """``X`` of ``X | None``."""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        others = [one for one in typing.get_args(hint) if one is not type(None)]
+        return others[0] if len(others) == 1 else hint
+    return hint
+
+
+def _bare(hint: Any) -> Any:
+    """The type alone, without what is said beside it, and without ``None``."""
+    plain = hint.__origin__ if typing.get_origin(hint) is Annotated else _without_none(hint)
+    return hint if plain is hint else _bare(plain)
+
+
 def _spec(hint: Any) -> Spec | None:
     """What an annotation says of datatype and shape."""
+    hint = _without_none(hint)
     if typing.get_origin(hint) is Annotated:
         known = _spec(hint.__origin__)
         for extra in hint.__metadata__:
@@ -237,9 +298,12 @@ def _from_hints(
     signature: inspect.Signature, hints: Mapping[str, Any]
 ) -> list[MetadataTensor] | None:
     made = []
-    for name in signature.parameters:
+    for name, parameter in signature.parameters.items():
         if _take(hints.get(name)) in (_request, _context):
             continue
+        if parameter.kind is parameter.VAR_KEYWORD:
+            # Whatever comes.
+            return None
         spec = _spec(hints.get(name))
         if spec is None or spec.datatype is None:
             _warn_of(name, hints.get(name))
@@ -250,7 +314,7 @@ def _from_hints(
 
 def _warn_of(name: str, hint: Any) -> None:
     """An annotation that was meant to declare something, and does not."""
-    plain = hint.__origin__ if typing.get_origin(hint) is Annotated else hint
+    plain = _bare(hint)
     if "ndarray" in (getattr(typing.get_origin(plain) or plain, "__name__", "")):
         warnings.warn(
             f"'{name}' is annotated as an array without a datatype of the protocol, so nothing is "
@@ -308,6 +372,8 @@ def _frame(tensor: RequestInput) -> Any:
     raise AssertionError("stands for the whole request as a data frame")
 
 
+_WHOLE = (_request, _context, _frame)
+"""What is made of the request itself."""
 _TAKES: dict[Any, Callable[[RequestInput], Any]] = {
     InferenceRequest: _request,
     Context: _context,
@@ -337,8 +403,7 @@ _SPECS = {
 
 def _take(hint: Any) -> Callable[[RequestInput], Any]:
     """How an input is handed over."""
-    if typing.get_origin(hint) is Annotated:
-        hint = hint.__origin__
+    hint = _bare(hint)
     if hint is None or hint is Any:
         return codecs.decode
     if isinstance(hint, type) and hint.__name__ == "DataFrame":

@@ -19,7 +19,7 @@ from . import _oip
 from ._oip import Context
 from ._results import _output
 from ._workers import Threads
-from .errors import NotImplemented
+from .errors import NotFound, NotImplemented
 from .server import _instance
 from .types import (
     InferenceRequest,
@@ -40,10 +40,11 @@ def client(
 
     ``model_load`` runs for each ``model_name``, as at the start of a server that was given these
     names; a model that cannot be loaded is an exception here. Without names nothing is loaded
-    until ``load`` is called.
+    until ``load`` is called. A name that is neither one of these nor of the handler's own
+    ``model_names`` is not found.
     """
     names = [model_name] if isinstance(model_name, str) else list(model_name)
-    made = Client(handler, threads)
+    made = Client(handler, threads, names)
     try:
         for name in names:
             with contextlib.suppress(NotImplemented):
@@ -57,9 +58,10 @@ def client(
 class Client:
     """Asks a handler in this process. A context manager; ``close`` ends its threads."""
 
-    def __init__(self, handler: object, threads: int) -> None:
+    def __init__(self, handler: object, threads: int, names: Sequence[str] = ()) -> None:
         self._workers = Threads(threads)
         handler = _instance(handler)
+        self._names = names or list(getattr(handler, "model_names", None) or ())
         self._client = _oip.InProcess(handler, self._workers.pool, self._workers.bridge)
 
     def infer(
@@ -77,27 +79,33 @@ class Client:
         asks, and how much time it gives: ``Context(subject="alice", remaining=0.5)``."""
         if not isinstance(request, InferenceRequest):
             request = _request(request, id, outputs, parameters)
-        asked = model_name, model_version
+        asked = self._asked(model_name, model_version)
         context = request.context if context is None else context
         answer: InferenceResponse = self._client.infer(asked, request, context)
         return answer
 
     def metadata(self, model_name: str, model_version: str | None = None) -> ModelMetadataResponse:
         """What a model declares."""
-        metadata: ModelMetadataResponse = self._client.metadata((model_name, model_version))
+        metadata: ModelMetadataResponse = self._client.metadata(self._asked(model_name, model_version))
         return metadata
 
     def ready(self, model_name: str, model_version: str | None = None) -> bool:
         """Whether a model can answer now."""
-        return self._client.ready((model_name, model_version))
+        return self._client.ready(self._asked(model_name, model_version))
 
     def load(self, model_name: str) -> None:
         """Has the handler load a model."""
-        self._client.load((model_name, None))
+        self._client.load(self._asked(model_name, None))
 
     def unload(self, model_name: str) -> None:
         """Has the handler let go of a model."""
-        self._client.unload((model_name, None))
+        self._client.unload(self._asked(model_name, None))
+
+    def _asked(self, name: str, version: str | None) -> tuple[str, str | None]:
+        if self._names and name not in self._names:
+            which = "" if version is None else f" version '{version}'"
+            raise NotFound(f"model '{name}'{which} is not found")
+        return name, version
 
     def close(self) -> None:
         """Ends the threads."""
