@@ -9,6 +9,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use pyo3::prelude::*;
 
@@ -32,6 +33,8 @@ pub(crate) struct Jobs(Arc<Queue>);
 struct Queue {
     state: Mutex<State>,
     wake: Condvar,
+    /// Work waits, and every thread is busy.
+    short: Condvar,
 }
 
 #[derive(Default)]
@@ -56,6 +59,11 @@ impl State {
     fn take(&mut self) -> Option<Job> {
         let release = self.releases.pop();
         release.or_else(|| self.jobs.pop_front().map(|(_, job)| job))
+    }
+
+    /// Whether work waits that nobody is on the way to.
+    fn is_short(&self) -> bool {
+        self.sleeping == 0 && !self.waking && !self.jobs.is_empty()
     }
 }
 
@@ -91,6 +99,9 @@ impl Queue {
             state.waking = true;
             drop(state);
             self.wake.notify_one();
+        } else if state.is_short() {
+            drop(state);
+            self.short.notify_one();
         }
     }
 
@@ -109,6 +120,27 @@ impl Queue {
             }
         }
         !state.is_empty()
+    }
+
+    /// Waits until every thread has been busy for a moment while work waits; `false` when the pool
+    /// is closed. A thread that has just been made takes what waits within that moment.
+    fn wait_until_short(&self) -> bool {
+        const MOMENT: Duration = Duration::from_millis(2);
+        loop {
+            let mut state = self.lock();
+            while !state.is_short() && !state.closed {
+                state = self
+                    .short
+                    .wait(state)
+                    .unwrap_or_else(PoisonError::into_inner);
+            }
+            drop(state);
+            std::thread::sleep(MOMENT);
+            let state = self.lock();
+            if state.closed || state.is_short() {
+                return !state.closed;
+            }
+        }
     }
 
     fn take(&self, woken: bool) -> Option<Job> {
@@ -208,11 +240,17 @@ impl Pool {
         work(py, &self.control);
     }
 
+    /// Waits until there are too few threads; `false` when the pool is closed.
+    fn is_short(&self, py: Python<'_>) -> bool {
+        py.detach(|| self.queue.wait_until_short())
+    }
+
     /// Lets the threads go when the queue is empty.
     fn close(&self) {
         for queue in [&self.queue, &self.control] {
             queue.lock().closed = true;
             queue.wake.notify_all();
+            queue.short.notify_all();
         }
     }
 }

@@ -23,6 +23,7 @@ from typing import Any
 import pytest
 
 from oip import _programs, cli
+from oip._workers import default_threads
 
 HANDLER = """
 from oip import *
@@ -668,3 +669,20 @@ def test_what_is_served_ends_with_its_supervisor(tmp_path: Path) -> None:
         else:
             os.kill(served, signal.SIGKILL)
             pytest.fail("it goes on")
+
+
+SLEEPS = MODEL.replace("return payload", "import time; time.sleep(0.5); return payload").replace("FACTOR", "2")
+
+
+def test_a_blocking_handler_in_a_folder_has_as_many_threads_as_instances(tmp_path: Path) -> None:
+    folder = tmp_path / "m" / "1"
+    folder.mkdir(parents=True)
+    (folder / "model.py").write_text(SLEEPS)
+    many = default_threads() + 10
+    (tmp_path / "m" / "model.toml").write_text(f"instances = {many}")
+    with serving(str(tmp_path)) as (url, _), ThreadPoolExecutor(many) as pool:
+        assert '"data":[2.0]' in ask(url)
+        begun = time.monotonic()
+        assert all('"data":[2.0]' in answer for answer in pool.map(lambda _: ask(url), range(many)))
+        # In one round, and not in two.
+        assert time.monotonic() - begun < 0.99

@@ -79,6 +79,8 @@ def _once(path: Path) -> object:
 
 
 _shared: list[Threads] = []
+_MOST = 512
+"""Threads of all models in a folder together."""
 _lock = threading.Lock()
 
 
@@ -88,7 +90,8 @@ def open_model(
     """The handler of a ``model.py`` in a folder of models, where all of them run, and its module."""
     with _lock:
         if not _shared:
-            _shared.append(Threads())
+            # How many are busy at once is bounded for each model by itself.
+            _shared.append(Threads(most=_MOST))
     beside = Beside(path.resolve().parent)
     # Read anew each time: a module of this version that was loaded before is forgotten.
     module = load(path, f"oip_models.{name}.v{version}", beside)

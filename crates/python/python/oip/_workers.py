@@ -41,21 +41,23 @@ class Threads:
         count: int | None = None,
         loop: asyncio.AbstractEventLoop | None = None,
         attended: bool = False,
+        most: int = 0,
     ) -> None:
-        """``attended``: metadata and readiness are asked on a thread of their own."""
+        """``attended``: metadata and readiness are asked on a thread of their own. Where work waits
+        and all threads are busy there are more of them, up to ``most``."""
         self.pool = _oip.Pool(attended)
         self.bridge = _oip.Bridge()
         self._tasks: dict[int, tuple[asyncio.Task[None], Any]] = {}
         self._own = loop is None
         self._closing = False
         self._loop = loop or asyncio.new_event_loop()
-        self._threads = [
-            threading.Thread(target=self.pool.work, name=f"oip-handler-{i}", daemon=True)
-            for i in range(count or default_threads())
-        ]
+        self._threads = [self._handler(i) for i in range(count or default_threads())]
         if attended:
             attend = threading.Thread(target=self.pool.attend, name="oip-control", daemon=True)
             self._threads.append(attend)
+        if most:
+            grow = threading.Thread(target=self._grow, args=(most,), name="oip-threads", daemon=True)
+            self._threads.append(grow)
         if self._own:
             run = threading.Thread(target=self._run, name="oip-asyncio", daemon=True)
             self._threads.append(run)
@@ -64,6 +66,16 @@ class Threads:
         for thread in self._threads:
             thread.start()
         self._begun.add(self)
+
+    def _handler(self, number: int) -> threading.Thread:
+        name = f"oip-handler-{number}"
+        return threading.Thread(target=self.pool.work, name=name, daemon=True)
+
+    def _grow(self, most: int) -> None:
+        while len(self._threads) < most and self.pool.is_short():
+            thread = self._handler(len(self._threads))
+            thread.start()
+            self._threads.append(thread)
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
