@@ -60,15 +60,23 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b':')
     .remove(b'@');
 
+/// Which bytes stand for themselves in a path. A table, as each request's path is looked at.
+const PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = 0;
+    while byte < plain.len() {
+        plain[byte] = matches!(byte as u8, b'/' | b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9'
+            | b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')'
+            | b'*' | b'+' | b',' | b';' | b'=' | b':' | b'@');
+        byte += 1;
+    }
+    plain
+};
+
 /// A path as decision points see it: each segment in the one spelling that its text has, so that
 /// no policy over paths is passed by `%69nfer` for `infer`. Routes read the text.
 fn one_spelling(path: &str) -> Cow<'_, str> {
-    let plain = path.bytes().all(|byte| {
-        matches!(byte, b'/' | b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9'
-            | b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')'
-            | b'*' | b'+' | b',' | b';' | b'=' | b':' | b'@')
-    });
-    if plain {
+    if path.bytes().all(|byte| PLAIN[usize::from(byte)]) {
         return Cow::Borrowed(path);
     }
     let respelled = path.split('/').map(|segment| {

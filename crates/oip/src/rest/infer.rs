@@ -106,7 +106,7 @@ async fn read(
     refuse_overload(&arrived.rest.door.dataplane, declared, most, permit).await?;
     let entered = watched.enter();
     let body = {
-        let body = pin!(body::read(arrived, form.header_length(), held));
+        let body = pin!(body::read(arrived, declared, form.header_length(), held));
         until(deadline, body).await?
     };
     watched.received(&body, form.binary_length());

@@ -117,7 +117,8 @@ async fn changes(arrived: &mut Arrived) -> Result<Option<Map<String, Value>>> {
     }
     let form = Form::of(&arrived.parts.headers, arrived.present);
     let mut held = arrived.rest.door.dataplane.memory().nothing();
-    let body = body::read(arrived, 0, &mut held).await?;
+    let declared = body::declared(&arrived.parts.headers);
+    let body = body::read(arrived, declared, 0, &mut held).await?;
     if body.len() > LONGEST {
         let message = format!("settings take at most {LONGEST} bytes");
         return Err(Error::new(ErrorKind::TooLarge, message));

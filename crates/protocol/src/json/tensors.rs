@@ -18,7 +18,8 @@ impl<'a> Reader<'a> {
         if self.scanner.peek() != Some(b'[') {
             return Err(self.other_kind(place, name, "a list of tensors"));
         }
-        let mut tensors = Vec::new();
+        // Most requests have one, and few dimensions.
+        let mut tensors = Vec::with_capacity(1);
         let mut items = self.scanner.enter()?;
         while self.scanner.next_item(&mut items)? {
             if tensors.len() >= self.limits.tensors {
@@ -123,7 +124,7 @@ impl<'a> Reader<'a> {
         if self.scanner.peek() != Some(b'[') {
             return Err(self.other_kind(place, "shape", KIND));
         }
-        let mut dims = Vec::new();
+        let mut dims = Vec::with_capacity(4);
         let mut items = self.scanner.enter()?;
         while self.scanner.next_item(&mut items)? {
             self.scanner.peek();

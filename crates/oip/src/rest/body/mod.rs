@@ -22,7 +22,7 @@ pub(super) use media::{Form, HEADER_LENGTH};
 /// a thousandfold.
 const LARGE_COMPRESSED: usize = 4 << 10;
 
-/// Reads the body of a request.
+/// Reads the body of a request, whose head [`declared`] its length or did not.
 ///
 /// `header_length` is how many bytes of JSON stand before the tensors' buffers; the byte behind
 /// them lies aligned for any element. It is 0 where there are no such buffers.
@@ -34,6 +34,7 @@ const LARGE_COMPRESSED: usize = 4 << 10;
 /// What it takes of the memory for bodies is `held`.
 pub(super) async fn read(
     arrived: &mut Arrived,
+    declared: Option<usize>,
     header_length: usize,
     held: &mut Held,
 ) -> Result<Bytes> {
@@ -47,7 +48,7 @@ pub(super) async fn read(
         true => Codings::of(&arrived.parts.headers)?,
         false => Codings::default(),
     };
-    gather::refuse_declared(&arrived.parts.headers, limit)?;
+    gather::refuse_declared(declared, limit)?;
     let gathered = gather::gather(&mut arrived.body, limit, patience, held).await?;
     // Read to its end: there is nothing left to linger for.
     arrived.body = Body::empty();
