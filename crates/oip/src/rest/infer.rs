@@ -1,7 +1,6 @@
 //! Inference.
 
 use std::pin::pin;
-use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use oip_core::access::actions;
@@ -30,9 +29,8 @@ const SMALL: usize = 64 << 10;
 
 /// Runs a model.
 pub(super) async fn infer(arrived: &mut Arrived) -> Result<Reply> {
-    let door = Arc::clone(&arrived.rest.door);
     let (present, headers) = (arrived.present, &mut arrived.parts.headers);
-    let mut watched = Watched::begin(&door, Way::Rest, present, headers);
+    let mut watched = Watched::begin(&arrived.rest.door, Way::Rest, present, headers);
     watched.may_tell(arrived.model.as_ref());
     let result = run(arrived, &mut watched).await;
     let model = arrived.model.as_ref();

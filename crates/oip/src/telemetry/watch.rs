@@ -199,7 +199,7 @@ impl Watched {
         sentence: Option<&str>,
         headers: Option<&mut HeaderMap>,
     ) {
-        let telemetry = Arc::clone(&self.door.telemetry);
+        let telemetry = &self.door.telemetry;
         if let Some(trace) = self.trace.take() {
             telemetry
                 .tracer
@@ -236,8 +236,7 @@ impl Carried {
 
 impl Drop for Watched {
     fn drop(&mut self) {
-        let door = Arc::clone(&self.door);
-        let dataplane = &door.dataplane;
+        let dataplane = &self.door.dataplane;
         dataplane.telemetry().leave(self.seen.way());
         if !self.ended {
             dataplane.cancelled(&self.seen);
