@@ -41,6 +41,8 @@ def test_the_python_runtime_serves_the_mounted_handler_and_answers_its_probes(tm
     key, line = api_key()
     (tmp_path / "etc/oip-auth").mkdir(parents=True)
     (tmp_path / "etc/oip-auth/api-keys").write_text(f"{line}\n")
+    policy = documents.DEPLOY / "kubernetes/policy.cedar"
+    (tmp_path / "etc/oip-auth/policy.cedar").write_bytes(policy.read_bytes())
     (tmp_path / "mnt/models").mkdir(parents=True)
     (tmp_path / "mnt/models/model.py").write_text(MODEL)
     container = documents.kserve("runtime-python")["spec"]["containers"][0]
@@ -54,3 +56,4 @@ def test_the_python_runtime_serves_the_mounted_handler_and_answers_its_probes(tm
             assert ask(port, "GET", container[probe]["httpGet"]["path"]) == 200
         assert ask(port, "POST", "/v2/models/text/infer", BODY) == 401
         assert ask(port, "POST", "/v2/models/text/infer", BODY, key) == 200
+        assert ask(port, "GET", "/metrics") == 200
