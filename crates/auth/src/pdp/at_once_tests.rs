@@ -6,7 +6,7 @@ use oip_core::BoxFuture;
 use oip_core::access::{Access, Decision, PolicyDecisionPoint, Question, actions};
 use oip_protocol::ErrorKind;
 
-use super::testing::{Nameless, caller};
+use super::testing::{Nameless, caller, deny, permit};
 use super::*;
 use crate::audit::{AuditFailure, AuditLog, AuditOptions, AuditTarget};
 
@@ -20,18 +20,6 @@ impl PolicyDecisionPoint for AtOnce {
 
     fn decide_at_once(&self, _: &Question<'_>) -> Option<Decision> {
         Some(self.0.clone().expect("told to panic"))
-    }
-}
-
-fn permit() -> Decision {
-    Decision::Permit {
-        reason: "yes".to_owned(),
-    }
-}
-
-fn deny() -> Decision {
-    Decision::Deny {
-        reason: "rule 7".to_owned(),
     }
 }
 

@@ -17,6 +17,18 @@ pub(crate) fn model(name: &str, version: Option<&str>) -> ModelRef {
     }
 }
 
+pub(crate) fn permit() -> Decision {
+    Decision::Permit {
+        reason: "yes".to_owned(),
+    }
+}
+
+pub(crate) fn deny() -> Decision {
+    Decision::Deny {
+        reason: "rule 7".to_owned(),
+    }
+}
+
 pub(crate) fn server() -> Option<ModelRef> {
     None
 }

@@ -7,21 +7,9 @@ use std::time::Duration;
 use oip_core::BoxFuture;
 use oip_core::access::{Access, Action, Decision, PolicyDecisionPoint, Question, actions};
 
-use super::testing::{Always, Nameless, decide, model, server};
+use super::testing::{Always, Nameless, decide, deny, model, permit, server};
 use super::*;
 use crate::audit::{AuditLog, AuditOptions, AuditTarget};
-
-fn permit() -> Decision {
-    Decision::Permit {
-        reason: "yes".to_owned(),
-    }
-}
-
-fn deny() -> Decision {
-    Decision::Deny {
-        reason: "rule 7".to_owned(),
-    }
-}
 
 fn down() -> Decision {
     fault("connection refused".to_owned())
