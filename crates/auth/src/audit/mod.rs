@@ -23,7 +23,7 @@ mod writer;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub use chain::{AuditKey, Head};
 pub use entry::Entry;
@@ -44,6 +44,11 @@ pub enum AuditFailure {
     /// of its own as soon as one can be.
     Continue,
 }
+
+/// Longest that a line waits for room among those that are to be written.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How long until it is tried again.
+const SOON: Duration = Duration::from_millis(1);
 
 /// Where the lines go.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -105,7 +110,7 @@ pub enum AuditError {
     /// A line could not be written.
     #[error("writing failed: {0}")]
     Write(String),
-    /// Too many lines are waiting.
+    /// Too many lines are waiting, and have been for a second.
     #[error("more than {0} lines are waiting to be written")]
     QueueFull(usize),
     /// The log was closed, or its thread has died.
@@ -170,7 +175,7 @@ impl AuditLog {
     /// [`AuditError`] with [`AuditFailure::Refuse`]; the request must be refused then.
     pub async fn write(&self, entry: Entry<'_>) -> Result<(), AuditError> {
         if !self.0.waits {
-            return self.send(&entry);
+            return self.hand_over(&entry).await;
         }
         let line = members(&entry)?;
         match self.0.pen.write(&line) {
@@ -182,6 +187,20 @@ impl AuditLog {
     /// Whether a request waits until its line is written.
     pub(crate) fn waits(&self) -> bool {
         self.0.waits
+    }
+
+    /// Hands a line to the thread that writes, and waits for room where too many lie there: a
+    /// busy server is slowed down by its audit, and refuses nobody for it.
+    async fn hand_over(&self, entry: &Entry<'_>) -> Result<(), AuditError> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            match self.send(entry) {
+                Err(AuditError::QueueFull(_)) if Instant::now() < end => {
+                    tokio::time::sleep(SOON).await;
+                }
+                sent => return sent,
+            }
+        }
     }
 
     /// Hands a line to the thread that writes, where nobody [waits](Self::waits) for that.

@@ -72,6 +72,19 @@ async fn one_line_is_written_whether_or_not_it_is_waited_for() {
 }
 
 #[tokio::test]
+async fn a_request_waits_for_room_in_the_audit_and_is_not_refused() {
+    let log = AuditLog::open(AuditOptions {
+        queue: 2,
+        ..AuditOptions::default()
+    })
+    .unwrap();
+    for _ in 0..20 {
+        let gate = Enforced::new(guarded(Some(permit()))).audit(log.clone());
+        assert_eq!(told(gate).await, Ok(()));
+    }
+}
+
+#[tokio::test]
 async fn a_line_that_no_audit_takes_refuses_at_once_too() {
     let log = AuditLog::open(AuditOptions::default()).unwrap();
     log.close();

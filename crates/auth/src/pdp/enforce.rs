@@ -165,8 +165,11 @@ impl PolicyDecisionPoint for Enforced {
         let decision = self.inner.decide_at_once(question)?;
         if let Some(audit) = &self.audit {
             let entry = self.entry(question, &decision, since);
-            if let Err(error) = audit.send(&entry) {
-                return Some(unwritten(error));
+            match audit.send(&entry) {
+                Ok(()) => {}
+                // Room is waited for.
+                Err(AuditError::QueueFull(_)) => return None,
+                Err(error) => return Some(unwritten(error)),
             }
         }
         Some(self.apply(question, decision))
