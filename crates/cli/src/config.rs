@@ -158,7 +158,11 @@ fn print_entry(text: &mut String, config: &Config, entry: &Entry) {
         .as_ref()
         .map_or(entry.shown(), |follows| &follows.value);
     let hidden = secret || value.contains("***");
-    let counts = entry.is_given() && follows.is_none() && !hidden;
+    // What follows from an option that is not written out would be another value without it.
+    let stands = follows
+        .as_ref()
+        .is_some_and(|follows| is_hidden(follows.from) && !hidden);
+    let counts = stands || entry.is_given() && follows.is_none() && !hidden;
     let expanded = counts && value.contains('$');
     if expanded {
         let _ = writeln!(
@@ -169,6 +173,11 @@ fn print_entry(text: &mut String, config: &Config, entry: &Entry) {
     let comment = if counts && !expanded { "" } else { "#" };
     let value = escaped(value);
     let _ = writeln!(text, "{comment}{key}={value}\n");
+}
+
+/// Whether an option's value is not written out, or not whole.
+fn is_hidden(entry: &Entry) -> bool {
+    entry.option.secret || entry.shown().contains("***")
 }
 
 /// An option, its value and where that came from.

@@ -81,7 +81,7 @@ fn what_follows_from_another_option_is_printed_with_that_option() {
             &[],
             &[("OIP_PDP_URL", "http://u:hunter2@localhost/pdp")],
             "# from: pdp_url = http://***@localhost/pdp (environment variable OIP_PDP_URL); \
-             default: none\n#pdp=xacml\n",
+             default: none\npdp=xacml\n",
         ),
         (
             &[("grpc_max_receive_message_length", "104857600")],
