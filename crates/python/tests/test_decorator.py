@@ -274,3 +274,17 @@ def test_each_of_several_models_says_itself_whether_it_is_held_to_what_it_declar
     ask = serve([double, Loose()])
     assert ask.infer("loose", {"name": "a", "datatype": "FP64", "shape": [1], "data": [1]})[0] == 200
     assert ask.infer("double", {"name": "a", "datatype": "FP64", "shape": [1], "data": [1]})[0] == 400
+
+
+def test_an_input_with_a_default_makes_no_output_due_that_nobody_asked_for() -> None:
+    @model(
+        "half",
+        inputs=[("x", "FP32", [-1])],
+        outputs=[("y", "FP32", [-1]), ("z", "FP32", [-1])],
+    )
+    def half(x: Any = None) -> dict[str, Any]:
+        return {"y": x}
+
+    with client(half) as asked:
+        answer = asked.infer("half", {"x": np.float32([1])})
+        assert [output.name for output in answer.outputs] == ["y"]

@@ -438,6 +438,35 @@ def test_a_programs_own_signal_handlers_are_back_after_serving_and_after_a_faile
     assert (ended.returncode, ended.stdout) == (0, "own\nserved\nown\n"), ended.stderr
 
 
+OF_A_LOOP = """
+import asyncio, functools, os, signal
+import oip
+
+async def main():
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, functools.partial(print, "own", flush=True))
+    server = oip.Server(None, rest_port=0, grpc=False, auth_enabled=False)
+    loop.call_later(0.3, os.kill, os.getpid(), signal.SIGTERM)
+    await server.serve_async()
+    print("served", flush=True)
+    os.kill(os.getpid(), signal.SIGTERM)
+    await asyncio.sleep(0.1)
+
+asyncio.run(main())
+"""
+
+
+def test_a_loops_own_signal_handlers_rest_while_it_serves_and_are_back_after(
+    tmp_path: Path,
+) -> None:
+    program = tmp_path / "main.py"
+    program.write_text(OF_A_LOOP)
+    ended = subprocess.run(
+        [sys.executable, program], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert (ended.returncode, ended.stdout) == (0, "served\nown\n"), ended.stderr
+
+
 @pytest.mark.parametrize("count", [0, -1])
 def test_a_server_has_one_thread_at_least(count: int) -> None:
     with pytest.raises(ValueError, match=f"threads is {count}"):

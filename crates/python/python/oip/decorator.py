@@ -179,7 +179,9 @@ class Model(ModelHandler, Generic[P, R]):
     def _response(self, result: Any) -> InferenceResponse:
         response = to_response(result, self._outputs)
         if self._checks and self.outputs:
-            wrong = _checks.mismatch("output", self.outputs, response.outputs)
+            # As the server has it: an output is due only where it is asked for.
+            names = [output.name for output in self.outputs]
+            wrong = _checks.mismatch("output", self.outputs, response.outputs, names)
             if wrong is not None:
                 raise HandlerFailed(wrong)
         return response

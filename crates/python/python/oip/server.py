@@ -173,12 +173,8 @@ class Server:
         loop = asyncio.get_running_loop()
         stopped = asyncio.Event()
         ended = loop.create_future()
-
-        def stop(number: int, frame: FrameType | None) -> None:
-            loop.call_soon_threadsafe(stopped.set)
-
         with contextlib.ExitStack() as signals:
-            signals.enter_context(_handled_by(stop))
+            signals.enter_context(_handled_on(loop, stopped.set))
             self.start(wait=0, loop=loop)
             self._serving = stopped, ended
             try:
@@ -276,6 +272,31 @@ def _handled_by(stop: Callable[[int, FrameType | None], None]) -> Iterator[None]
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _handled_on(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> Iterator[None]:
+    """The same on a loop, which may have handlers of the program itself."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    # asyncio has no other way to ask for them.
+    own: dict[int, asyncio.Handle] = getattr(loop, "_signal_handlers", {})
+    before = {
+        number: (signal.getsignal(number), own.get(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    for number in before:
+        loop.add_signal_handler(number, stop)
+    try:
+        yield
+    finally:
+        for number, (handler, handle) in before.items():
+            loop.remove_signal_handler(number)
+            if handle is not None:
+                loop.add_signal_handler(number, handle._callback, *handle._args)  # type: ignore[attr-defined]
+            else:
+                signal.signal(number, handler or signal.SIG_DFL)
 
 
 def shared(handler: object, threads: int | None, workers: int) -> tuple[object, int | None]:
