@@ -503,3 +503,33 @@ class Hangs(ModelHandler):
         print("busy", flush=True)
         time.sleep(600)
 """
+
+
+FORKS = """
+import os, sys, urllib.request
+import oip
+
+class Handler(oip.ModelHandler):
+    def infer(self, payload, model_name, model_version=None):
+        return oip.InferenceResponse(model_name=model_name, outputs=[])
+
+if __name__ == "__main__":
+    server = oip.Server(Handler, workers=1, rest_port=0, grpc=False, auth_enabled=False).start()
+    before = {worker.process.pid for worker in server._processes._all}
+    child = os.fork()
+    if child == 0:
+        sys.exit(5)
+    ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    print(ended, all(worker.process.is_alive() for worker in server._processes._all))
+    print(before == {worker.process.pid for worker in server._processes._all})
+    server.stop()
+"""
+
+
+def test_a_child_that_forks_off_ends_without_its_parents_workers(tmp_path: Path) -> None:
+    program = tmp_path / "main.py"
+    program.write_text(FORKS)
+    ended = subprocess.run(
+        [sys.executable, program], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (ended.returncode, ended.stdout) == (0, "5 True\nTrue\n"), ended.stderr

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import multiprocessing
+import multiprocessing.process
 import os
 import threading
 import time
@@ -231,6 +232,12 @@ class Processes(ModelHandler):
         watcher = threading.Thread(target=self._watch, name="oip-workers", daemon=True)
         watcher.start()
         self._watcher = watcher
+
+    def forget(self) -> None:
+        """Leaves the processes to the parent, in a child after ``fork``, with which
+        multiprocessing would end them."""
+        children: set[object] = getattr(multiprocessing.process, "_children", set())
+        children.difference_update([worker.process for worker in list(self._all)])
 
     def _begin(self, number: int) -> None:
         """A new process with everything loaded. Where that fails it is killed."""

@@ -148,6 +148,8 @@ class Server:
         """Leaves everything to the parent, in a child after ``fork``."""
         if self._running is not None:
             self._running.forget()
+        if self._processes is not None:
+            self._processes.forget()
         self._running = self._workers = self._processes = None
 
     def serve(self) -> None:
