@@ -5,8 +5,8 @@ use crate::rejection::Rejection;
 /// The token of the one `Authorization` header.
 ///
 /// The word `Bearer` in any case, one or more spaces, and what may be a token, which is
-/// [looked at](check) by whoever has not seen it before. Everything else is refused: another scheme, no token,
-/// several headers.
+/// [looked at](check) by whoever has not seen it before. Everything else is refused: another
+/// scheme, no token, several headers.
 pub(crate) fn token(headers: &[String], longest: usize) -> Result<&str, Rejection> {
     let [header] = headers else {
         return Err(Rejection::Header("there are several Authorization headers"));

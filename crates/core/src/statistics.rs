@@ -145,11 +145,15 @@ impl Statistics {
     /// Forgets what was listed once and is not any more, a while after it was last asked. What
     /// is in flight is kept.
     pub(crate) fn forget_gone(&self, listed: &[RepositoryEntry]) {
+        // Put in order before the lock, for which every inference waits.
+        let mut by_name: HashMap<&str, Vec<&str>> = HashMap::new();
+        for entry in listed {
+            let versions = by_name.entry(&entry.name).or_default();
+            versions.push(&entry.version);
+        }
         let is_listed = |name: &str, version: Option<&str>| {
-            let mut same = listed.iter().filter(|entry| entry.name == name);
-            same.any(|entry| {
-                entry.version.is_empty() || version.is_none_or(|version| version == entry.version)
-            })
+            let mut versions = by_name.get(name).into_iter().flatten();
+            versions.any(|one| one.is_empty() || version.is_none_or(|version| version == *one))
         };
         let rests = |figures: &Arc<Mutex<ModelFigures>>| {
             let asked = lock(figures).asked;

@@ -427,17 +427,6 @@ asyncio.run(main())
 """
 
 
-def test_a_programs_own_signal_handlers_are_back_after_serving_and_after_a_failed_start(
-    tmp_path: Path,
-) -> None:
-    program = tmp_path / "main.py"
-    program.write_text(RESTORES)
-    ended = subprocess.run(
-        [sys.executable, program], capture_output=True, text=True, timeout=30, check=False
-    )
-    assert (ended.returncode, ended.stdout) == (0, "own\nserved\nown\n"), ended.stderr
-
-
 OF_A_LOOP = """
 import asyncio, functools, os, signal
 import oip
@@ -456,15 +445,18 @@ asyncio.run(main())
 """
 
 
-def test_a_loops_own_signal_handlers_rest_while_it_serves_and_are_back_after(
-    tmp_path: Path,
+@pytest.mark.parametrize(
+    ("text", "said"), [(RESTORES, "own\nserved\nown\n"), (OF_A_LOOP, "served\nown\n")]
+)
+def test_a_programs_own_signal_handlers_rest_while_it_serves_and_are_back_after(
+    text: str, said: str, tmp_path: Path
 ) -> None:
     program = tmp_path / "main.py"
-    program.write_text(OF_A_LOOP)
+    program.write_text(text)
     ended = subprocess.run(
         [sys.executable, program], capture_output=True, text=True, timeout=30, check=False
     )
-    assert (ended.returncode, ended.stdout) == (0, "served\nown\n"), ended.stderr
+    assert (ended.returncode, ended.stdout) == (0, said), ended.stderr
 
 
 @pytest.mark.parametrize("count", [0, -1])

@@ -183,7 +183,7 @@ impl Dataplane {
         self.needs_repository()?;
         let model = of(permit.model())?;
         let result = fenced(self.models.load(&model.name)).await;
-        if let Ok(states) = self.models.index().await {
+        if let Ok(states) = fenced(self.models.index()).await {
             self.statistics.forget_gone(&states);
         }
         report("load", &model, &result);
