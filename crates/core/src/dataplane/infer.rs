@@ -79,7 +79,7 @@ impl Dataplane {
                     seen.found(self.statistics.of(name, version, model.is_listed()));
                     self.run(&**model, request, &call, seen).await
                 });
-                execute::until(deadline, run).await
+                execute::until_from(Some(now), deadline, run).await
             };
             self.account(resolved.as_deref(), &call, begun, &result, seen);
             result

@@ -28,11 +28,25 @@ pub async fn until<T>(
     deadline: Option<Instant>,
     future: impl Future<Output = Result<T>> + Unpin,
 ) -> Result<T> {
+    // Without a deadline no clock is read.
+    let now = deadline.map(|_| Instant::now());
+    until_from(now, deadline, future).await
+}
+
+/// The same where it is known what time it is.
+///
+/// # Errors
+/// As [`until`].
+pub(crate) async fn until_from<T>(
+    now: Option<Instant>,
+    deadline: Option<Instant>,
+    future: impl Future<Output = Result<T>> + Unpin,
+) -> Result<T> {
     let mut future = future;
     let Some(deadline) = deadline else {
         return future.await;
     };
-    if deadline <= Instant::now() {
+    if now.is_some_and(|now| deadline <= now) {
         return Err(expired());
     }
     let first = poll_fn(|context| Poll::Ready(Pin::new(&mut future).poll(context)));

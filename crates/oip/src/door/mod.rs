@@ -3,6 +3,7 @@
 
 pub(crate) mod access_log;
 mod arrival;
+mod body;
 mod deadline;
 mod origin;
 mod present;
@@ -24,6 +25,7 @@ use crate::telemetry::Telemetry;
 
 pub(crate) use access_log::note_caller;
 pub use arrival::arrival;
+pub(crate) use body::Body;
 pub use deadline::{TIMEOUT_HEADER, deadline};
 pub use origin::{Origins, refuse_foreign_origin};
 pub use present::Present;

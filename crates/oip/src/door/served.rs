@@ -3,11 +3,10 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use axum::body::Body;
 use http::{Request, Response};
 use oip_core::BoxFuture;
 
-use super::Remote;
+use super::{Body, Remote};
 
 /// An answer on its way; a door always has one.
 pub(crate) type Answering = BoxFuture<'static, Result<Response<Body>, Infallible>>;
@@ -39,12 +38,12 @@ impl Served {
 #[cfg(test)]
 impl<B> tower::Service<Request<B>> for Served
 where
-    B: http_body::Body<Data = axum::body::Bytes> + Send + 'static,
+    B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
     B::Error: Into<axum::BoxError>,
 {
-    type Response = Response<Body>;
+    type Response = Response<axum::body::Body>;
     type Error = Infallible;
-    type Future = Answering;
+    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
 
     fn poll_ready(
         &mut self,
@@ -53,8 +52,9 @@ where
         std::task::Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<B>) -> Answering {
+    fn call(&mut self, request: Request<B>) -> Self::Future {
         let remote = Arc::new(Remote::of(request.extensions()));
-        self.answer(request.map(Body::new), remote)
+        let answer = self.answer(request.map(Body::new), remote);
+        Box::pin(async move { Ok(answer.await?.map(axum::body::Body::new)) })
     }
 }

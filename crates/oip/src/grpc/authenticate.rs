@@ -3,7 +3,7 @@
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
 
-use axum::body::Body;
+use crate::door::Body;
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, Method as HttpMethod, Request, Response, Uri};
@@ -227,7 +227,7 @@ impl Inner {
         let message = match unary::read(&mut body).await {
             Ok(Arrived::Message(message)) => message,
             Ok(Arrived::Other(bytes)) => {
-                let body = Messages::new(Body::from(bytes), &self.door, false);
+                let body = Messages::new(Body::whole(bytes), &self.door, false);
                 leave(parts, Some(caller), deadline);
                 let method = Method::Call(Action::Infer);
                 return self.dispatch(method, parts, body, passing).await;

@@ -3,7 +3,8 @@
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use axum::body::{Body, Bytes};
+use crate::door::Body;
+use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http_body::{Frame, SizeHint};
 use oip_core::execute::{Memory, UNCOUNTED};
@@ -92,7 +93,7 @@ mod tests {
     async fn answers_that_nobody_takes_are_counted_and_end_the_stream_when_there_is_no_room() {
         let memory = Memory::new(10_000);
         let messages = (0..4).map(|_| Ok::<_, std::io::Error>(Bytes::from(vec![7; 6_000])));
-        let body = Body::from_stream(stream::iter(messages));
+        let body = Body::new(axum::body::Body::from_stream(stream::iter(messages)));
         let mut charged = Charged::new(body, memory.clone());
         let first = charged.frame().await.unwrap().unwrap();
         assert_eq!(memory.held(), 6_000);

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use axum::body::Body;
+use crate::door::Body;
 use bytes::{Buf, Bytes, BytesMut};
 use http_body::Frame;
 use oip_core::execute::Held as Memory;
@@ -323,7 +323,11 @@ mod tests {
             rests,
         };
         let memory = oip_core::execute::Memory::new(100).nothing();
-        Messages::within(Body::from_stream(pieces), bounds, memory)
+        Messages::within(
+            Body::new(axum::body::Body::from_stream(pieces)),
+            bounds,
+            memory,
+        )
     }
 
     async fn timed_out(mut messages: Messages) -> Status {

@@ -44,7 +44,7 @@ pub mod generated_client;
 
 use std::sync::Arc;
 
-use axum::body::Body;
+use crate::door::Body;
 use http::Response;
 use oip_protocol::{Error, Limit};
 

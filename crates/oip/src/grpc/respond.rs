@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use axum::body::Body;
+use crate::door::Body;
 use http::header::{ALLOW, CONTENT_TYPE};
 use http::{HeaderValue, Method, Response, StatusCode};
 use oip_protocol::{Error, ErrorKind, Limit};
@@ -141,7 +141,7 @@ pub(super) fn not_grpc(method: &Method) -> Response<Body> {
         ),
     };
     let body = serde_json::json!({ "error": sentence }).to_string();
-    let mut response = Response::new(Body::from(body));
+    let mut response = Response::new(Body::whole(body));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

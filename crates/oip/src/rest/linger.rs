@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use axum::body::Body;
+use crate::door::Body;
 use http::header::EXPECT;
 use http::{HeaderMap, Request};
 use http_body::Body as _;

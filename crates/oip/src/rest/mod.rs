@@ -37,8 +37,8 @@ mod tests;
 use std::convert::Infallible;
 use std::sync::Arc;
 
+use crate::door::Body;
 use axum::Router;
-use axum::body::Body;
 use axum::routing::any;
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
@@ -87,9 +87,13 @@ pub fn routes(door: Arc<Door>, origins: Arc<Origins>) -> Router {
         origins,
         metrics_alone: false,
     });
-    let method = any(move |request: Request<Body>| {
+    let method = any(move |request: Request<axum::body::Body>| {
         let remote = Arc::new(Remote::of(request.extensions()));
-        answer(Arc::clone(&rest), request, remote)
+        let answer = answer(Arc::clone(&rest), request.map(Body::new), remote);
+        async move {
+            let Ok(response) = answer.await;
+            response.map(axum::body::Body::new)
+        }
     });
     let paths = [
         "/v2",

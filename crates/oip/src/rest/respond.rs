@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use axum::body::Body;
+use crate::door::Body;
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
@@ -163,7 +163,7 @@ impl Reply {
         }
         let body = match (self.content.pop(), self.content.is_empty()) {
             (None, _) => Body::empty(),
-            (Some(only), true) => Body::from(only),
+            (Some(only), true) => Body::whole(only),
             (Some(last), false) => {
                 self.content.push(last);
                 Body::new(Pieces::new(self.content))

@@ -7,7 +7,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use axum::body::{Body, Bytes};
+use crate::door::Body;
+use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
 use super::life::{InFlight, Life, Spell};
@@ -143,7 +144,7 @@ mod tests {
         for shared in [true, false] {
             let life = Arc::new(Life::new(Arc::new(ConnectionLimits::default())));
             let in_flight = life.begin(Version::HTTP_2);
-            let mut answer = Answer::new(Body::from(sent.clone()), in_flight, shared);
+            let mut answer = Answer::new(Body::whole(sent.clone()), in_flight, shared);
             let (mut pieces, mut got) = (0, Vec::new());
             while let Some(frame) = answer.frame().await {
                 assert_eq!(

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use axum::body::Body;
+use crate::door::Body;
 use http::header::CONNECTION;
 use http::{HeaderMap, HeaderValue, Request, Response, Version};
 use hyper::body::Incoming;
@@ -76,6 +76,11 @@ impl Connection {
             loop {
                 if let Poll::Ready(ended) = connection.as_mut().poll(context) {
                     return Poll::Ready(Some(ended));
+                }
+                if life.holds_back() && !life.is_released() {
+                    // Nothing more is written now. It goes out by the next call of any kind.
+                    life.releases();
+                    continue;
                 }
                 match stages.look(context) {
                     Stage::Over => return Poll::Ready(None),
@@ -189,7 +194,7 @@ impl Doors {
         } else if self.turns_away(&request) {
             Box::pin(std::future::ready(Ok(self.refuse_place(request))))
         } else {
-            let request = request.map(Body::new);
+            let request = request.map(Body::Incoming);
             let remote = Arc::clone(&self.remote);
             match self.is_grpc(request.headers()) {
                 true => self.pair.grpc.answer(request, remote),
@@ -229,7 +234,7 @@ impl Doors {
         let error = Error::unavailable(message).retry_after(1);
         match self.is_grpc(request.headers()) {
             true => grpc::refused(&error),
-            false => rest::refused(request.map(Body::new), &error),
+            false => rest::refused(request.map(Body::Incoming), &error),
         }
     }
 

@@ -26,10 +26,15 @@ pub(super) struct Life {
     in_flight: AtomicUsize,
     /// When the last of them ended.
     ended: AtomicU64,
-    /// Since when the head of the next request is arriving.
+    /// Whether bytes have come that may be a whole head.
+    came: AtomicBool,
+    /// Since when the head of the next request is arriving, of which a part has come.
     head: AtomicU64,
     /// Since when the other end takes nothing of what is written.
     blocked: AtomicU64,
+    /// Whether a part of what was written is held back, and whether it is to be sent now.
+    held: AtomicBool,
+    released: AtomicBool,
     /// Pieces of answers that wait for the other end, where it takes each stream by itself.
     owed: Ring,
     /// When it was told to end as it rested.
@@ -82,8 +87,11 @@ impl Life {
             closing: AtomicBool::new(false),
             in_flight: AtomicUsize::new(0),
             ended: AtomicU64::new(0),
+            came: AtomicBool::new(false),
             head: AtomicU64::new(0),
             blocked: AtomicU64::new(0),
+            held: AtomicBool::new(false),
+            released: AtomicBool::new(false),
             owed: Ring::default(),
             told: AtomicU64::new(0),
             wanted: AtomicBool::new(false),
@@ -109,6 +117,7 @@ impl Life {
             self.asked.store(true, Relaxed);
             self.multiplexed.store(version == Version::HTTP_2, Relaxed);
         }
+        self.came.store(false, Relaxed);
         self.head.store(0, Relaxed);
         let before = self.in_flight.fetch_add(1, Relaxed);
         let most = usize::try_from(self.limits.streams).unwrap_or(usize::MAX);
@@ -134,11 +143,19 @@ impl Life {
 
     /// Bytes have come.
     pub(super) fn received(&self) {
-        if self.in_flight.load(Relaxed) == 0
-            && self.head.load(Relaxed) == 0
-            && !self.is_multiplexed()
-        {
-            self.head.store(self.now(), Relaxed);
+        if self.in_flight.load(Relaxed) == 0 && !self.is_multiplexed() {
+            self.came.store(true, Relaxed);
+        }
+    }
+
+    /// More bytes are waited for: those that came were no whole head. Most are, and then no clock
+    /// is read.
+    pub(super) fn waits(&self) {
+        if self.came.load(Relaxed) {
+            self.came.store(false, Relaxed);
+            if self.head.load(Relaxed) == 0 {
+                self.head.store(self.now(), Relaxed);
+            }
         }
     }
 
@@ -149,6 +166,29 @@ impl Life {
             (false, since) if since != 0 => self.blocked.store(0, Relaxed),
             _ => {}
         }
+    }
+
+    /// A part of what was written is held back, as more may follow; or nothing is.
+    pub(super) fn holds(&self, held: bool) {
+        self.held.store(held, Relaxed);
+        if !held {
+            self.released.store(false, Relaxed);
+        }
+    }
+
+    /// Whether something is held back for which nobody has come.
+    pub(super) fn holds_back(&self) -> bool {
+        self.held.load(Relaxed)
+    }
+
+    /// What is held back is to be sent, as nothing more follows now.
+    pub(super) fn releases(&self) {
+        self.released.store(true, Relaxed);
+    }
+
+    /// Whether it is.
+    pub(super) fn is_released(&self) -> bool {
+        self.released.load(Relaxed)
     }
 
     /// The other end has to take a piece of an answer, which must be [`taken`](Self::taken).
@@ -358,7 +398,10 @@ mod tests {
         pass(60).await;
         assert!(!life.reads_a_head());
         life.received();
+        life.waits();
         pass(29).await;
+        life.received();
+        life.waits();
         assert!(stays(&life), "it does not rest any more");
         assert!(life.reads_a_head());
         pass(1).await;
@@ -370,6 +413,7 @@ mod tests {
         let life = life();
         let held = life.begin(Version::HTTP_2);
         life.received();
+        life.waits();
         pass(300).await;
         assert!(stays(&life));
         pass(300).await;

@@ -6,8 +6,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::door::Body;
 use arc_swap::ArcSwapOption;
-use axum::body::Body;
 use http::Request;
 
 use super::configure;

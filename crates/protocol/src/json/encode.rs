@@ -362,6 +362,9 @@ impl Writer {
             }
         }
         self.flush(&scratch, at);
+        if rest.is_empty() {
+            return Ok(());
+        }
         let first = elements.len() - rest.len();
         self.one_by_one(tensor, first, rest, digits::put_short_float)
     }

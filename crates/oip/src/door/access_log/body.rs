@@ -3,7 +3,8 @@
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use axum::body::{Body, Bytes};
+use crate::door::Body;
+use bytes::Bytes;
 use http::{HeaderMap, Response};
 use http_body::{Body as _, Frame, SizeHint};
 

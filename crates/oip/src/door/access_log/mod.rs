@@ -15,7 +15,7 @@ mod line;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use axum::body::Body;
+use crate::door::Body;
 use http::{Extensions, Request};
 use oip_core::Caller;
 

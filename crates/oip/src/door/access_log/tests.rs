@@ -1,4 +1,6 @@
+use bytes::Bytes;
 use http::{Response, StatusCode};
+use http_body_util::BodyExt;
 
 use super::line::Outcome;
 use super::*;
@@ -36,20 +38,20 @@ impl Serves for Always {
         let Some(status) = self.0 else {
             return Box::pin(std::future::pending());
         };
-        let mut response = Response::new(Body::from("tea"));
+        let mut response = Response::new(Body::whole("tea"));
         *response.status_mut() = status;
         Box::pin(std::future::ready(Ok(response)))
     }
 }
 
-async fn lines(format: AccessLogFormat, id: Option<&str>) -> (Response<Body>, String) {
+async fn lines(format: AccessLogFormat, id: Option<&str>) -> (Response<Bytes>, String) {
     let (log, paper) = log(format);
     let door = Served::new(Always(Some(StatusCode::IM_A_TEAPOT)));
     let mut request = Request::post("/v2/models/a%0Ab?token=secret");
     if let Some(id) = id {
         request = request.header("x-request-id", id);
     }
-    let request = request.body(Body::from("{}")).unwrap();
+    let request = request.body(Body::whole("{}")).unwrap();
     let remote = Arc::new(Remote {
         peer: Some("192.0.2.7:4711".parse().unwrap()),
         certificate: None,
@@ -57,10 +59,10 @@ async fn lines(format: AccessLogFormat, id: Option<&str>) -> (Response<Body>, St
     let answer = log.around("rest", door).answer(request, remote);
     let response = answer.await.unwrap();
     let (parts, body) = response.into_parts();
-    let body = axum::body::to_bytes(body, 100).await.unwrap();
+    let body = body.collect().await.unwrap().to_bytes();
     assert!(log.writer.flush());
     let text = String::from_utf8(paper.0.lock().unwrap().clone()).unwrap();
-    (Response::from_parts(parts, body.into()), text)
+    (Response::from_parts(parts, body), text)
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::Poll;
 use std::time::Duration;
 
-use axum::body::Body;
+use crate::door::Body;
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http::header::CONTENT_LENGTH;
@@ -206,7 +206,7 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(900)).await;
             Some((Ok::<_, std::io::Error>(Bytes::from_static(b"x")), ()))
         });
-        let mut body = Body::from_stream(trickle);
+        let mut body = Body::new(axum::body::Body::from_stream(trickle));
         let begun = Instant::now();
         let refused = gather(&mut body, 500, PATIENCE, &mut nothing()).await;
         assert_eq!(refused.err().unwrap().limit(), Some(Limit::BodyTime));
@@ -215,7 +215,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_that_does_not_fit_into_the_memory_is_refused() {
-        let mut body = Body::from(vec![0; 1001]);
+        let mut body = Body::whole(vec![0; 1001]);
         let refused = gather(&mut body, 5000, PATIENCE, &mut nothing()).await;
         assert_eq!(refused.err().unwrap().limit(), Some(Limit::BodyMemory));
     }
@@ -223,7 +223,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_body_that_stops_arriving_is_timed_out() {
         let silence = futures_util::stream::pending::<Result<Bytes, std::io::Error>>();
-        let mut body = Body::from_stream(silence);
+        let mut body = Body::new(axum::body::Body::from_stream(silence));
         let error = gather(&mut body, 5, PATIENCE, &mut nothing())
             .await
             .err()
@@ -293,7 +293,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_comes_beyond_the_limit_is_refused() {
-        let body = || Body::from("12345");
+        let body = || Body::whole("12345");
         assert_eq!(
             gather(&mut body(), 5, PATIENCE, &mut nothing())
                 .await

@@ -4,7 +4,7 @@ mod decompress;
 mod gather;
 mod media;
 
-use axum::body::Body;
+use crate::door::Body;
 use bytes::Bytes;
 use oip_core::execute::Held;
 use oip_protocol::Result;
