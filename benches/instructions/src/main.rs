@@ -1,6 +1,7 @@
-//! One path, so many times: for counting instructions, by `benches/instructions/count.py`.
+//! One path, so many times: for counting instructions, by `count.py`. A program of its own and no
+//! bench, which would build what the tests of its crate need.
 //!
-//! `instructions PATH TIMES`; without arguments it lists the paths.
+//! `oip-instructions PATH TIMES`; without arguments it lists the paths.
 
 use std::hint::black_box;
 
