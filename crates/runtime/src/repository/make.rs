@@ -96,11 +96,7 @@ impl Maker {
         let (gathers, alone_because) = self.batching(&*model, number, settings, &requests);
         let kept = settings.cache.is_some();
         Ok(Arc::new(LoadedVersion {
-            runnable: Arc::new(Runnable {
-                model,
-                gathers,
-                kept,
-            }),
+            runnable: Arc::new(Runnable::new(model, gathers, kept)),
             alone_because,
             cache: settings.cache.as_ref().map(|s| self.answers.of_version(s)),
             engine: engine.name(),

@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::merge::{rows_of, trailing};
+use super::sessions::{Session, Sessions};
 use crate::model::{Laps, Model, Note};
 use crate::settings::{Batching, MOST_ROWS};
 
@@ -19,9 +20,25 @@ pub(crate) struct Runnable {
     pub(crate) gathers: Option<Batching>,
     /// Whether its answers are kept for others.
     pub(crate) kept: bool,
+    /// `None` where its engine runs as many at once as it is asked to.
+    sessions: Option<Sessions>,
 }
 
 impl Runnable {
+    pub(crate) fn new(model: Arc<dyn Model>, gathers: Option<Batching>, kept: bool) -> Self {
+        Self {
+            sessions: model.side_by_side().map(Sessions::new),
+            model,
+            gathers,
+            kept,
+        }
+    }
+
+    /// Waits for a session, where its engine has so many and no more.
+    pub(super) fn session(&self) -> Option<Session<'_>> {
+        self.sessions.as_ref().map(Sessions::take)
+    }
+
     /// What the model notes of a request, where its answer is for this caller alone.
     pub(super) fn note(&self, request: &InferRequest, call: &Call) -> Option<Note> {
         let alone = self.gathers.is_none() && !self.kept;

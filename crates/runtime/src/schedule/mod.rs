@@ -7,6 +7,7 @@
 //! | `queue` | what waits, and what runs next |
 //! | `direct`, `batched` | running one request alone, several as one |
 //! | `merge`, `split` | several requests as one and back, along dimension 0 |
+//! | `sessions` | how many runs of a version go on at once, where its engine has such a bound |
 //! | `pace` | how long a run takes, and so how long one waits |
 //! | `check` | whether a model answers a batch as it answers requests alone |
 //!
@@ -18,12 +19,13 @@ mod batched;
 pub(crate) mod check;
 mod direct;
 #[cfg(test)]
-mod fake;
+pub(crate) mod fake;
 mod job;
 mod limits;
 mod merge;
 mod pace;
 mod queue;
+mod sessions;
 mod split;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -273,7 +275,7 @@ impl Inner {
                 took: Vec::new(),
                 leaves: true,
             };
-            batched::run(jobs, &mut instance.took);
+            run(jobs, &mut instance.took);
             instance.leaves = false;
             drop(instance);
             next = self.go_on();
@@ -294,6 +296,14 @@ impl Inner {
         }
         jobs
     }
+}
+
+/// Runs requests of one version as soon as it has a session for them. Whose deadline is over, or
+/// whose caller has left, is looked at once it has.
+fn run(jobs: Vec<Job>, took: &mut Vec<(u64, Duration)>) {
+    let runnable = jobs.first().map(|job| Arc::clone(&job.runnable));
+    let _session = runnable.as_deref().and_then(Runnable::session);
+    batched::run(jobs, took);
 }
 
 /// An instance at work. What it holds is given back whatever happens.
