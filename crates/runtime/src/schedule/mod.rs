@@ -145,21 +145,31 @@ impl Schedule {
         };
         job.latest = state.latest(&job);
         let kind = job.kind();
-        match self.0.admit(&state, &job, kind.as_ref()) {
-            Ok(begins) => state.queue.push(job, kind, begins),
+        let begins = match self.0.admit(&state, &job, kind.as_ref()) {
+            Ok(begins) => begins,
             Err(error) => {
                 // Before the tensors are dropped.
                 drop(state);
                 return Err(error);
             }
+        };
+        let last = match state.is_full() {
+            true => state.queue.take_last(),
+            false => None,
+        };
+        state.queue.push(job, kind, begins);
+        if let Some(last) = last {
+            let error = self.0.gave_way(&state);
+            drop(state);
+            let _ = last.answer.send(Err(error));
         }
         Ok((id, answered))
     }
 
-    /// Refuses where one more request would find the queue full now.
+    /// Refuses where one more request would find the queue full now, whatever its priority.
     pub(crate) fn refuse_full(&self) -> Result<()> {
         let state = self.0.state();
-        match state.is_full() {
+        match state.is_full_for(0) {
             true => Err(self.0.full(&state)),
             false => Ok(()),
         }

@@ -22,6 +22,8 @@ pub(super) struct Queue {
     kinds: HashMap<Kind, u64>,
     /// Of every request, its place and its group.
     requests: HashMap<u64, (Place, u64)>,
+    /// The places of all requests.
+    line: BTreeSet<Place>,
     /// Groups that run as soon as an instance is idle, by the place of their first request.
     ready: BTreeMap<Place, u64>,
     /// Groups that wait for others to join them, by the moment until which they do.
@@ -143,6 +145,7 @@ impl Queue {
         group.latest.extend(job.latest.map(|latest| (latest, id)));
         group.jobs.insert(place, job);
         self.requests.insert(id, (place, number));
+        self.line.insert(place);
         self.file(number);
     }
 
@@ -153,6 +156,17 @@ impl Queue {
         let job = self.pull(number, place);
         self.file(number);
         job
+    }
+
+    /// The priority of the last one in the line.
+    pub(super) fn last_level(&self) -> Option<usize> {
+        self.line.last().map(|(level, _)| *level)
+    }
+
+    /// Takes out the last one in the line.
+    pub(super) fn take_last(&mut self) -> Option<Job> {
+        let (_, id) = self.line.last()?;
+        self.remove(*id)
     }
 
     /// What waits at this priority and above.
@@ -251,6 +265,7 @@ impl Queue {
         }
         group.rows -= job.rows.unwrap_or(0);
         self.requests.remove(&job.id);
+        self.line.remove(&place);
         self.count(number, &job, false);
         Some(job)
     }
