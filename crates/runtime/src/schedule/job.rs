@@ -182,6 +182,14 @@ impl Job {
         rows.unwrap_or(1).clamp(1, MOST_ROWS)
     }
 
+    /// Until when it waits for others to join it; `None` where it runs alone.
+    pub(super) fn waits(&self) -> Option<Instant> {
+        self.rows?;
+        let delay = self.runnable.gathers.as_ref()?.max_queue_delay;
+        let until = self.queued + delay;
+        Some(self.latest.map_or(until, |latest| latest.min(until)))
+    }
+
     /// What it shares with those that it may share a batch with; `None` where it runs alone.
     pub(super) fn kind(&self) -> Option<Kind> {
         self.rows?;

@@ -42,7 +42,7 @@ pub(crate) use limits::{Limits, priority};
 
 use job::{Job, in_order, rows};
 use pace::Pace;
-use queue::{Next, Queue};
+use queue::{Asking, Next, Queue};
 
 /// How much later than its moment an alarm may ring: timers count whole milliseconds.
 const ALARM: Duration = Duration::from_millis(2);
@@ -238,18 +238,19 @@ impl Inner {
         if state.busy >= state.limits.instances {
             return None;
         }
-        let jobs = self.next(&mut state)?;
+        let jobs = self.next(&mut state, false)?;
         state.busy += 1;
         Some(jobs)
     }
 
     /// Takes what is to run next, or has the instances looked at again when it is time.
-    fn next(self: &Arc<Self>, state: &mut State) -> Option<Vec<Job>> {
-        match state.queue.next(
-            Instant::now(),
-            state.running,
-            state.pace.is_worth_gathering(),
-        ) {
+    fn next(self: &Arc<Self>, state: &mut State, was_busy: bool) -> Option<Vec<Job>> {
+        let asking = Asking {
+            running: state.running,
+            worth: state.pace.is_worth_gathering(),
+            was_busy,
+        };
+        match state.queue.next(Instant::now(), asking) {
             Next::Run(jobs) => {
                 state.running += jobs.len();
                 Some(jobs)
@@ -299,7 +300,7 @@ impl Inner {
         let mut state = self.state();
         let jobs = match state.busy > state.limits.instances {
             true => None,
-            false => self.next(&mut state),
+            false => self.next(&mut state, true),
         };
         if jobs.is_none() {
             state.busy -= 1;
