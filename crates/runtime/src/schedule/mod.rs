@@ -175,6 +175,11 @@ impl Schedule {
         }
     }
 
+    /// The place among the levels, from 0, of a request of this [`priority`].
+    pub(crate) fn level(&self, priority: u64) -> usize {
+        self.0.state().limits.level(priority)
+    }
+
     /// The limits that hold now.
     pub(crate) fn limits(&self) -> Limits {
         self.0.state().limits.clone()
