@@ -4,13 +4,14 @@
 //! A name that a caller sends is compared with the names of the listing and never joined to a
 //! path, so it cannot point anywhere else. Symlinks that the operator placed are followed.
 
+mod fingerprint;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::settings::files_named;
+pub use fingerprint::Fingerprint;
 
 /// The file of a model in a version's folder.
 const MODEL_FILE: &str = "model.onnx";
@@ -46,91 +47,6 @@ pub struct FoundVersion {
     pub file: PathBuf,
     /// What the file and those beside it looked like.
     pub fingerprint: Fingerprint,
-}
-
-/// What a folder's files look like without reading them: two that are equal most likely hold
-/// the same.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Fingerprint(Vec<Stat>);
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Stat {
-    name: PathBuf,
-    size: u64,
-    modified: Option<SystemTime>,
-    /// Device, inode and time of the last change of either, where the system has them.
-    identity: (u64, u64, i64, i64),
-}
-
-impl Fingerprint {
-    /// Whether the files were last changed so long before `seen` that a later change cannot
-    /// have left the same times behind.
-    #[must_use]
-    pub fn is_settled(&self, seen: SystemTime) -> bool {
-        let settled = |time: SystemTime| {
-            seen.duration_since(time)
-                .is_ok_and(|age| age >= Duration::from_secs(2))
-        };
-        self.0.iter().all(|stat| {
-            let (_, _, changed, _) = stat.identity;
-            let changed = UNIX_EPOCH + Duration::from_secs(u64::try_from(changed).unwrap_or(0));
-            settled(changed) && stat.modified.is_some_and(settled)
-        })
-    }
-
-    fn of_files(folder: &Path) -> io::Result<Self> {
-        let mut stats = Vec::new();
-        for entry in fs::read_dir(folder)? {
-            let name = entry?.file_name();
-            if !name.as_encoded_bytes().starts_with(b".") {
-                stats.extend(Stat::of(folder, name.into()));
-            }
-        }
-        stats.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(Self(stats))
-    }
-
-    /// Of the files beside a model's versions, and of those further down that its `model.toml`
-    /// names.
-    fn beside(folder: &Path) -> Self {
-        let mut beside = Self::of_files(folder).unwrap_or_default();
-        for file in files_named(folder) {
-            if file.components().count() > 1 {
-                beside.0.extend(Stat::of(folder, file));
-            }
-        }
-        beside
-    }
-}
-
-impl Stat {
-    /// Of a file in a folder; `None` where there is none. Through symlinks: a swap of what they
-    /// point to counts as a change.
-    fn of(folder: &Path, name: PathBuf) -> Option<Self> {
-        let metadata = fs::metadata(folder.join(&name)).ok()?;
-        metadata.is_file().then(|| Self {
-            size: metadata.len(),
-            modified: metadata.modified().ok(),
-            identity: identity(&metadata),
-            name,
-        })
-    }
-}
-
-#[cfg(unix)]
-fn identity(metadata: &fs::Metadata) -> (u64, u64, i64, i64) {
-    use std::os::unix::fs::MetadataExt;
-    (
-        metadata.dev(),
-        metadata.ino(),
-        metadata.ctime(),
-        metadata.ctime_nsec(),
-    )
-}
-
-#[cfg(not(unix))]
-fn identity(_: &fs::Metadata) -> (u64, u64, i64, i64) {
-    (0, 0, 0, 0)
 }
 
 impl Directory {
@@ -213,7 +129,7 @@ impl Directory {
         let mut versions = BTreeMap::new();
         let flat = self.model_file(folder);
         if is_file(&flat) {
-            let fingerprint = Fingerprint::of_files(folder)?;
+            let fingerprint = Fingerprint::of_version(folder, is_version)?;
             let file = flat;
             versions.insert(1, FoundVersion { file, fingerprint });
         }
@@ -224,7 +140,7 @@ impl Directory {
             let folder = folder.join(&name);
             let file = self.model_file(&folder);
             // A version's folder without a model is a version all the same, and broken.
-            let fingerprint = Fingerprint::of_files(&folder).unwrap_or_default();
+            let fingerprint = Fingerprint::of_version(&folder, |_| false).unwrap_or_default();
             versions.insert(version, FoundVersion { file, fingerprint });
         }
         Ok(versions)
@@ -249,7 +165,7 @@ impl Directory {
         if versions.is_empty() {
             match lone_model_file(&self.root)? {
                 Ok(Some(file)) => {
-                    let fingerprint = Fingerprint::of_files(&self.root)?;
+                    let fingerprint = Fingerprint::of_version(&self.root, |_| false)?;
                     versions.insert(1, FoundVersion { file, fingerprint });
                 }
                 Ok(None) => {
@@ -322,6 +238,10 @@ fn lone_model_file(folder: &Path) -> io::Result<Result<Option<PathBuf>, String>>
 
 fn is_file(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|metadata| metadata.is_file())
+}
+
+fn is_version(name: &str) -> bool {
+    version_number(name).is_some()
 }
 
 /// A positive integer without sign or leading zero, as folders of versions are called.

@@ -55,8 +55,8 @@ pub trait Model: Send + Sync + 'static {
         None
     }
 
-    /// How many runs go on at once at most, where the engine has such a bound: further ones wait
-    /// inside [`run`](Self::run).
+    /// How many runs go on at once at most, where the engine has such a bound. Its requests are not
+    /// run in more instances, as those would only wait inside [`run`](Self::run).
     fn side_by_side(&self) -> Option<usize> {
         None
     }

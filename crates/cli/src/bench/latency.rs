@@ -12,7 +12,7 @@ use super::load::Load;
 use super::options::Options;
 use super::plot::{Bars, Plot};
 use super::progress::Progress;
-use super::report::{middle, number};
+use super::report::{Condition, conditions_json, middle, number};
 use super::run::{Lab, Stand, conditions};
 use super::work::Work;
 
@@ -23,9 +23,9 @@ const PART: f64 = 0.5;
 pub(super) struct Delay {
     work: Work,
     server: String,
-    /// The most that it answered, one row of a closed loop.
+    /// The most that it answered in a closed loop.
     most: Row,
-    /// At half of that.
+    /// At half of the median of that.
     half: Row,
     /// Its p99 over the floor's.
     ratio: Option<f64>,
@@ -33,7 +33,7 @@ pub(super) struct Delay {
 
 /// All of them, and what somebody needs to repeat it.
 pub(super) struct Delays {
-    conditions: Vec<(&'static str, String)>,
+    conditions: Vec<Condition>,
     delays: Vec<Delay>,
     /// What could not be measured, and why.
     pub(super) unmeasured: Vec<String>,
@@ -43,19 +43,24 @@ pub(super) struct Delays {
 pub(super) fn run(options: &Options) -> Result<Delays, BenchError> {
     let mut lab = Lab::open(options)?;
     let servers = options.servers() + usize::from(options.floor);
-    let once = lab.load(1).takes() * (servers * options.works.len()) as u32;
-    lab.progress = Progress::new(once * (1 + options.repeat));
+    let works = lab.works();
+    let once = lab.load(1).takes() * (servers * works.len()) as u32;
+    lab.progress = Progress::new(once * (2 * options.repeat));
     let mut delays = Vec::new();
-    for work in options.works.iter().copied() {
+    for work in works {
         let mut base = None;
         let stands = lab.stands(work)?;
         let mut rows = Vec::new();
         for stand in stands.iter().filter(|stand| stand.ask.is_ok()) {
-            let load = lab.load(options.one_connections());
-            let mut most = Row::default();
-            most.add(&lab.measure(work, &load, stand)?);
-            rows.push((stand, most, Row::default()));
+            rows.push((stand, Row::default(), Row::default()));
         }
+        for _ in 0..options.repeat {
+            for (stand, most, _) in &mut rows {
+                let load = lab.load(options.one_connections());
+                most.add(&lab.measure(work, &load, stand)?);
+            }
+        }
+        // Once it is known, the median of all repeats: each half is of the same.
         for _ in 0..options.repeat {
             for (stand, most, half) in &mut rows {
                 at_half(&mut lab, work, stand, most, half)?;
@@ -170,11 +175,7 @@ impl Delays {
 
     /// Everything, as JSON.
     pub(super) fn json(&self) -> Value {
-        let conditions: serde_json::Map<_, _> = self
-            .conditions
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), Value::from(value.as_str())))
-            .collect();
+        let conditions = conditions_json(&self.conditions);
         let of = |delay: &Delay| {
             let half = |figure: fn(&Figures) -> f64| delay.half.median(figure);
             json!({

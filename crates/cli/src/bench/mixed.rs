@@ -14,8 +14,8 @@ use super::figures::Row;
 use super::load::{self, Load};
 use super::options::Options;
 use super::progress::Progress;
-use super::report::middle;
-use super::run::{Lab, Stand};
+use super::report::{Condition, conditions_json, middle};
+use super::run::{Lab, Stand, conditions};
 use super::work::{LARGE, SMALL, Wire, Work};
 
 /// Small requests a second.
@@ -35,15 +35,15 @@ pub(super) struct Mixture {
     failures: u64,
 }
 
-/// Measures both doors, at the floor and at our server.
-pub(super) fn run(options: &Options) -> Result<Vec<Mixture>, BenchError> {
+/// Measures both doors, at the floor and at our server; with what somebody needs to repeat it.
+pub(super) fn run(options: &Options) -> Result<(Vec<Condition>, Vec<Mixture>), BenchError> {
     let mut lab = Lab::open(options)?;
     let once = lab.load(1).takes();
     lab.progress = Progress::new(once * (1 + 8 * options.repeat));
     let large = Work::new(Wire::Json, LARGE);
     let large_stands = lab.stands(large)?;
     let Some(ours) = large_stands.last() else {
-        return Ok(Vec::new());
+        return Ok((Vec::new(), Vec::new()));
     };
     let most = lab.measure(large, &lab.load(4), ours)?;
     let rate = Rate {
@@ -72,7 +72,13 @@ pub(super) fn run(options: &Options) -> Result<Vec<Mixture>, BenchError> {
         }
     }
     lab.progress.finish();
-    Ok(mixtures)
+    let mut conditions = conditions(options, &lab.cpus);
+    for (name, value) in &mut conditions {
+        if *name == "connections" {
+            *value = CONNECTIONS.to_string();
+        }
+    }
+    Ok((conditions, mixtures))
 }
 
 fn open(lab: &Lab<'_>, per_second: f64) -> Load {
@@ -145,7 +151,7 @@ pub(super) fn table(mixtures: &[Mixture]) -> String {
 }
 
 /// Everything, as JSON.
-pub(super) fn as_json(mixtures: &[Mixture]) -> Value {
+pub(super) fn as_json(conditions: &[Condition], mixtures: &[Mixture]) -> Value {
     let row = |row: &Row| {
         json!({
             "p50_ms": row.median(|f| f.p50),
@@ -163,7 +169,8 @@ pub(super) fn as_json(mixtures: &[Mixture]) -> Value {
             "beside": row(&mixture.rows[1]),
         })
     };
-    Value::from(mixtures.iter().map(of).collect::<Vec<_>>())
+    let rows: Vec<Value> = mixtures.iter().map(of).collect();
+    json!({ "conditions": conditions_json(conditions), "rows": rows })
 }
 
 /// How many requests failed, small and large.
@@ -189,7 +196,11 @@ mod tests {
             rows: [row(&[(1.0, None)]), row(&[(1.0, None)])],
             failures: 2,
         };
-        let table = table(&[mixture]);
+        let mixtures = [mixture];
+        let json = as_json(&[("seconds", "2".to_owned())], &mixtures);
+        assert_eq!(json["conditions"]["seconds"], "2");
+        assert_eq!(json["rows"][0]["door"], "gRPC");
+        let table = table(&mixtures);
         assert!(table.starts_with("500 small requests a second alone, and beside 80 of"));
         let words: Vec<&str> = table.lines().last().unwrap().split_whitespace().collect();
         assert_eq!(words, ["gRPC", "floor", "0.500", "1.25", "0.500", "1.25"]);

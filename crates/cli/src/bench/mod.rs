@@ -142,10 +142,10 @@ fn measure(options: &Options) -> Result<Option<String>, BenchError> {
             }
         }
         Mode::Mixed => {
-            let mixtures = mixed::run(options)?;
+            let (conditions, mixtures) = mixed::run(options)?;
             Outcome {
                 table: mixed::table(&mixtures),
-                json: mixed::as_json(&mixtures),
+                json: mixed::as_json(&conditions, &mixtures),
                 failures: mixed::failures(&mixtures),
                 ..Outcome::default()
             }

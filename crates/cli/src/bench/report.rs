@@ -7,13 +7,16 @@ use serde_json::{Value, json};
 use super::figures::{Figures, Row, Spread, cpu_ratio, throughput_ratio};
 use super::work::Work;
 
+/// Something that one needs to know to repeat it, by its name.
+pub(super) type Condition = (&'static str, String);
+
 /// Everything that was measured.
 #[derive(Debug)]
 pub(super) struct Report {
     /// What the servers are held against, in one word.
     pub(super) base: &'static str,
     /// Connections, seconds, CPUs: whatever somebody needs to repeat it.
-    pub(super) conditions: Vec<(&'static str, String)>,
+    pub(super) conditions: Vec<Condition>,
     pub(super) entries: Vec<Entry>,
     /// What could not be measured, and why.
     pub(super) unmeasured: Vec<String>,
@@ -158,11 +161,7 @@ impl Report {
 
     /// Everything, as JSON.
     pub(super) fn json(&self) -> Value {
-        let conditions: serde_json::Map<_, _> = self
-            .conditions
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), Value::from(value.as_str())))
-            .collect();
+        let conditions = conditions_json(&self.conditions);
         let servers = self.entries.iter().flat_map(|entry| {
             let servers = entry.servers.iter();
             servers.map(|(name, row)| self.entry(entry, name, row))
@@ -288,6 +287,12 @@ pub(super) fn number(value: f64) -> String {
 
 fn plain(value: Option<f64>) -> String {
     value.map(|value| format!("{value:.4}")).unwrap_or_default()
+}
+
+/// What somebody needs to repeat it, as JSON.
+pub(super) fn conditions_json(conditions: &[Condition]) -> Value {
+    let of = |(name, value): &Condition| ((*name).to_owned(), Value::from(value.as_str()));
+    Value::Object(conditions.iter().map(of).collect())
 }
 
 #[cfg(test)]

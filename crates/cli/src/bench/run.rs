@@ -9,7 +9,7 @@ use super::gates::{self, Variant};
 use super::load::{self, Ask, Bounds, Load, Measured};
 use super::options::{Mode, Options};
 use super::progress::Progress;
-use super::report::{Entry, Report};
+use super::report::{Condition, Entry, Report};
 use super::sample::{Declared, Input};
 use super::target::Target;
 use super::work::{Wire, Work};
@@ -18,10 +18,11 @@ use super::{BenchError, affinity, identity, input, request};
 /// Measures what was asked for.
 pub(super) fn run(options: &Options) -> Result<Report, BenchError> {
     let mut lab = Lab::open(options)?;
-    lab.progress = Progress::new(total(options));
+    let works = lab.works();
+    lab.progress = Progress::new(total(options, works.len()));
     let mut entries = Vec::new();
-    for work in &options.works {
-        lab.work(*work, &mut entries)?;
+    for work in works {
+        lab.work(work, &mut entries)?;
     }
     lab.progress.finish();
     Ok(Report {
@@ -57,19 +58,19 @@ impl Cpus {
     }
 }
 
-fn total(options: &Options) -> Duration {
+fn total(options: &Options, works: usize) -> Duration {
     let servers = match options.mode {
         Mode::Gates => 1 + Variant::ALL.len(),
         _ => options.servers() + usize::from(options.floor),
     };
-    let points = options.works.len() * options.connections.len() * options.rates.len().max(1);
+    let points = works * options.connections.len() * options.rates.len().max(1);
     let measurements = u32::try_from(servers * points).unwrap_or(u32::MAX);
     let measurements = measurements.saturating_mul(options.repeat);
     (options.warm_up + options.measure).saturating_mul(measurements)
 }
 
 /// What somebody needs to repeat it.
-pub(super) fn conditions(options: &Options, cpus: &Cpus) -> Vec<(&'static str, String)> {
+pub(super) fn conditions(options: &Options, cpus: &Cpus) -> Vec<Condition> {
     let connections = options.connections.iter().map(usize::to_string);
     vec![
         ("version", env!("CARGO_PKG_VERSION").to_owned()),
@@ -250,6 +251,28 @@ impl<'a> Lab<'a> {
             (Err(error), None) => Err(error),
         };
         answers.into_iter().map(of).collect()
+    }
+
+    /// The kinds of request that were asked for as the first server's model takes them: named by
+    /// what is sent, and one of those that come to the same.
+    pub(super) fn works(&self) -> Vec<Work> {
+        let mut works: Vec<Work> = Vec::new();
+        for asked in &self.options.works {
+            let work = match (self.material.first(), asked.elements) {
+                (Some(Material::Declared(declared)), Some(elements)) => {
+                    let counts = declared.iter().map(|input| input.count(elements));
+                    asked.sending(&counts.collect::<Vec<_>>())
+                }
+                _ => *asked,
+            };
+            let (asked, name) = (asked.name(), work.name());
+            if works.iter().any(|known| known.name() == name) {
+                eprintln!("note: {asked} is {name} with this model, and is measured once");
+            } else {
+                works.push(work);
+            }
+        }
+        works
     }
 
     /// Floor and servers at a kind of request, each with its first answer looked at.

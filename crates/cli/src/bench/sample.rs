@@ -53,6 +53,12 @@ impl Declared {
         })
     }
 
+    /// How many elements it gets where about so many are wanted.
+    pub(super) fn count(&self, elements: usize) -> usize {
+        let count: u64 = close(self.shape.dims(), elements as u64).iter().product();
+        usize::try_from(count).unwrap_or(usize::MAX)
+    }
+
     /// Values for it: about `elements` of them, as far as the shape is open.
     pub(super) fn fill(&self, elements: usize) -> Input {
         let shape = close(self.shape.dims(), elements as u64);

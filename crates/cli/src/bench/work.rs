@@ -41,6 +41,8 @@ pub(super) struct Work {
     /// Elements of each input, as far as the model's shapes leave a choice; `None` where the
     /// inputs are those of a file.
     pub(super) elements: Option<usize>,
+    /// How many are sent, where the shapes leave no such choice.
+    pub(super) sent: Option<usize>,
 }
 
 /// Those of a plain run, in the order of the report.
@@ -57,13 +59,38 @@ impl Work {
         Self {
             wire,
             elements: Some(elements),
+            sent: None,
         }
     }
 
-    /// Its name in the report, such as `rest-json-16`.
+    /// The inputs of a file.
+    pub(super) const fn of_file(wire: Wire) -> Self {
+        Self {
+            wire,
+            elements: None,
+            sent: None,
+        }
+    }
+
+    /// The same, where so many elements are sent for each input: of inputs that differ, all
+    /// together.
+    pub(super) fn sending(self, counts: &[usize]) -> Self {
+        let first = counts.first().copied().unwrap_or(0);
+        let sent = match counts.iter().all(|count| *count == first) {
+            true => first,
+            false => counts.iter().sum(),
+        };
+        let differs = self.elements.is_some_and(|elements| elements != sent);
+        Self {
+            sent: differs.then_some(sent),
+            ..self
+        }
+    }
+
+    /// Its name in the report, such as `rest-json-16`, by what is sent.
     pub(super) fn name(&self) -> String {
         let wire = self.wire.name();
-        match self.elements {
+        match self.sent.or(self.elements) {
             Some(elements) => format!("{wire}-{elements}"),
             None => wire.to_owned(),
         }
@@ -77,5 +104,23 @@ impl Work {
     /// Whether it goes through the gRPC door.
     pub(super) fn is_grpc(&self) -> bool {
         self.wire.is_grpc()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_of_request_is_named_by_what_is_sent() {
+        for (counts, name) in [
+            (&[16][..], "rest-json-16"),
+            (&[16, 16], "rest-json-16"),
+            (&[784], "rest-json-784"),
+            (&[784, 16], "rest-json-800"),
+        ] {
+            assert_eq!(WORKS[0].sending(counts).name(), name);
+        }
+        assert_eq!(Work::of_file(Wire::Json).sending(&[3]).name(), "rest-json");
     }
 }

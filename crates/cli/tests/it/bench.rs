@@ -89,8 +89,16 @@ fn bench_goes_through_sizes_and_rates_and_plots_them() {
         .iter()
         .filter(|name| name.starts_with("latency-by-rate-"));
     assert_eq!(latency.count(), 3, "{names:?}");
-    let svg = std::fs::read_to_string(plots.join("throughput-by-size-rest-json.svg")).unwrap();
-    assert!(svg.starts_with("<svg") && svg.contains("<circle"));
+    // One for each rate.
+    for rate in [100, 200] {
+        let file = format!("throughput-by-size-rest-json-{rate}-per-second.svg");
+        let svg = std::fs::read_to_string(plots.join(file)).unwrap();
+        assert!(svg.starts_with("<svg") && svg.contains("<circle"));
+        assert!(
+            svg.contains(&format!("rest-json, {rate} requests/s")),
+            "{rate}"
+        );
+    }
 }
 
 #[test]
@@ -153,6 +161,30 @@ fn bench_fails_where_one_of_several_servers_could_not_be_measured_and_shows_the_
         "{errors}"
     );
     assert_eq!(table.lines().count(), 3, "{table}");
+}
+
+#[test]
+fn bench_measures_a_model_whose_shapes_leave_no_choice_once_and_says_what_it_was_sent() {
+    let server = crate::running::Running::start(&[crate::MODELS, "--port", "0"]);
+    let rest = server.rest.to_string();
+    let output = output(
+        oip(&["bench", "--only", "rest-json", "--no-floor", "--url", &rest])
+            .args(["--model", "iris", "--elements", "5,6,8"])
+            .args(SHORT),
+    );
+    assert!(output.status.success(), "{}", stderr(&output));
+    let (table, errors) = (stdout(&output), stderr(&output));
+    let names: Vec<&str> = table
+        .lines()
+        .skip(1)
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    // Rows of four.
+    assert_eq!(names, ["rest-json-4", "rest-json-8"], "{table}");
+    assert!(
+        errors.contains("note: rest-json-6 is rest-json-4 with this model"),
+        "{errors}"
+    );
 }
 
 #[test]

@@ -8,12 +8,11 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use oip_protocol::{Bytes, InferRequest, Parameters, Result, Tensor};
-use tokio::sync::watch;
+use oip_protocol::{Bytes, Error, InferRequest, Parameters, Result, Tensor};
 use tokio::time::Instant;
 
 use crate::settings::CacheSettings;
-use store::{Found, Store};
+use store::{Asked, Found, Sender, Store};
 
 /// The answers of all versions of one model, across its reloads: they share one bound.
 #[derive(Clone, Default)]
@@ -72,16 +71,19 @@ impl Drop for Cache {
 }
 
 impl Cache {
-    /// The answer to a request: kept, brought by another that is under way, or run. Of requests
-    /// that are the same one runs at a time; when that one fails, or its caller leaves, one of
-    /// those that waited takes its place. Whoever leads gets the answer or the error of a run of
-    /// its own, so a request that fails costs each caller one run and never all of them at once.
+    /// The answer to a request of this priority (0 the highest): kept, brought by another that is
+    /// under way, or run. Of requests that are the same one runs at a time; when that one fails, or
+    /// its caller leaves, one of those that waited takes its place. One of a higher priority than
+    /// that which runs does not wait for it, but runs as well. Whoever leads gets the answer or the
+    /// error of a run of its own, so a request that fails costs each caller one run and never all
+    /// of them at once.
     ///
     /// # Errors
     /// Those of `run`; nothing is kept then.
     pub(crate) async fn answer<F>(
         &self,
         request: InferRequest,
+        level: usize,
         run: impl FnOnce(InferRequest) -> F,
     ) -> (Lookup, Result<Vec<Tensor>>)
     where
@@ -92,22 +94,17 @@ impl Cache {
             inputs: request.inputs.clone(),
             parameters: crate::schedule::telling(request.parameters.clone()),
         });
-        let hash = store::hash(&question);
         let mut flight = loop {
-            let mut found = match self.answers.store().find(hash, &question, Instant::now()) {
+            let found = match self.find(&question, level).await {
+                Ok(found) => found,
+                Err(error) => return (Lookup::Miss, Err(error)),
+            };
+            let mut under_way = match found {
                 Found::Kept(outputs) => return (Lookup::Hit, Ok(outputs)),
-                Found::Lead(sender) => {
-                    break Flight {
-                        cache: self,
-                        hash,
-                        question: &question,
-                        sender,
-                        ended: Ended::Without,
-                    };
-                }
+                Found::Lead(flight) => break flight,
                 Found::Wait(receiver) => receiver,
             };
-            let ended = found.wait_for(Option::is_some).await;
+            let ended = under_way.wait_for(Option::is_some).await;
             match ended.map(|ended| ended.clone()) {
                 Ok(Some(Ended::Answered(outputs))) => return (Lookup::Hit, Ok(outputs)),
                 Ok(Some(Ended::Without) | None) | Err(_) => {}
@@ -116,10 +113,53 @@ impl Cache {
         let outputs = run(request).await;
         if let Ok(outputs) = &outputs {
             flight.ended = Ended::Answered(outputs.clone());
+            if bytes(&question.inputs) + bytes(outputs) >= LARGE {
+                tokio::task::spawn_blocking(|| drop(flight));
+            }
         }
-        drop(flight);
         (Lookup::Miss, outputs)
     }
+
+    /// What there is of a question. Whoever is to lead and is gone by then leads no longer.
+    async fn find(&self, question: &Arc<Question>, level: usize) -> Result<Found<Flight>> {
+        let (question, answers) = (Arc::clone(question), self.answers.clone());
+        let (ttl, max_bytes) = (self.ttl, self.max_bytes);
+        let large = bytes(&question.inputs) >= LARGE;
+        let find = move || {
+            let asked = Asked {
+                hash: store::hash(&question),
+                question,
+                level,
+            };
+            match store::find(&answers.0, &asked, Instant::now()) {
+                Found::Kept(outputs) => Found::Kept(outputs),
+                Found::Wait(receiver) => Found::Wait(receiver),
+                Found::Lead(sender) => Found::Lead(Flight {
+                    answers,
+                    hash: asked.hash,
+                    question: asked.question,
+                    ttl,
+                    max_bytes,
+                    sender,
+                    ended: Ended::Without,
+                }),
+            }
+        };
+        match large {
+            true => tokio::task::spawn_blocking(find)
+                .await
+                .map_err(Error::handler_failed),
+            false => Ok(find()),
+        }
+    }
+}
+
+/// From so many bytes on, tensors are looked through and copied off the threads that serve
+/// connections.
+const LARGE: usize = 256 * 1024;
+
+fn bytes(tensors: &[Tensor]) -> usize {
+    tensors.iter().map(|tensor| tensor.data().len()).sum()
 }
 
 /// How a run that others wait for has ended.
@@ -131,35 +171,40 @@ enum Ended {
 }
 
 /// A run that others wait for.
-struct Flight<'a> {
-    cache: &'a Cache,
+struct Flight {
+    answers: Answers,
     hash: u64,
-    question: &'a Arc<Question>,
-    sender: watch::Sender<Option<Ended>>,
+    question: Arc<Question>,
+    ttl: Duration,
+    max_bytes: usize,
+    sender: Arc<Sender>,
     ended: Ended,
 }
 
-impl Drop for Flight<'_> {
+impl Drop for Flight {
     fn drop(&mut self) {
         let kept = match &self.ended {
             Ended::Answered(outputs) => self.copy(outputs),
             Ended::Without => None,
         };
-        let mut store = self.cache.answers.store();
-        store.land(self.hash, self.question);
+        let answered = matches!(self.ended, Ended::Answered(_));
+        let mut store = self.answers.store();
+        let others = store.land(&self.sender, answered);
         if let Some((question, outputs)) = kept {
-            let until = Instant::now() + self.cache.ttl;
-            store.keep(self.hash, question, outputs, until, self.cache.max_bytes);
+            let until = Instant::now() + self.ttl;
+            store.keep(self.hash, question, outputs, until, self.max_bytes);
         }
         drop(store);
-        self.sender.send_replace(Some(self.ended.clone()));
+        for sender in others.iter().chain([&self.sender]) {
+            sender.send_replace(Some(self.ended.clone()));
+        }
     }
 }
 
-impl Flight<'_> {
+impl Flight {
     /// What is kept of a question and its answer; `None` for what is too large to be.
-    fn copy(&self, outputs: &[Tensor]) -> Option<(Question, Vec<Tensor>)> {
-        if store::size(self.question, outputs) > self.cache.max_bytes {
+    fn copy(&self, outputs: &[Tensor]) -> Option<(Arc<Question>, Vec<Tensor>)> {
+        if store::size(&self.question, outputs) > self.max_bytes {
             return None;
         }
         let question = Question {
@@ -167,7 +212,7 @@ impl Flight<'_> {
             inputs: owned(&self.question.inputs),
             parameters: self.question.parameters.clone(),
         };
-        Some((question, owned(outputs)))
+        Some((Arc::new(question), owned(outputs)))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use oip_protocol::{ParameterValue, Parameters, Tensor};
 use tokio::sync::watch;
@@ -22,7 +22,7 @@ pub(super) struct Store {
 }
 
 struct Entry {
-    question: Question,
+    question: Arc<Question>,
     outputs: Vec<Tensor>,
     bytes: usize,
     until: Instant,
@@ -31,15 +31,61 @@ struct Entry {
 
 struct Pending {
     hash: u64,
+    /// One for all that are the same.
     question: Arc<Question>,
-    ended: watch::Receiver<Option<Ended>>,
+    /// The priority of the one that runs, 0 the highest.
+    level: usize,
+    ended: Arc<Sender>,
 }
 
-pub(super) enum Found {
+/// Says how a run has ended to those that wait for it.
+pub(super) type Sender = watch::Sender<Option<Ended>>;
+
+/// A question, where to look for it, and the priority of whoever asks.
+#[derive(Clone)]
+pub(super) struct Asked {
+    pub(super) hash: u64,
+    pub(super) question: Arc<Question>,
+    pub(super) level: usize,
+}
+
+/// Which questions were compared with one, and whether they are the same.
+#[derive(Default)]
+struct Compared(Vec<(Arc<Question>, bool)>);
+
+impl Compared {
+    /// Whether this one is the same; `None` where it was not compared.
+    fn same(&self, question: &Arc<Question>) -> Option<bool> {
+        let mut known = self.0.iter();
+        let (_, same) = known.find(|(known, _)| Arc::ptr_eq(known, question))?;
+        Some(*same)
+    }
+}
+
+/// Looks for the answer to a question. Questions are compared outside the lock, as that may take
+/// as long as megabytes do.
+pub(super) fn find(store: &Mutex<Store>, asked: &Asked, now: Instant) -> Found<Arc<Sender>> {
+    let mut compared = Compared::default();
+    loop {
+        let other = {
+            let mut store = store.lock().unwrap_or_else(PoisonError::into_inner);
+            match store.find(asked, &compared, now) {
+                Ok(found) => return found,
+                Err(other) => other,
+            }
+        };
+        let same = *other == *asked.question;
+        compared.0.push((other, same));
+    }
+}
+
+/// What there is of a question. `L` is what whoever leads gets.
+pub(super) enum Found<L> {
     /// The answer.
     Kept(Vec<Tensor>),
-    /// Nobody has asked it: whoever does now is to say how it ends.
-    Lead(watch::Sender<Option<Ended>>),
+    /// Nobody has asked it, or only somebody of a lower priority: whoever does now is to say how
+    /// it ends.
+    Lead(L),
     /// It is being answered.
     Wait(watch::Receiver<Option<Ended>>),
 }
@@ -50,43 +96,81 @@ const OVERHEAD: usize = 512;
 const TENSOR_OVERHEAD: usize = 64;
 
 impl Store {
-    pub(super) fn find(&mut self, hash: u64, question: &Arc<Question>, now: Instant) -> Found {
-        if let Some(outputs) = self.kept(hash, question, now) {
-            return Found::Kept(outputs);
+    /// What there is of a question, as far as that can be told from those that it was compared
+    /// with; or one more that it is to be compared with.
+    fn find(
+        &mut self,
+        asked: &Asked,
+        compared: &Compared,
+        now: Instant,
+    ) -> Result<Found<Arc<Sender>>, Arc<Question>> {
+        if let Some(outputs) = self.kept(asked.hash, compared, now)? {
+            return Ok(Found::Kept(outputs));
         }
-        let same = |flight: &&Pending| flight.hash == hash && *flight.question == **question;
-        if let Some(flight) = self.flights.iter().find(same) {
-            return Found::Wait(flight.ended.clone());
+        let mut question = &asked.question;
+        for flight in self
+            .flights
+            .iter()
+            .filter(|flight| flight.hash == asked.hash)
+        {
+            match compared.same(&flight.question) {
+                // Who waits for a run waits in its place in the queue, which is not to be behind
+                // his own.
+                Some(true) if flight.level <= asked.level => {
+                    return Ok(Found::Wait(flight.ended.subscribe()));
+                }
+                Some(true) => question = &flight.question,
+                Some(false) => {}
+                None => return Err(Arc::clone(&flight.question)),
+            }
         }
-        let (sender, ended) = watch::channel(None);
+        let question = Arc::clone(question);
+        let ended = Arc::new(Sender::new(None));
         self.flights.push(Pending {
-            hash,
-            question: Arc::clone(question),
-            ended,
+            hash: asked.hash,
+            question,
+            level: asked.level,
+            ended: Arc::clone(&ended),
         });
-        Found::Lead(sender)
+        Ok(Found::Lead(ended))
     }
 
-    fn kept(&mut self, hash: u64, question: &Question, now: Instant) -> Option<Vec<Tensor>> {
-        let entry = self.kept.get_mut(&hash)?;
+    fn kept(
+        &mut self,
+        hash: u64,
+        compared: &Compared,
+        now: Instant,
+    ) -> Result<Option<Vec<Tensor>>, Arc<Question>> {
+        let Some(entry) = self.kept.get_mut(&hash) else {
+            return Ok(None);
+        };
         if entry.until <= now {
             self.drop_entry(hash);
-            return None;
+            return Ok(None);
         }
-        if entry.question != *question {
-            return None;
+        match compared.same(&entry.question) {
+            Some(true) => {}
+            Some(false) => return Ok(None),
+            None => return Err(Arc::clone(&entry.question)),
         }
         self.order.remove(&entry.turn);
         self.used += 1;
         entry.turn = self.used;
         self.order.insert(self.used, hash);
-        Some(entry.outputs.clone())
+        Ok(Some(entry.outputs.clone()))
     }
 
-    /// A question is no longer being answered.
-    pub(super) fn land(&mut self, hash: u64, question: &Arc<Question>) {
-        self.flights
-            .retain(|flight| flight.hash != hash || !Arc::ptr_eq(&flight.question, question));
+    /// A run has ended. Where it has `answered`, nobody waits any longer for others that answer the
+    /// same: returns those.
+    pub(super) fn land(&mut self, ended: &Arc<Sender>, answered: bool) -> Vec<Arc<Sender>> {
+        let own = |flight: &Pending| Arc::ptr_eq(&flight.ended, ended);
+        let Some(place) = self.flights.iter().position(own) else {
+            return Vec::new();
+        };
+        let question = self.flights.swap_remove(place).question;
+        let same = |flight: &mut Pending| answered && Arc::ptr_eq(&flight.question, &question);
+        let others = self.flights.extract_if(.., same);
+        others.map(|flight| flight.ended).collect()
     }
 
     /// Keeps an answer until then, and lets go of those used longest ago until all fit into
@@ -94,7 +178,7 @@ impl Store {
     pub(super) fn keep(
         &mut self,
         hash: u64,
-        question: Question,
+        question: Arc<Question>,
         outputs: Vec<Tensor>,
         until: Instant,
         most: usize,
@@ -144,6 +228,12 @@ impl Store {
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.kept.len()
+    }
+
+    /// How many questions are being answered.
+    #[cfg(test)]
+    pub(super) fn flights(&self) -> usize {
+        self.flights.len()
     }
 
     /// How many bytes are kept.

@@ -15,7 +15,7 @@ fn cache(max_bytes: usize, ttl: Option<Duration>) -> Cache {
 /// Asks, doubling in `runs` runs.
 async fn ask(cache: &Cache, request: InferRequest, runs: &AtomicUsize) -> (Lookup, i32) {
     let (lookup, answer) = cache
-        .answer(request, async |request| {
+        .answer(request, 0, async |request| {
             runs.fetch_add(1, SeqCst);
             let x = request.inputs[0].to_slice::<i32>()?[0];
             Ok(vec![Tensor::from_vec("y", [1], vec![2 * x])?])
@@ -78,7 +78,7 @@ async fn of_requests_that_are_the_same_at_once_one_runs() {
     for _ in 0..50 {
         let (cache, runs) = (Arc::clone(&cache), Arc::clone(&runs));
         asked.spawn(async move {
-            let answer = cache.answer(request(3), async |_| {
+            let answer = cache.answer(request(3), 0, async |_| {
                 runs.fetch_add(1, SeqCst);
                 tokio::time::sleep(Duration::from_millis(20)).await;
                 Ok(vec![Tensor::from_vec("y", [1], vec![6]).unwrap()])
@@ -98,7 +98,7 @@ async fn one_who_waits_takes_the_place_of_a_run_that_fails_or_is_left() {
         Err(Error::does_not_fit("no"))
     };
     let runs = AtomicUsize::new(0);
-    let first = cache.answer(request(3), fails);
+    let first = cache.answer(request(3), 0, fails);
     let ((_, failed), second) = tokio::join!(first, ask(&cache, request(3), &runs));
     assert!(failed.is_err());
     assert_eq!((second, runs.load(SeqCst)), ((Lookup::Miss, 6), 1));
@@ -107,7 +107,7 @@ async fn one_who_waits_takes_the_place_of_a_run_that_fails_or_is_left() {
     let leaves = {
         let cache = Arc::clone(&cache);
         tokio::spawn(async move {
-            let never = cache.answer(request(5), async |_| std::future::pending().await);
+            let never = cache.answer(request(5), 0, async |_| std::future::pending().await);
             let _ = never.await;
         })
     };
@@ -121,13 +121,124 @@ async fn one_who_waits_takes_the_place_of_a_run_that_fails_or_is_left() {
     assert_eq!(waits.await.unwrap(), (Lookup::Miss, 10));
 }
 
+/// A run that ends when it is told to.
+async fn until(told: tokio::sync::oneshot::Receiver<i32>) -> Result<Vec<Tensor>> {
+    let answer = told.await.map_err(|_| Error::does_not_fit("no"))?;
+    Ok(vec![Tensor::from_vec("y", [1], vec![answer])?])
+}
+
+/// Asks on a task of its own, and begins to.
+async fn begin(
+    cache: &Arc<Cache>,
+    level: usize,
+    told: tokio::sync::oneshot::Receiver<i32>,
+) -> tokio::task::JoinHandle<(Lookup, Option<i32>)> {
+    let cache = Arc::clone(cache);
+    let asked = tokio::spawn(async move {
+        let (lookup, answer) = cache.answer(request(3), level, |_| until(told)).await;
+        let answer = answer.ok();
+        (
+            lookup,
+            answer.map(|answer| answer[0].to_slice().unwrap()[0]),
+        )
+    });
+    tokio::task::yield_now().await;
+    asked
+}
+
+#[tokio::test]
+async fn one_of_a_higher_priority_does_not_wait_for_a_run_of_a_lower_one() {
+    let cache = Arc::new(cache(1 << 20, None));
+    let told = tokio::sync::oneshot::channel;
+    let ([low, high], [low_runs, high_runs]) = {
+        let (a, b) = (told(), told());
+        ([a.0, b.0], [a.1, b.1])
+    };
+    let low_leads = begin(&cache, 2, low_runs).await;
+    let low_waits = begin(&cache, 2, told().1).await;
+    let high_leads = begin(&cache, 0, high_runs).await;
+    let between_waits = begin(&cache, 1, told().1).await;
+    high.send(7).unwrap();
+    assert_eq!(high_leads.await.unwrap(), (Lookup::Miss, Some(7)));
+    // All who wait have the first answer, whatever they waited for.
+    assert_eq!(between_waits.await.unwrap(), (Lookup::Hit, Some(7)));
+    assert_eq!(low_waits.await.unwrap(), (Lookup::Hit, Some(7)));
+    low.send(8).unwrap();
+    assert_eq!(low_leads.await.unwrap(), (Lookup::Miss, Some(8)));
+    assert!(cache.answers.store().flights() == 0);
+}
+
+#[tokio::test]
+async fn where_the_run_of_the_higher_priority_fails_those_below_wait_on() {
+    let cache = Arc::new(cache(1 << 20, None));
+    let (low, low_runs) = tokio::sync::oneshot::channel();
+    let (high, high_runs) = tokio::sync::oneshot::channel();
+    let low_leads = begin(&cache, 2, low_runs).await;
+    let low_waits = begin(&cache, 2, tokio::sync::oneshot::channel().1).await;
+    let high_leads = begin(&cache, 0, high_runs).await;
+    drop(high);
+    assert_eq!(high_leads.await.unwrap(), (Lookup::Miss, None));
+    low.send(8).unwrap();
+    assert_eq!(low_leads.await.unwrap(), (Lookup::Miss, Some(8)));
+    assert_eq!(low_waits.await.unwrap(), (Lookup::Hit, Some(8)));
+    assert!(cache.answers.store().flights() == 0);
+}
+
+/// A large request that ends in this byte.
+fn large(last: u8) -> InferRequest {
+    let mut elements = vec![7; LARGE];
+    elements.push(last);
+    let input = Tensor::from_vec("x", [elements.len() as u64], elements);
+    InferRequest::new([input.unwrap()])
+}
+
+#[tokio::test]
+async fn large_requests_are_looked_up_off_the_serving_thread() {
+    let cache = cache(1 << 24, None);
+    let run = async |request: InferRequest| Ok(request.inputs);
+    for (request, at_once) in [(request(3), true), (large(0), false)] {
+        let mut answer = std::pin::pin!(cache.answer(request, 0, run));
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        assert_eq!(answer.as_mut().poll(&mut context).is_ready(), at_once);
+    }
+    for (last, lookup) in [
+        (1, Lookup::Miss),
+        (2, Lookup::Miss),
+        (1, Lookup::Hit),
+        (2, Lookup::Hit),
+    ] {
+        let (found, answer) = cache.answer(large(last), 0, run).await;
+        assert_eq!(found, lookup);
+        assert_eq!(answer.unwrap(), large(last).inputs);
+    }
+}
+
+#[tokio::test]
+async fn one_who_leaves_while_a_large_request_is_looked_up_leads_nobody() {
+    let cache = Arc::new(cache(1 << 24, None));
+    for _ in 0..20 {
+        let leaves = {
+            let cache = Arc::clone(&cache);
+            let never = async |_| std::future::pending().await;
+            tokio::spawn(async move { cache.answer(large(1), 0, never).await.0 })
+        };
+        tokio::task::yield_now().await;
+        leaves.abort();
+        assert!(leaves.await.is_err());
+    }
+    let run = async |request: InferRequest| Ok(request.inputs);
+    let answer = cache.answer(large(1), 0, run);
+    let answer = tokio::time::timeout(Duration::from_secs(30), answer).await;
+    assert_eq!(answer.unwrap().0, Lookup::Miss);
+}
+
 #[tokio::test]
 async fn what_is_kept_holds_no_body() {
     let cache = cache(1 << 20, None);
     let body = Bytes::from(vec![7_u8; 1 << 16]);
     let input = Tensor::new("x", oip_protocol::Datatype::Uint8, [4], body.slice(8..12)).unwrap();
     let answer = async |request: InferRequest| Ok(request.inputs);
-    let _ = cache.answer(InferRequest::new([input]), answer).await;
+    let _ = cache.answer(InferRequest::new([input]), 0, answer).await;
     assert!(cache.answers.store().bytes() < 2000);
     assert!(body.is_unique(), "a slice of the body is kept");
 }
@@ -150,7 +261,7 @@ async fn of_many_who_wait_for_a_run_that_fails_one_runs_at_a_time() {
             _ => Ok(vec![Tensor::from_vec("y", [1], vec![6]).unwrap()]),
         }
     };
-    let ask = async || cache.answer(request(3), run).await.1.is_ok();
+    let ask = async || cache.answer(request(3), 0, run).await.1.is_ok();
     let (a, b, c, d, e) = tokio::join!(ask(), ask(), ask(), ask(), ask());
     let answered = [a, b, c, d, e].iter().filter(|ok| **ok).count();
     assert_eq!((answered, runs.load(SeqCst), most.load(SeqCst)), (3, 3, 1));
@@ -163,7 +274,7 @@ async fn names_and_parameters_of_requests_tensors_and_answers_count() {
     let plain = || Tensor::from_vec("x", [1], vec![1_i32]).unwrap();
     let bytes_of = async |request: InferRequest, output: Tensor| {
         let cache = cache(1 << 20, None);
-        let answer = cache.answer(request, async |_| Ok(vec![output.clone()]));
+        let answer = cache.answer(request, 0, async |_| Ok(vec![output.clone()]));
         answer.await.1.unwrap();
         cache.answers.store().bytes()
     };

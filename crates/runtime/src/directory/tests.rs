@@ -1,4 +1,5 @@
 use std::fs;
+use std::time::{Duration, SystemTime};
 
 use super::*;
 
@@ -146,6 +147,68 @@ fn symlinks_are_followed_and_a_swap_of_their_target_changes_the_fingerprint() {
         before.versions[&1].fingerprint,
         after.versions[&1].fingerprint
     );
+}
+
+/// The fingerprint of a model's only version.
+fn fingerprint(dir: &tempfile::TempDir) -> Fingerprint {
+    let model = Directory::new(dir.path(), None).find("m").unwrap().unwrap();
+    model.versions[&1].fingerprint.clone()
+}
+
+#[test]
+fn a_change_in_the_folders_of_a_version_is_a_change_of_it() {
+    for model in ["m/1/model.onnx", "m/model.onnx"] {
+        let folder_of_version = Path::new(model).parent().unwrap().to_owned();
+        let dir = folder(&[model]);
+        let mut before = fingerprint(&dir);
+        for (below, changes) in [
+            ("weights/w.bin", true),
+            ("a/b/c/d/w.bin", true),
+            ("a/b/c/d/e/w.bin", false),
+            ("__pycache__/m.pyc", false),
+            ("helpers/__pycache__/m.pyc", false),
+            (".cache/w.bin", false),
+        ] {
+            let file = dir.path().join(&folder_of_version).join(below);
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            for content in ["one", "another"] {
+                fs::write(&file, content).unwrap();
+                let after = fingerprint(&dir);
+                assert_eq!(after != before, changes, "{model}, {below}: {content}");
+                before = after;
+            }
+        }
+    }
+}
+
+#[test]
+fn another_version_is_no_part_of_the_one_beside_it() {
+    let dir = folder(&["m/model.onnx"]);
+    let before = fingerprint(&dir);
+    fs::create_dir_all(dir.path().join("m/2")).unwrap();
+    fs::write(dir.path().join("m/2/model.onnx"), "two").unwrap();
+    assert_eq!(fingerprint(&dir), before);
+}
+
+#[cfg(unix)]
+#[test]
+fn the_folders_of_a_version_are_looked_at_so_far_and_no_further() {
+    let dir = folder(&["m/1/model.onnx", "m/1/data/0000"]);
+    let at = |name: &str| dir.path().join("m/1").join(name);
+    std::os::unix::fs::symlink("..", at("data/loop")).unwrap();
+    fingerprint(&dir);
+    fs::remove_file(at("data/loop")).unwrap();
+    for number in 1..1000 {
+        fs::write(at(&format!("data/{number:04}")), "").unwrap();
+    }
+    let before = fingerprint(&dir);
+    fs::write(at("data/1000"), "one too many").unwrap();
+    assert_eq!(fingerprint(&dir), before);
+    fs::write(at("data/0999"), "the last that counts").unwrap();
+    assert_ne!(fingerprint(&dir), before);
+    fs::write(at("beside.bin"), "files beside the model all count").unwrap();
+    let stats = fingerprint(&dir);
+    assert_ne!(stats, before);
 }
 
 #[test]

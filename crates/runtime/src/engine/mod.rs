@@ -87,11 +87,21 @@ impl Engines {
     /// # Errors
     /// One that is not here.
     pub fn of_file(&self, file: &Path, name: Option<&str>) -> Result<&Arc<dyn Engine>, LoadError> {
-        let mut programs = self.programs.iter();
-        match programs.find(|programs| file.ends_with(programs.file)) {
+        match self.program(file) {
             Some(programs) => Ok(&programs.engine),
             None => self.named(name),
         }
+    }
+
+    /// Whether a file is a program, whose engine is given by that.
+    #[must_use]
+    pub fn is_program(&self, file: &Path) -> bool {
+        self.program(file).is_some()
+    }
+
+    fn program(&self, file: &Path) -> Option<&Programs> {
+        let mut programs = self.programs.iter();
+        programs.find(|programs| file.ends_with(programs.file))
     }
 
     /// The engine that serves models that ask for none.

@@ -127,10 +127,11 @@ impl Repository {
     /// How requests of a model run and wait, by its newest version.
     fn limits(&self, version: &LoadedVersion) -> Limits {
         let runnable = &version.runnable;
-        let (sessions, wish) = match runnable.gathers {
-            Some(_) => (runnable.model.side_by_side(), None),
-            None => (None, runnable.model.would_run()),
+        let wish = match runnable.gathers {
+            Some(_) => None,
+            None => runnable.model.would_run(),
         };
+        let sessions = runnable.model.side_by_side();
         self.options.limits(&version.settings, sessions, wish)
     }
 

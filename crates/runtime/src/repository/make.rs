@@ -81,13 +81,9 @@ impl Maker {
         let engine = self.engines.of_file(&file.path, asked)?;
         let model = engine.load(&file, self.share(settings))?;
         labels_known(&*model, settings)?;
-        if settings.threads.is_some() && engine.name() == "tract" {
-            let model = &self.model;
-            tracing::warn!(
-                model,
-                version = number,
-                "'threads' of model.toml does nothing: tract runs a request on one thread"
-            );
+        let program = self.engines.is_program(&file.path);
+        for sentence in without_effect(settings, engine.name(), program) {
+            tracing::warn!(model = &self.model, version = number, "{sentence}");
         }
         let requests = match engine.warms_up() || !settings.warmup.is_empty() {
             true => self.warm_up(&*model, number, settings)?,
@@ -96,11 +92,7 @@ impl Maker {
         let (gathers, alone_because) = self.batching(&*model, number, settings, &requests);
         let kept = settings.cache.is_some();
         Ok(Arc::new(LoadedVersion {
-            runnable: Arc::new(Runnable {
-                model,
-                gathers,
-                kept,
-            }),
+            runnable: Arc::new(Runnable::new(model, gathers, kept)),
             alone_because,
             cache: settings.cache.as_ref().map(|s| self.answers.of_version(s)),
             engine: engine.name(),
@@ -168,6 +160,26 @@ impl Maker {
     }
 }
 
+/// What `model.toml` says and this engine makes nothing of.
+fn without_effect(settings: &ModelSettings, engine: &str, program: bool) -> Vec<String> {
+    let idle = |key: &str, why: String| format!("'{key}' of model.toml does nothing: {why}");
+    let mut sentences = Vec::new();
+    if program {
+        if settings.engine.is_some() {
+            let why = format!("a program is run by the engine '{engine}'");
+            sentences.push(idle("engine", why));
+        }
+        if settings.threads.is_some() {
+            let why = "a program has the threads that it makes itself".to_owned();
+            sentences.push(idle("threads", why));
+        }
+    } else if settings.threads.is_some() && engine == "tract" {
+        let why = "tract runs a request on one thread".to_owned();
+        sentences.push(idle("threads", why));
+    }
+    sentences
+}
+
 /// Holds `[labels]` to the outputs that there are.
 fn labels_known(model: &dyn Model, settings: &ModelSettings) -> Result<(), LoadError> {
     let known = |name: &String| model.outputs().iter().any(|output| output.name == *name);
@@ -214,4 +226,28 @@ fn read_file(path: &Path) -> Result<Vec<u8>, LoadError> {
             reason: error.to_string(),
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_engine_makes_nothing_of_is_said() {
+        let asked = ModelSettings {
+            engine: Some("tract".to_owned()),
+            threads: Some(2),
+            ..ModelSettings::default()
+        };
+        let [engine, threads] =
+            <[String; 2]>::try_from(without_effect(&asked, "python", true)).unwrap();
+        assert_eq!(
+            engine,
+            "'engine' of model.toml does nothing: a program is run by the engine 'python'"
+        );
+        assert!(threads.starts_with("'threads' of model.toml does nothing"));
+        assert_eq!(without_effect(&asked, "tract", false).len(), 1);
+        assert!(without_effect(&asked, "onnxruntime", false).is_empty());
+        assert!(without_effect(&ModelSettings::default(), "python", true).is_empty());
+    }
 }

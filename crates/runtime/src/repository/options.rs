@@ -80,8 +80,9 @@ impl RepositoryOptions {
 
 impl RepositoryOptions {
     /// How requests of a model run and wait. `sessions`: how many runs of it its engine makes at
-    /// once, where more instances would only keep requests from gathering. `wish`: how many it
-    /// would have run, where nobody says.
+    /// once. More instances would have requests wait inside the engine, where they gather no
+    /// more, keep no order, and nobody knows how many stand before them. `wish`: how many it would
+    /// have run, where nobody says.
     pub(super) fn limits(
         &self,
         settings: &ModelSettings,
@@ -92,10 +93,11 @@ impl RepositoryOptions {
             (None, Some(wish)) => wish,
             _ => self.concurrency(),
         };
+        let instances = settings.instances.unwrap_or(instances);
         let instances = sessions.map_or(instances, |sessions| instances.min(sessions));
         let queue = &settings.queue;
         Limits {
-            instances: settings.instances.unwrap_or(instances).max(1),
+            instances: instances.max(1),
             queue: queue.max_size.unwrap_or(self.queue),
             max_time: queue.max_time,
             levels: queue.priority_levels,
@@ -176,5 +178,17 @@ mod tests {
         assert_eq!(instances(&options, &settings), 3);
         settings.instances = Some(5);
         assert_eq!(instances(&options, &settings), 5);
+    }
+
+    #[test]
+    fn no_more_run_side_by_side_than_the_engine_has_sessions_whoever_asks_for_more() {
+        let mut options = RepositoryOptions::new("models");
+        let mut settings = ModelSettings::default();
+        options.concurrency = Some(32);
+        for (asked, sessions, instances) in [(None, 1, 1), (None, 40, 32), (Some(6), 4, 4)] {
+            settings.instances = asked;
+            let limits = options.limits(&settings, Some(sessions), None);
+            assert_eq!(limits.instances, instances);
+        }
     }
 }

@@ -67,9 +67,9 @@ impl ResolvedModel for Served {
                 None => self.run(request, call).await,
                 Some(cache) => {
                     // A kept answer would hide that the request says nonsense.
-                    priority(&request.parameters)?;
+                    let level = self.schedule.level(priority(&request.parameters)?);
                     let run = |request| self.run(request, call);
-                    let (lookup, outputs) = cache.answer(request, run).await;
+                    let (lookup, outputs) = cache.answer(request, level, run).await;
                     call.timings().set_cached(lookup == Lookup::Hit);
                     outputs
                 }

@@ -10,6 +10,7 @@ use super::*;
 use crate::library::OnnxRuntime;
 
 mod cached;
+mod programs;
 mod settings;
 
 /// A folder of models that a test arranges, and the pipeline before it.

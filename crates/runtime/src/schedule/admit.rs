@@ -24,6 +24,12 @@ impl State {
         self.queue.len() >= self.limits.queue.saturating_add(self.idle())
     }
 
+    /// Whether a request of this level would find no place: none is free, and nobody waits who
+    /// would give way to it.
+    pub(super) fn is_full_for(&self, level: usize) -> bool {
+        self.is_full() && self.queue.last_level().is_none_or(|last| last <= level)
+    }
+
     /// How long one waits who comes now with this priority and has a run of its own.
     fn wait(&self, level: usize) -> Duration {
         let ahead = self.queue.ahead(level).without(self.idle());
@@ -40,7 +46,7 @@ impl Inner {
         if left.is_some_and(|left| left.is_zero()) {
             return Err(too_late());
         }
-        if state.is_full() {
+        if state.is_full_for(job.level) {
             return Err(self.full(state));
         }
         let joins = kind.and_then(|kind| state.queue.joins(job, kind));
@@ -89,6 +95,17 @@ impl Inner {
         let (owner, waiting) = (&self.owner, state.queue.len());
         Error::too_many_requests(format!(
             "the queue of {owner} is full: {waiting} requests wait already"
+        ))
+        .retry_after(retry_seconds(state.wait(usize::MAX)))
+        .at_limit(Limit::ModelQueue)
+    }
+
+    /// What the last one of a full queue is told who gives way to one of a higher priority.
+    pub(super) fn gave_way(&self, state: &State) -> Error {
+        let owner = &self.owner;
+        Error::too_many_requests(format!(
+            "the queue of {owner} is full, and a request of a higher priority has taken the last \
+             place"
         ))
         .retry_after(retry_seconds(state.wait(usize::MAX)))
         .at_limit(Limit::ModelQueue)

@@ -27,6 +27,8 @@ pub(crate) struct Fake {
     pub(crate) entered: AtomicUsize,
     /// What it has noted of the requests that ran.
     pub(crate) noted: Mutex<Vec<String>>,
+    /// How many runs it makes at once.
+    pub(crate) sessions: Option<usize>,
 }
 
 impl Fake {
@@ -35,7 +37,16 @@ impl Fake {
     }
 
     pub(crate) fn taking(takes: Duration) -> Arc<Self> {
-        Arc::new(Self {
+        Arc::new(Self::with(takes, None))
+    }
+
+    /// One that makes so many runs at once and no more.
+    pub(crate) fn of_sessions(count: usize) -> Arc<Self> {
+        Arc::new(Self::with(Duration::ZERO, Some(count)))
+    }
+
+    fn with(takes: Duration, sessions: Option<usize>) -> Self {
+        Self {
             inputs: vec![TensorMetadata::new("x", Datatype::Int64, [-1, -1])],
             outputs: vec![TensorMetadata::new("y", Datatype::Int64, [-1, -1])],
             runs: Mutex::default(),
@@ -43,7 +54,8 @@ impl Fake {
             gate: Mutex::default(),
             entered: AtomicUsize::new(0),
             noted: Mutex::default(),
-        })
+            sessions,
+        }
     }
 
     /// How many rows each run had.
@@ -68,6 +80,10 @@ impl Model for Fake {
     fn run_noted(&self, inputs: &[Tensor], note: Note, laps: &mut Laps) -> Result<Vec<Tensor>> {
         self.noted.lock().unwrap().push(*note.downcast().unwrap());
         self.run(inputs, laps)
+    }
+
+    fn side_by_side(&self) -> Option<usize> {
+        self.sessions
     }
 
     fn run(&self, inputs: &[Tensor], _: &mut Laps) -> Result<Vec<Tensor>> {
@@ -102,11 +118,8 @@ pub(crate) fn batching(max_batch_size: u64) -> Batching {
 }
 
 pub(crate) fn runnable(model: &Arc<Fake>, gathers: Option<Batching>) -> Arc<Runnable> {
-    Arc::new(Runnable {
-        model: Arc::clone(model) as Arc<dyn Model>,
-        gathers,
-        kept: false,
-    })
+    let model = Arc::clone(model) as Arc<dyn Model>;
+    Arc::new(Runnable::new(model, gathers, false))
 }
 
 /// Rows of `width` equal numbers.

@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::merge::{rows_of, trailing};
+use super::sessions::{Session, Sessions};
 use crate::model::{Laps, Model, Note};
 use crate::settings::{Batching, MOST_ROWS};
 
@@ -19,9 +20,25 @@ pub(crate) struct Runnable {
     pub(crate) gathers: Option<Batching>,
     /// Whether its answers are kept for others.
     pub(crate) kept: bool,
+    /// `None` where its engine runs as many at once as it is asked to.
+    sessions: Option<Sessions>,
 }
 
 impl Runnable {
+    pub(crate) fn new(model: Arc<dyn Model>, gathers: Option<Batching>, kept: bool) -> Self {
+        Self {
+            sessions: model.side_by_side().map(Sessions::new),
+            model,
+            gathers,
+            kept,
+        }
+    }
+
+    /// Waits for a session, where its engine has so many and no more.
+    pub(super) fn session(&self) -> Option<Session<'_>> {
+        self.sessions.as_ref().map(Sessions::take)
+    }
+
     /// What the model notes of a request, where its answer is for this caller alone.
     pub(super) fn note(&self, request: &InferRequest, call: &Call) -> Option<Note> {
         let alone = self.gathers.is_none() && !self.kept;
@@ -163,6 +180,14 @@ impl Job {
             Some(_) => self.rows.or_else(|| rows_of(self.inputs.first()?)),
         };
         rows.unwrap_or(1).clamp(1, MOST_ROWS)
+    }
+
+    /// Until when it waits for others to join it; `None` where it runs alone.
+    pub(super) fn waits(&self) -> Option<Instant> {
+        self.rows?;
+        let delay = self.runnable.gathers.as_ref()?.max_queue_delay;
+        let until = self.queued + delay;
+        Some(self.latest.map_or(until, |latest| latest.min(until)))
     }
 
     /// What it shares with those that it may share a batch with; `None` where it runs alone.

@@ -7,6 +7,7 @@
 //! | `queue` | what waits, and what runs next |
 //! | `direct`, `batched` | running one request alone, several as one |
 //! | `merge`, `split` | several requests as one and back, along dimension 0 |
+//! | `sessions` | how many runs of a version go on at once, where its engine has such a bound |
 //! | `pace` | how long a run takes, and so how long one waits |
 //! | `check` | whether a model answers a batch as it answers requests alone |
 //!
@@ -18,12 +19,13 @@ mod batched;
 pub(crate) mod check;
 mod direct;
 #[cfg(test)]
-mod fake;
+pub(crate) mod fake;
 mod job;
 mod limits;
 mod merge;
 mod pace;
 mod queue;
+mod sessions;
 mod split;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -40,7 +42,7 @@ pub(crate) use limits::{Limits, priority};
 
 use job::{Job, in_order, rows};
 use pace::Pace;
-use queue::{Next, Queue};
+use queue::{Asking, Next, Queue};
 
 /// How much later than its moment an alarm may ring: timers count whole milliseconds.
 const ALARM: Duration = Duration::from_millis(2);
@@ -143,24 +145,39 @@ impl Schedule {
         };
         job.latest = state.latest(&job);
         let kind = job.kind();
-        match self.0.admit(&state, &job, kind.as_ref()) {
-            Ok(begins) => state.queue.push(job, kind, begins),
+        let begins = match self.0.admit(&state, &job, kind.as_ref()) {
+            Ok(begins) => begins,
             Err(error) => {
                 // Before the tensors are dropped.
                 drop(state);
                 return Err(error);
             }
+        };
+        let last = match state.is_full() {
+            true => state.queue.take_last(),
+            false => None,
+        };
+        state.queue.push(job, kind, begins);
+        if let Some(last) = last {
+            let error = self.0.gave_way(&state);
+            drop(state);
+            let _ = last.answer.send(Err(error));
         }
         Ok((id, answered))
     }
 
-    /// Refuses where one more request would find the queue full now.
+    /// Refuses where one more request would find the queue full now, whatever its priority.
     pub(crate) fn refuse_full(&self) -> Result<()> {
         let state = self.0.state();
-        match state.is_full() {
+        match state.is_full_for(0) {
             true => Err(self.0.full(&state)),
             false => Ok(()),
         }
+    }
+
+    /// The place among the levels, from 0, of a request of this [`priority`].
+    pub(crate) fn level(&self, priority: u64) -> usize {
+        self.0.state().limits.level(priority)
     }
 
     /// The limits that hold now.
@@ -226,18 +243,19 @@ impl Inner {
         if state.busy >= state.limits.instances {
             return None;
         }
-        let jobs = self.next(&mut state)?;
+        let jobs = self.next(&mut state, false)?;
         state.busy += 1;
         Some(jobs)
     }
 
     /// Takes what is to run next, or has the instances looked at again when it is time.
-    fn next(self: &Arc<Self>, state: &mut State) -> Option<Vec<Job>> {
-        match state.queue.next(
-            Instant::now(),
-            state.running,
-            state.pace.is_worth_gathering(),
-        ) {
+    fn next(self: &Arc<Self>, state: &mut State, was_busy: bool) -> Option<Vec<Job>> {
+        let asking = Asking {
+            running: state.running,
+            worth: state.pace.is_worth_gathering(),
+            was_busy,
+        };
+        match state.queue.next(Instant::now(), asking) {
             Next::Run(jobs) => {
                 state.running += jobs.len();
                 Some(jobs)
@@ -273,7 +291,7 @@ impl Inner {
                 took: Vec::new(),
                 leaves: true,
             };
-            batched::run(jobs, &mut instance.took);
+            run(jobs, &mut instance.took);
             instance.leaves = false;
             drop(instance);
             next = self.go_on();
@@ -287,13 +305,21 @@ impl Inner {
         let mut state = self.state();
         let jobs = match state.busy > state.limits.instances {
             true => None,
-            false => self.next(&mut state),
+            false => self.next(&mut state, true),
         };
         if jobs.is_none() {
             state.busy -= 1;
         }
         jobs
     }
+}
+
+/// Runs requests of one version as soon as it has a session for them. Whose deadline is over, or
+/// whose caller has left, is looked at once it has.
+fn run(jobs: Vec<Job>, took: &mut Vec<(u64, Duration)>) {
+    let runnable = jobs.first().map(|job| Arc::clone(&job.runnable));
+    let _session = runnable.as_deref().and_then(Runnable::session);
+    batched::run(jobs, took);
 }
 
 /// An instance at work. What it holds is given back whatever happens.

@@ -22,6 +22,8 @@ pub(super) struct Queue {
     kinds: HashMap<Kind, u64>,
     /// Of every request, its place and its group.
     requests: HashMap<u64, (Place, u64)>,
+    /// The places of all requests.
+    line: BTreeSet<Place>,
     /// Groups that run as soon as an instance is idle, by the place of their first request.
     ready: BTreeMap<Place, u64>,
     /// Groups that wait for others to join them, by the moment until which they do.
@@ -36,8 +38,8 @@ pub(super) struct Queue {
 struct Group {
     kind: Option<Kind>,
     jobs: BTreeMap<Place, Job>,
-    /// The moments at which requests with a deadline are to run at the latest.
-    latest: BTreeSet<(Instant, u64)>,
+    /// The moments until which its requests wait for others.
+    waits: BTreeSet<(Instant, u64)>,
     /// Rows of all of them.
     rows: u64,
     /// Most rows of a run.
@@ -98,6 +100,17 @@ impl<T: Copy + Default> ByLevel<T> {
     }
 }
 
+/// What an instance that asks for something to run knows beside what waits.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asking {
+    /// How many requests run now.
+    pub(super) running: usize,
+    /// Whether a run takes long enough that several requests are better run as one.
+    pub(super) worth: bool,
+    /// Whether it has just finished a run: what waits has gathered behind it.
+    pub(super) was_busy: bool,
+}
+
 /// What an idle instance is to do.
 pub(super) enum Next {
     /// Run these: one, or several that are alike.
@@ -127,7 +140,7 @@ impl Queue {
         let group = self.groups.entry(number).or_insert_with(|| Group {
             kind,
             jobs: BTreeMap::new(),
-            latest: BTreeSet::new(),
+            waits: BTreeSet::new(),
             rows: 0,
             most,
             fills: ByLevel::default(),
@@ -140,9 +153,10 @@ impl Queue {
         let Some(group) = self.groups.get_mut(&number) else {
             return;
         };
-        group.latest.extend(job.latest.map(|latest| (latest, id)));
+        group.waits.extend(job.waits().map(|until| (until, id)));
         group.jobs.insert(place, job);
         self.requests.insert(id, (place, number));
+        self.line.insert(place);
         self.file(number);
     }
 
@@ -153,6 +167,17 @@ impl Queue {
         let job = self.pull(number, place);
         self.file(number);
         job
+    }
+
+    /// The priority of the last one in the line.
+    pub(super) fn last_level(&self) -> Option<usize> {
+        self.line.last().map(|(level, _)| *level)
+    }
+
+    /// Takes out the last one in the line.
+    pub(super) fn take_last(&mut self) -> Option<Job> {
+        let (_, id) = self.line.last()?;
+        self.remove(*id)
     }
 
     /// What waits at this priority and above.
@@ -189,17 +214,16 @@ impl Queue {
         }
     }
 
-    /// What to run next. `running` is how many requests run now; `worth` says whether a run takes
-    /// long enough that several requests are better run as one.
-    pub(super) fn next(&mut self, now: Instant, running: usize, worth: bool) -> Next {
+    /// What to run next.
+    pub(super) fn next(&mut self, now: Instant, asking: Asking) -> Next {
         self.ripen(now);
         // An adaptive model does not wait for others where there are none, or nothing to gain.
-        let eager = !worth || running + self.len() <= 1;
+        let eager = !asking.worth || asking.running + self.len() <= 1;
         let eager = self.eager.first_key_value().filter(|_| eager);
         let ready = self.ready.first_key_value();
         let first = ready.into_iter().chain(eager).min();
         match first.map(|(_, number)| *number) {
-            Some(number) => Next::Run(self.take(number, worth)),
+            Some(number) => Next::Run(self.take(number, asking)),
             None => match self.waiting.first_key_value() {
                 Some(((at, _), _)) => Next::Wait(*at),
                 None => Next::Nothing,
@@ -224,12 +248,10 @@ impl Queue {
     }
 
     /// Takes the first requests of a group out, as many as make its next run.
-    fn take(&mut self, number: u64, worth: bool) -> Vec<Job> {
+    fn take(&mut self, number: u64, asking: Asking) -> Vec<Job> {
         self.unfile(number);
-        let most = self
-            .groups
-            .get(&number)
-            .map_or(0, |group| group.next(worth));
+        let group = self.groups.get(&number);
+        let most = group.map_or(0, |group| group.next(asking));
         let (mut rows, mut taken) = (0, Vec::new());
         while let Some((place, job)) = self.groups.get(&number).and_then(Group::first) {
             rows += job.rows.unwrap_or(0);
@@ -246,11 +268,12 @@ impl Queue {
     fn pull(&mut self, number: u64, place: Place) -> Option<Job> {
         let group = self.groups.get_mut(&number)?;
         let job = group.jobs.remove(&place)?;
-        if let Some(latest) = job.latest {
-            group.latest.remove(&(latest, job.id));
+        if let Some(until) = job.waits() {
+            group.waits.remove(&(until, job.id));
         }
         group.rows -= job.rows.unwrap_or(0);
         self.requests.remove(&job.id);
+        self.line.remove(&place);
         self.count(number, &job, false);
         Some(job)
     }
@@ -266,7 +289,7 @@ impl Queue {
             }
             return;
         };
-        let until = group.waits(first);
+        let until = group.until(first);
         let adaptive = first.runnable.gathers.as_ref().is_some_and(|b| b.adaptive);
         group.filed = Some((place, until));
         match until {
@@ -314,9 +337,9 @@ impl Group {
     }
 
     /// Until when it waits for others to join; `None` where it does not: it is full, has a
-    /// preferred size, or is one that runs alone. No longer than the deadline of any of its requests
-    /// allows.
-    fn waits(&self, first: &Job) -> Option<Instant> {
+    /// preferred size, or is one that runs alone. No longer than the first of its requests does
+    /// whose time is over, which need not be the first in the line.
+    fn until(&self, first: &Job) -> Option<Instant> {
         let batching = first.runnable.gathers.as_ref()?;
         first.rows?;
         let preferred = batching.preferred_batch_sizes.iter();
@@ -325,13 +348,11 @@ impl Group {
         if full {
             return None;
         }
-        let until = first.queued + batching.max_queue_delay;
-        let latest = self.latest.first().map(|(latest, _)| *latest);
-        Some(latest.map_or(until, |latest| latest.min(until)))
+        self.waits.first().map(|(until, _)| *until)
     }
 
     /// Most rows of its next run; a request that alone has more runs alone.
-    fn next(&self, worth: bool) -> u64 {
+    fn next(&self, asking: Asking) -> u64 {
         let batching = self.first().and_then(|(_, first)| {
             first.rows?;
             first.runnable.gathers.as_ref()
@@ -339,10 +360,13 @@ impl Group {
         let Some(batching) = batching else {
             return 0;
         };
-        if batching.adaptive && !worth {
+        if batching.adaptive && !asking.worth {
             return 0;
         }
         let most = batching.max_batch_size;
+        if asking.was_busy {
+            return most;
+        }
         let sizes = batching.preferred_batch_sizes.iter().copied();
         match sizes.filter(|size| *size <= self.rows).max() {
             Some(size) if self.rows < most => size,

@@ -208,11 +208,8 @@ async fn a_model_notes_of_a_request_what_it_wants_where_it_runs_for_one_caller()
     async fn noted(gathers: Option<Batching>, kept: bool) -> Vec<String> {
         let model = Fake::new();
         let lab = Lab::of(Arc::clone(&model), gathers.clone(), limits());
-        let runnable = Arc::new(Runnable {
-            model: Arc::clone(&model) as Arc<dyn crate::model::Model>,
-            gathers,
-            kept,
-        });
+        let runs = Arc::clone(&model) as Arc<dyn crate::model::Model>;
+        let runnable = Arc::new(Runnable::new(runs, gathers, kept));
         let one = One(lab.schedule.clone(), runnable, lab.one.2.clone());
         let models = Arc::new(Only(Arc::new(one)));
         let dataplane = Dataplane::new(models, Access::open(), oip_core::Limits::default());
@@ -259,6 +256,33 @@ async fn instances_run_side_by_side_and_no_more_than_there_are() {
         asked.await.unwrap().unwrap();
     }
     assert_eq!(lab.model.sizes(), [1; 5]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_late_or_has_left_while_others_hold_the_sessions_does_not_run() {
+    let four = Limits {
+        instances: 4,
+        ..limits()
+    };
+    let lab = Lab::of(Fake::of_sessions(1), None, four);
+    let gate = lab.model.gate.lock().unwrap();
+    let first = lab.ask(rows(&[1], 1));
+    lab.until_entered(1).await;
+    let soon = Instant::now() + Duration::from_millis(50);
+    let late = lab.ask_until(rows(&[2], 1), Some(soon));
+    let leaves = lab.ask(rows(&[3], 1));
+    let stays = lab.ask(rows(&[4], 1));
+    // Each has an instance, and waits for the session.
+    while lab.schedule.0.state().running != 4 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    leaves.abort();
+    let error = late.await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TimedOut);
+    drop(gate);
+    first.await.unwrap().unwrap();
+    stays.await.unwrap().unwrap();
+    assert_eq!(*lab.model.runs.lock().unwrap(), [vec![1], vec![4]]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -199,10 +199,7 @@ fn works(matches: &ArgMatches, mode: Mode, targets: &[Target]) -> Result<Vec<Wor
     };
     let elements = matches.get_one::<Vec<usize>>("elements");
     let mut works = match elements {
-        _ if matches.contains_id("input") => {
-            let elements = None;
-            Wire::ALL.map(|wire| Work { wire, elements }).to_vec()
-        }
+        _ if matches.contains_id("input") => Wire::ALL.map(Work::of_file).to_vec(),
         Some(elements) => {
             let of_wire = |wire| {
                 elements

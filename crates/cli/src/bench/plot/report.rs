@@ -12,26 +12,82 @@ fn rows(entry: &Entry) -> Vec<(&str, &Row)> {
     floor.chain(servers).collect()
 }
 
+/// What is the same for all entries of a plot and another for those of the next, so that plots are
+/// told apart by it.
+#[derive(Clone, Copy)]
+struct Fixed {
+    connections: bool,
+    rate: bool,
+}
+
+impl Fixed {
+    fn of(report: &Report) -> Self {
+        let entries: Vec<&Entry> = report.entries.iter().collect();
+        let several = |group: &[&Entry], of: fn(&Entry) -> f64| several(group, of);
+        Self {
+            connections: several(&entries, |entry| entry.connections as f64),
+            rate: several(&entries, |entry| entry.rate.unwrap_or(0.0)),
+        }
+    }
+
+    /// `, 8 connections, 100 requests/s` of those that are true here.
+    fn title(self, entry: &Entry) -> String {
+        let mut title = String::new();
+        if self.connections {
+            title += &format!(", {} connections", entry.connections);
+        }
+        match entry.rate.filter(|_| self.rate) {
+            Some(rate) => title += &format!(", {rate} requests/s"),
+            None if self.rate => title += ", closed loop",
+            None => {}
+        }
+        title
+    }
+
+    /// The same for the name of a file: `-8-connections-100-per-second`.
+    fn file(self, entry: &Entry) -> String {
+        let mut file = String::new();
+        if self.connections {
+            file += &format!("-{}-connections", entry.connections);
+        }
+        match entry.rate.filter(|_| self.rate) {
+            Some(rate) => file += &format!("-{rate}-per-second"),
+            None if self.rate => file += "-closed-loop",
+            None => {}
+        }
+        file
+    }
+}
+
 /// All plots of a report.
 pub(in crate::bench) fn of_report(report: &Report) -> Result<Vec<Plot>, PlotError> {
     let mut plots = Vec::new();
+    let fixed = Fixed::of(report);
     for group in groups(&report.entries, |entry| (entry.work.name(), rate_of(entry))) {
         if several(&group, |entry| entry.connections as f64) {
-            plots.push(over_connections(&group)?);
+            let connections = false;
+            plots.push(over_connections(
+                &group,
+                Fixed {
+                    connections,
+                    ..fixed
+                },
+            )?);
         }
     }
     for group in groups(&report.entries, |entry| {
         (entry.work.name(), entry.connections)
     }) {
         if several(&group, |entry| entry.rate.unwrap_or(0.0)) {
-            plots.push(over_rates(&group)?);
+            let rate = false;
+            plots.push(over_rates(&group, Fixed { rate, ..fixed })?);
         }
     }
     for group in groups(&report.entries, |entry| {
         (entry.work.wire.name(), entry.connections, rate_of(entry))
     }) {
         if several(&group, |entry| entry.elements as f64) && group.len() > 2 {
-            plots.extend(over_sizes(&group)?);
+            plots.extend(over_sizes(&group, fixed)?);
         }
     }
     if plots.is_empty() {
@@ -87,10 +143,14 @@ fn lines(
         .collect()
 }
 
-fn over_connections(group: &[&Entry]) -> Result<Plot, PlotError> {
-    let work = group[0].work.name();
+fn over_connections(group: &[&Entry], fixed: Fixed) -> Result<Plot, PlotError> {
+    let (work, title, file) = (
+        group[0].work.name(),
+        fixed.title(group[0]),
+        fixed.file(group[0]),
+    );
     let chart = Chart {
-        title: format!("Throughput by connections: {work}"),
+        title: format!("Throughput by connections: {work}{title}"),
         x: ("connections", Scale::Logarithmic),
         y: ("requests/s", Scale::Linear),
         lines: lines(
@@ -101,35 +161,40 @@ fn over_connections(group: &[&Entry]) -> Result<Plot, PlotError> {
         ),
     };
     Ok(Plot {
-        file: format!("throughput-by-connections-{work}.svg"),
+        file: format!("throughput-by-connections-{work}{file}.svg"),
         svg: chart.svg()?,
     })
 }
 
-fn over_rates(group: &[&Entry]) -> Result<Plot, PlotError> {
-    let work = group[0].work.name();
+fn over_rates(group: &[&Entry], fixed: Fixed) -> Result<Plot, PlotError> {
+    let (work, title, file) = (
+        group[0].work.name(),
+        fixed.title(group[0]),
+        fixed.file(group[0]),
+    );
     let rate = |entry: &Entry| entry.rate.unwrap_or(0.0);
     let of = |of: &str, y: fn(&Row) -> Option<f64>| lines(group, rate, y, of);
     let p50 = of(" p50", |row| row.median(|f| f.p50));
     let p99 = of(" p99", |row| row.median(|f| f.p99));
     let p999 = of(" p99.9", |row| row.median(|f| f.p999));
     let chart = Chart {
-        title: format!("Latency by rate: {work}"),
+        title: format!("Latency by rate: {work}{title}"),
         x: ("requests/s sent", Scale::Logarithmic),
         y: ("ms", Scale::Logarithmic),
         lines: p50.into_iter().chain(p99).chain(p999).collect(),
     };
     Ok(Plot {
-        file: format!("latency-by-rate-{work}.svg"),
+        file: format!("latency-by-rate-{work}{file}.svg"),
         svg: chart.svg()?,
     })
 }
 
-fn over_sizes(group: &[&Entry]) -> Result<[Plot; 2], PlotError> {
+fn over_sizes(group: &[&Entry], fixed: Fixed) -> Result<[Plot; 2], PlotError> {
     let wire = group[0].work.wire.name();
+    let (held, file) = (fixed.title(group[0]), fixed.file(group[0]));
     let size = |entry: &Entry| entry.elements as f64;
     let chart = |title: &str, y, lines| Chart {
-        title: format!("{title} by size: {wire}"),
+        title: format!("{title} by size: {wire}{held}"),
         x: ("elements", Scale::Logarithmic),
         y: (y, Scale::Logarithmic),
         lines,
@@ -138,11 +203,11 @@ fn over_sizes(group: &[&Entry]) -> Result<[Plot; 2], PlotError> {
     let cpu = lines(group, size, |row| row.cpu().map(|cpu| cpu.median), "");
     Ok([
         Plot {
-            file: format!("throughput-by-size-{wire}.svg"),
+            file: format!("throughput-by-size-{wire}{file}.svg"),
             svg: chart("Throughput", "requests/s", rate).svg()?,
         },
         Plot {
-            file: format!("cpu-by-size-{wire}.svg"),
+            file: format!("cpu-by-size-{wire}{file}.svg"),
             svg: chart("CPU time", "us a request", cpu).svg()?,
         },
     ])
@@ -216,6 +281,46 @@ mod tests {
         let [rate, cpu] =
             ["throughput", "cpu"].map(|what| format!("{what}-by-size-rest-binary.svg"));
         assert_eq!(files(sizes.into()), [rate, cpu]);
+    }
+
+    #[test]
+    fn of_two_lists_each_plot_has_a_file_of_its_own_that_says_what_is_held() {
+        let of = |rates: &[Option<f64>]| {
+            let rates = rates.iter().copied();
+            let both = rates.flat_map(|rate| [(1, rate), (8, rate)]);
+            both.map(|(connections, rate)| entry(WORKS[3], connections, rate))
+                .collect()
+        };
+        assert_eq!(
+            files(of(&[Some(10.0), Some(90.5)])),
+            [
+                "throughput-by-connections-grpc-16-10-per-second.svg",
+                "throughput-by-connections-grpc-16-90.5-per-second.svg",
+                "latency-by-rate-grpc-16-1-connections.svg",
+                "latency-by-rate-grpc-16-8-connections.svg",
+            ]
+        );
+        let sizes = [16, 64, 256].map(|size| Work::new(Wire::Binary, size));
+        let sizes = sizes
+            .into_iter()
+            .flat_map(|work| [1, 8].map(|c| entry(work, c, None)));
+        let mut files = files(sizes.collect());
+        let all = files.len();
+        files.sort_unstable();
+        files.dedup();
+        assert_eq!(files.len(), all);
+        assert!(files.contains(&"cpu-by-size-rest-binary-8-connections.svg".to_owned()));
+    }
+
+    #[test]
+    fn a_title_says_what_its_plot_holds() {
+        let both = Fixed {
+            connections: true,
+            rate: true,
+        };
+        let title = |rate| both.title(&entry(WORKS[0], 8, rate));
+        assert_eq!(title(Some(100.0)), ", 8 connections, 100 requests/s");
+        assert_eq!(title(None), ", 8 connections, closed loop");
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! These need the shared library: `OIP_TEST_ONNXRUNTIME` names it, or one is found in the usual
-//! places. Without it they say so and pass.
+//! places. One that is named and cannot be used fails them; where none is named and none found they say so and pass.
 
 use oip_protocol::{Datatype, ErrorKind};
 

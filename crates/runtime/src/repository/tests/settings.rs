@@ -135,7 +135,7 @@ async fn a_warm_up_request_that_fails_or_does_not_fit_keeps_its_version_from_ser
     }
 }
 
-fn parameter<'a>(config: &'a ModelConfig, name: &str) -> Option<&'a str> {
+pub(super) fn parameter<'a>(config: &'a ModelConfig, name: &str) -> Option<&'a str> {
     let mut parameters = config.parameters.iter();
     let (_, value) = parameters.find(|(known, _)| known == name)?;
     Some(value)

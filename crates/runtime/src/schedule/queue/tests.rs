@@ -27,6 +27,10 @@ impl Line {
     }
 
     fn push(&mut self, tensor: Tensor, level: usize, parameters: Parameters) {
+        self.push_at(0, tensor, level, parameters);
+    }
+
+    fn push_at(&mut self, ms: u64, tensor: Tensor, level: usize, parameters: Parameters) {
         let inputs = vec![tensor];
         self.last += 1;
         let job = Job {
@@ -37,7 +41,7 @@ impl Line {
             parameters: job::telling(parameters),
             note: None,
             level,
-            queued: self.began,
+            queued: self.began + Duration::from_millis(ms),
             deadline: None,
             latest: None,
             answer: oneshot::channel().0,
@@ -54,12 +58,26 @@ impl Line {
         }
     }
 
-    /// The ids of what is run next, or how many milliseconds it waits.
+    /// The ids of what an idle instance runs next, or how many milliseconds it waits.
     fn next_at(&mut self, ms: u64, running: usize) -> Result<Vec<u64>, u128> {
-        match self
-            .queue
-            .next(self.began + Duration::from_millis(ms), running, true)
-        {
+        self.ask(ms, asking(running))
+    }
+
+    /// The same for one that has just finished a run.
+    fn freed_at(&mut self, ms: u64) -> Result<Vec<u64>, u128> {
+        let was_busy = true;
+        self.ask(
+            ms,
+            Asking {
+                was_busy,
+                ..asking(0)
+            },
+        )
+    }
+
+    fn ask(&mut self, ms: u64, asking: Asking) -> Result<Vec<u64>, u128> {
+        let now = self.began + Duration::from_millis(ms);
+        match self.queue.next(now, asking) {
             Next::Run(jobs) => Ok(jobs.iter().map(|job| job.id).collect()),
             Next::Wait(at) => Err(at.duration_since(self.began).as_millis()),
             Next::Nothing => Ok(Vec::new()),
@@ -76,6 +94,15 @@ impl Line {
         }
         assert_eq!(self.queue.len(), 0);
         all
+    }
+}
+
+/// What an idle instance asks while so many requests run.
+fn asking(running: usize) -> Asking {
+    Asking {
+        running,
+        worth: true,
+        was_busy: false,
     }
 }
 
@@ -144,7 +171,11 @@ async fn a_lone_request_never_waits_and_two_wait_for_the_delay() {
 
 #[tokio::test]
 async fn requests_of_a_model_that_takes_microseconds_run_one_by_one_unless_told_otherwise() {
-    let one = |line: &mut Line| match line.queue.next(line.began, 1, false) {
+    let quick = Asking {
+        worth: false,
+        ..asking(1)
+    };
+    let one = |line: &mut Line| match line.queue.next(line.began, quick) {
         Next::Run(jobs) => jobs.len(),
         Next::Wait(_) | Next::Nothing => 0,
     };
@@ -186,6 +217,64 @@ async fn a_preferred_size_is_run_without_waiting_longer() {
     line.push_rows(&[1, 1, 1, 1]);
     assert_eq!(line.next_at(0, 3), Ok(vec![3, 4, 5, 6]));
     assert_eq!(line.next_at(5, 3), Ok(vec![7]));
+}
+
+#[tokio::test]
+async fn what_gathered_behind_a_busy_instance_runs_together_whatever_sizes_are_preferred() {
+    let mut line = Line::of(Batching {
+        max_queue_delay: Duration::from_millis(5),
+        preferred_batch_sizes: vec![8],
+        ..batching(32)
+    });
+    line.push_rows(&[1; 12]);
+    assert_eq!(line.freed_at(0), Ok((1..=12).collect()));
+    line.push_rows(&[1; 40]);
+    assert_eq!(
+        line.freed_at(0),
+        Ok((13..=44).collect()),
+        "no more than fit"
+    );
+    assert_eq!(line.freed_at(0), Ok((45..=52).collect()));
+    // Fewer than is preferred wait for their delay, as they would before an idle instance.
+    line.push_rows(&[1; 7]);
+    assert_eq!(line.freed_at(0), Err(5));
+}
+
+#[tokio::test]
+async fn the_oldest_request_waits_no_longer_than_the_delay_whoever_comes_before_it() {
+    let mut line = Line::of(Batching {
+        max_queue_delay: Duration::from_millis(5),
+        ..batching(8)
+    });
+    for (ms, level) in [(0, 2), (3, 1), (4, 0)] {
+        line.push_at(ms, rows(&[1], 2), level, Parameters::new());
+        assert_eq!(line.next_at(ms, 1), Err(5));
+    }
+    assert_eq!(line.next_at(5, 1), Ok(vec![3, 2, 1]));
+    // With the oldest goes its moment.
+    line.push_at(6, rows(&[1], 2), 1, Parameters::new());
+    line.push_at(8, rows(&[1], 2), 0, Parameters::new());
+    assert_eq!(line.next_at(8, 1), Err(11));
+    assert!(line.queue.remove(4).is_some());
+    assert_eq!(line.next_at(8, 1), Err(13));
+}
+
+#[tokio::test]
+async fn the_last_one_in_the_line_is_the_latest_of_the_lowest_priority() {
+    let mut line = Line::of(batching(4));
+    assert!(line.queue.last_level().is_none() && line.queue.take_last().is_none());
+    for (level, width) in [(2, 1), (0, 2), (2, 3), (1, 2)] {
+        line.push(rows(&[1], width), level, Parameters::new());
+    }
+    let mut ids = Vec::new();
+    while let Some(level) = line.queue.last_level() {
+        let job = line.queue.take_last().unwrap();
+        assert_eq!(job.level, level);
+        ids.push(job.id);
+    }
+    assert_eq!(ids, [3, 1, 4, 2]);
+    assert_eq!(line.queue.ahead(9), Ahead::default());
+    assert_eq!(line.next_at(0, 1), Ok(Vec::new()));
 }
 
 #[tokio::test]

@@ -115,6 +115,61 @@ async fn a_full_queue_refuses_and_says_when_to_come_back() {
     }
 }
 
+/// The error of a request that is refused because the queue is full.
+async fn refused(asked: tokio::task::JoinHandle<Result<Vec<i64>>>) -> String {
+    let error = asked.await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TooManyRequests);
+    assert_eq!(error.retry_after_seconds(), Some(1));
+    error.message().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_last_one_of_a_full_queue_gives_way_to_a_higher_priority_and_to_no_other() {
+    let levels = Limits {
+        queue: 2,
+        levels: 3,
+        default_level: 2,
+        ..limits()
+    };
+    let lab = Lab::of(Fake::new(), None, levels);
+    let ask = |x: i64, priority: u64| {
+        let dataplane = Arc::clone(&lab.dataplane);
+        let mut request = InferRequest::new([rows(&[x], 1)]);
+        request.parameters.insert("priority", priority);
+        tokio::spawn(async move { ask(&dataplane, request, None).await })
+    };
+    let gate = lab.model.gate.lock().unwrap();
+    let first = ask(0, 2);
+    lab.until_entered(1).await;
+    let mut waits = Vec::new();
+    for x in [1, 2] {
+        waits.push(ask(x, 2));
+        lab.until_waiting(waits.len()).await;
+    }
+    // Before the body is read nobody knows its priority.
+    assert!(lab.schedule.refuse_full().is_ok());
+    for priority in [2, 3] {
+        let full = "the queue of model 'm' is full: 2 requests wait already";
+        assert_eq!(refused(ask(9, priority)).await, full);
+    }
+    // One gives way to one: the last.
+    for (x, gives_way) in [(3, waits.pop().unwrap()), (4, waits.pop().unwrap())] {
+        waits.insert(0, ask(x, 1));
+        let gave_way = "the queue of model 'm' is full, and a request of a higher priority has \
+                        taken the last place";
+        assert_eq!(refused(gives_way).await, gave_way);
+        assert_eq!(lab.schedule.waiting(), 2);
+    }
+    assert!(lab.schedule.refuse_full().is_err(), "nobody gives way now");
+    assert!(refused(ask(9, 1)).await.contains("2 requests wait already"));
+    drop(gate);
+    for asked in waits.into_iter().chain([first]) {
+        asked.await.unwrap().unwrap();
+    }
+    let order: Vec<i64> = lab.model.runs.lock().unwrap().concat();
+    assert_eq!(order, [0, 3, 4]);
+}
+
 /// One kind of request waits for others for so long, though nothing runs.
 fn waiting_for(delay: Duration) -> Batching {
     Batching {

@@ -41,6 +41,26 @@ async fn what_waits_while_an_instance_is_busy_runs_as_one_batch() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_gathered_while_busy_runs_as_one_though_it_is_no_preferred_size() {
+    let preferred = Batching {
+        max_queue_delay: Duration::from_secs(3600),
+        preferred_batch_sizes: vec![8],
+        ..batching(32)
+    };
+    let lab = Lab::of(Fake::new(), Some(preferred), limits());
+    let gate = lab.model.gate.lock().unwrap();
+    let first = lab.ask(rows(&[0], 1));
+    lab.until_entered(1).await;
+    let asked: Vec<_> = (1..=12).map(|x| lab.ask(rows(&[x], 1))).collect();
+    lab.until_waiting(12).await;
+    drop(gate);
+    for asked in asked.into_iter().chain([first]) {
+        asked.await.unwrap().unwrap();
+    }
+    assert_eq!(lab.model.sizes(), [1, 12]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bad_request_gets_its_error_and_the_rest_of_its_batch_their_rows() {
     for (bad, kind) in [
         (POISON, ErrorKind::DoesNotFit),

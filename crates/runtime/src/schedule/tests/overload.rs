@@ -126,7 +126,12 @@ impl Trial {
             return;
         }
         let mut state = self.schedule.0.state();
-        while let Next::Run(mut jobs) = state.queue.next(now, 0, true) {
+        let asking = Asking {
+            running: 0,
+            worth: true,
+            was_busy: true,
+        };
+        while let Next::Run(mut jobs) = state.queue.next(now, asking) {
             jobs.retain(|job| job.deadline.is_some_and(|deadline| deadline > now));
             if !jobs.is_empty() {
                 let rows: u64 = jobs.iter().map(Job::size).sum();
