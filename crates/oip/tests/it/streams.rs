@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
 
 use futures_util::Stream;
 use oip::grpc::generated_client::grpc_inference_service_client::GrpcInferenceServiceClient;
@@ -56,6 +57,46 @@ impl PolicyDecisionPoint for Gate {
 
     fn name(&self) -> &'static str {
         "gate"
+    }
+}
+
+/// A request that sends so many bytes there and back.
+fn echo(length: usize) -> messages::ModelInferRequest {
+    messages::ModelInferRequest {
+        model_name: "free".into(),
+        inputs: vec![messages::model_infer_request::InferInputTensor {
+            name: "x".into(),
+            datatype: "UINT8".into(),
+            shape: vec![length as i64],
+            ..Default::default()
+        }],
+        raw_input_contents: vec![vec![7; length].into()],
+        ..Default::default()
+    }
+}
+
+#[tokio::test]
+async fn every_answer_of_a_stream_is_sent_whole_however_its_length_falls_into_frames() {
+    let server = lab::start().await;
+    let channel = format!("http://{}", server.grpc_address());
+    let channel = tonic::transport::Channel::from_shared(channel).unwrap();
+    let mut client = GrpcInferenceServiceClient::new(channel.connect().await.unwrap());
+    let (sender, asked) = mpsc::channel(1);
+    let asked = futures_util::stream::unfold(asked, |mut asked: mpsc::Receiver<_>| async {
+        Some((asked.recv().await?, asked))
+    });
+    sender.send(echo(1)).await.unwrap();
+    let mut answers = client.model_stream_infer(asked).await.unwrap().into_inner();
+    assert!(answers.message().await.unwrap().is_some());
+    // With what a message holds besides, some of these end at the end of a frame of 16 KiB.
+    let lengths = [12_000, 49_152, 600_000].into_iter();
+    for length in lengths.chain((16_384 - 120)..16_384).chain([65_536 - 64]) {
+        sender.send(echo(length)).await.unwrap();
+        // Nothing else is asked meanwhile that could push it out.
+        let answer = tokio::time::timeout(Duration::from_secs(10), answers.message());
+        let answer = answer.await.expect("it is sent at once").unwrap().unwrap();
+        let answer = answer.infer_response.unwrap();
+        assert_eq!(answer.raw_output_contents[0].len(), length);
     }
 }
 
