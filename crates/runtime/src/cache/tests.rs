@@ -135,7 +135,9 @@ async fn begin(
 ) -> tokio::task::JoinHandle<(Lookup, Option<i32>)> {
     let cache = Arc::clone(cache);
     let asked = tokio::spawn(async move {
-        let (lookup, answer) = cache.answer(request(3), level, |_| until(told)).await;
+        let answer = cache.answer(request(3), level, |_| until(told));
+        let answer = tokio::time::timeout(Duration::from_secs(10), answer).await;
+        let (lookup, answer) = answer.unwrap();
         let answer = answer.ok();
         (
             lookup,
