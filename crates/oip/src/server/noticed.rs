@@ -115,9 +115,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Noticed<S> {
         if let Poll::Ready(Err(error)) = self.release_in_time(context) {
             return Poll::Ready(Err(error));
         }
+        let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(context, buffer);
         match read.is_ready() {
-            true => self.life.received(),
+            true => {
+                let come = buffer.filled().get(before..);
+                self.life.received(come.unwrap_or_default());
+            }
             false => self.life.waits(),
         }
         read

@@ -4,6 +4,7 @@ mod alignment;
 mod client;
 mod drain;
 mod errors;
+mod gone;
 mod hang;
 mod http;
 mod lab;
