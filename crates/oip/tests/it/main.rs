@@ -6,6 +6,7 @@ mod drain;
 mod errors;
 mod gone;
 mod hang;
+mod heads;
 mod http;
 mod lab;
 mod limits;
