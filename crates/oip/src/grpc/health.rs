@@ -186,9 +186,9 @@ impl Watch {
 }
 
 /// One change, and the watch as it goes on.
-fn next(
-    watch: Option<Watch>,
-) -> BoxFuture<'static, Option<(Result<HealthCheckResponse, Status>, Option<Watch>)>> {
+type Change = Option<(Result<HealthCheckResponse, Status>, Option<Watch>)>;
+
+fn next(watch: Option<Watch>) -> BoxFuture<'static, Change> {
     Box::pin(async move {
         let mut watch = watch?;
         match watch.changed().await {
