@@ -39,7 +39,7 @@ async fn connections_whose_clients_are_gone_do_not_hold_the_stop_up() {
         let mut resting = Raw::connect(server.grpc_address(), window).await;
         resting.begin(1, path).await;
         if let Some(message) = message {
-            resting.send(&frame(DATA, 0, 1, message)).await;
+            resting.send(&frame(DATA, 1, 1, message)).await;
         }
         while resting.read().await.0 != HEADERS {}
         held.push(resting);
