@@ -422,17 +422,6 @@ mod tests {
         assert_eq!(life.look(), Verdict::Cut(Limit::HeaderTimeout));
     }
 
-    #[test]
-    fn what_begins_http2_is_no_head_of_which_a_part_has_come() {
-        for (bytes, reads) in [(&b"PRI * HTTP/2.0\r\n"[..], false), (b"POST /v2", true)] {
-            let life = life();
-            life.received(bytes);
-            life.waits();
-            assert_eq!(life.reads_a_head(), reads);
-            assert_eq!(life.is_multiplexed(), !reads);
-        }
-    }
-
     #[tokio::test(start_paused = true)]
     async fn a_request_in_flight_keeps_its_connection_beyond_rest_and_age_ends_it_gently() {
         let life = life();

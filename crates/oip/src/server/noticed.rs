@@ -265,6 +265,17 @@ mod tests {
         assert_eq!(slow.taken, [b"head", &answer[..]].concat());
     }
 
+    #[test]
+    fn what_begins_http2_is_no_head_of_which_a_part_has_come() {
+        for (bytes, reads) in [(&b"PRI * HTTP/2.0\r\n"[..], false), (b"POST /v2", true)] {
+            let life = Life::new(Arc::new(ConnectionLimits::default()));
+            life.received(bytes);
+            life.waits();
+            assert_eq!(life.reads_a_head(), reads);
+            assert_eq!(life.is_multiplexed(), !reads);
+        }
+    }
+
     /// A connection of HTTP/2.
     fn multiplexed() -> (Noticed<Slow>, Arc<Life>) {
         let life = Arc::new(Life::new(Arc::new(ConnectionLimits::default())));
