@@ -132,9 +132,14 @@ def documented_bound(options):
     formula = re.search(r"### Memory.*?```text\n(.*?)```", RELIABILITY.read_text(), re.S)[1]
     base = size(re.search(r"^base \(about (\d+) MiB\)", formula, re.M)[1] + "MiB")
     bodies = int(re.search(r"\+ (\d+) × body_memory", formula)[1]) * size(options["body_memory"])
-    connection = size("".join(re.search(r"\+ connections × (\d+) (KiB)", formula).groups()))
+
+    def each(what):
+        terms = re.findall(rf"\+ {what} × (\d+) KiB", formula)
+        assert terms, what
+        return sum(map(int, terms)) * 2**10 * int(options[what])
+
     payloads = size("".join(re.search(r"\+ (\d+) (MiB) .*`payload_log`", formula).groups()))
-    return base + bodies + int(options["connections"]) * connection + ("payload_log" in options) * payloads
+    return base + bodies + each("connections") + each("in_flight") + ("payload_log" in options) * payloads
 
 
 def options_of(name, container):
@@ -160,7 +165,7 @@ def test_a_queue_is_full_well_before_the_connections_are(name):
 
 
 def test_the_defaults_would_not_fit_into_that_limit():
-    defaults = {"body_memory": "1GiB", "connections": "10000"}
+    defaults = {"body_memory": "1GiB", "connections": "10000", "in_flight": "4096"}
     assert documented_bound(defaults) > size("1Gi")
 
 

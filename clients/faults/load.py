@@ -29,12 +29,14 @@ def message(model="m"):
 class Load:
     """Threads at one door or both. `refused` are connections that nobody took; `failures` all else.
 
+    With `tls` REST callers take any certificate, and those of gRPC the ones in `roots`.
     Codes (429, "RESOURCE_EXHAUSTED") that are `allowed` are counted in `refusals`, with the seconds that each took.
     """
 
     def __init__(self, server, rest=0, grpc_callers=0, model="m", headers=(), tls=False, kept=True, pause=0.0,
-                 allowed=()):
+                 allowed=(), roots=b""):
         self.server, self.model, self.tls, self.kept, self.pause = server, model, tls, kept, pause
+        self.roots = roots
         self.allowed, self.refusals = set(allowed), collections.defaultdict(list)
         self.headers = list(headers)
         self.going = True
@@ -118,25 +120,35 @@ class Load:
         target = f"127.0.0.1:{self.server.grpc_port}"
         # Calls that a GOAWAY says were never looked at are sent again, as HTTP/2 has it.
         options = [("grpc.use_local_subchannel_pool", 1)]
-        if self.tls:
-            raise NotImplementedError("gRPC's Python package cannot leave a certificate unverified")
-        with contextlib.closing(grpc.insecure_channel(target, options)) as channel:
-            ask = channel.unary_unary(METHOD)
-            while self.going:
-                began = time.perf_counter()
-                try:
-                    ask(message(self.model), timeout=20, metadata=[(n.lower(), v) for n, v in self.headers])
-                except grpc.RpcError as error:
-                    if error.code().name in self.allowed:
-                        self._note(code=error.code().name, took=time.perf_counter() - began)
-                        time.sleep(self.pause)
-                        continue
-                    refused = "Failed to connect" in error.details() or "refused" in error.details()
-                    said = f"{error.code()}: {error.details()}"
-                    self._note(failure=None if refused else said, refused=refused)
-                    return
-                self._note()
-                time.sleep(self.pause)
+        trusted = grpc.ssl_channel_credentials(self.roots) if self.tls else None
+        while self.going:
+            channel = grpc.secure_channel(target, trusted, options) if trusted else grpc.insecure_channel(target, options)
+            with contextlib.closing(channel):
+                ask = channel.unary_unary(METHOD)
+                again = True
+                while again and self.going:
+                    if not self._ask(ask):
+                        return
+                    again = self.kept
+
+    def _ask(self, ask):
+        """One call. Whether another makes sense."""
+        began = time.perf_counter()
+        try:
+            ask(message(self.model), timeout=20, metadata=[(n.lower(), v) for n, v in self.headers])
+        except grpc.RpcError as error:
+            if error.code().name not in self.allowed:
+                refused = "Failed to connect" in error.details() or "refused" in error.details()
+                said = f"{error.code()}: {error.details()}"
+                # A handshake that fails is no connection that nobody took.
+                refused = refused and not (self.tls and "SSL" in said)
+                self._note(failure=None if refused else said, refused=refused)
+                return False
+            self._note(code=error.code().name, took=time.perf_counter() - began)
+        else:
+            self._note()
+        time.sleep(self.pause)
+        return True
 
 
 def _answer(stream):

@@ -36,9 +36,9 @@ def certificate(folder, name):
     return key.read_bytes(), cert.read_bytes()
 
 
-def shown(server):
+def shown(server, port=None):
     """The certificate that a new connection is shown."""
-    return ssl.get_server_certificate(("127.0.0.1", server.rest_port))
+    return ssl.get_server_certificate(("127.0.0.1", port or server.rest_port))
 
 
 def wait_until(seen, limit=15):
@@ -64,8 +64,10 @@ def test_everything_is_reloaded_under_load_without_a_failed_request(repository, 
     try:
         headers = [("Authorization", f"Bearer {token()}")]
         wait_until(lambda: "READY" in server.log())
-        with Load(server, rest=4, headers=headers, tls=True) as kept, \
-                Load(server, rest=4, headers=headers, tls=True, kept=False) as fresh:
+        roots = one_cert + two_cert
+        with Load(server, rest=4, grpc_callers=2, headers=headers, tls=True, roots=roots) as kept, \
+                Load(server, rest=4, headers=headers, tls=True, kept=False) as fresh, \
+                Load(server, grpc_callers=2, headers=headers, tls=True, roots=roots, kept=False) as calls:
             for turn in range(3):
                 kept.wait_for(50)
                 onnx_models.put(repository, "m", onnx_models.add(2.0 + turn))
@@ -74,12 +76,17 @@ def test_everything_is_reloaded_under_load_without_a_failed_request(repository, 
                 replace(properties, f"log_level={('debug', 'warn', 'info')[turn]}\n")
                 server.terminate(signal.SIGHUP)
                 fresh.wait_for(20)
+                calls.wait_for(5)
             replace(tls_key, two_key)
             replace(tls_cert, two_cert)
             wait_until(lambda: shown(server) == two_cert.decode())
+            # Both doors have it.
+            assert shown(server, server.grpc_port) == two_cert.decode()
             kept.wait_for(50)
             fresh.wait_for(20)
-        assert (kept.failures, fresh.failures) == ([], []), server.log()
+            calls.wait_for(10)
+        assert [load.failures for load in (kept, fresh, calls)] == [[], [], []], server.log()
+        assert [load.refused for load in (kept, fresh, calls)] == [0, 0, 0], server.log()
         assert "configuration changed" in server.log()
         server.stop()
     finally:

@@ -4,6 +4,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use oip::auth::new_api_key;
 
 use crate::exit::{Exit, fail};
+use crate::print;
 
 pub(crate) fn command() -> Command {
     let id = Arg::new("id")
@@ -40,9 +41,9 @@ pub(crate) fn run(matches: &ArgMatches) -> Exit {
     let roles: Vec<String> = roles.cloned().collect();
     match new_api_key(id, &roles) {
         Ok(made) => {
-            println!("{}", String::from_utf8_lossy(made.key.expose()));
-            println!("{}", made.line);
-            Exit::Success
+            let key = String::from_utf8_lossy(made.key.expose());
+            let printed = print::line(key).and_then(|()| print::line(&made.line));
+            printed.err().unwrap_or(Exit::Success)
         }
         Err(error) => fail(Exit::Usage, error),
     }

@@ -8,6 +8,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use oip::auth::audit::{AuditKey, Head, Report, verify, verify_log};
 
 use crate::exit::{Exit, fail};
+use crate::print;
 
 pub(crate) fn command() -> Command {
     let file = Arg::new("file")
@@ -67,7 +68,7 @@ pub(crate) fn run(matches: &ArgMatches) -> Exit {
         false => verify(audit, key, &heads),
     });
     match report {
-        Ok(report) => say(&report),
+        Ok(report) => say(&report).unwrap_or_else(|exit| exit),
         Err(error) => fail(Exit::Usage, format!("{}: {error}", path.display())),
     }
 }
@@ -79,29 +80,29 @@ fn open(path: &Path) -> io::Result<Box<dyn BufRead>> {
     }
 }
 
-fn say(report: &Report) -> Exit {
+fn say(report: &Report) -> Result<Exit, Exit> {
     for finding in &report.findings {
-        println!("{finding}");
+        print::line(finding)?;
     }
     let unsaid = report.found.saturating_sub(report.findings.len() as u64);
     if unsaid > 0 {
-        println!("and {unsaid} more");
+        print::line(format_args!("and {unsaid} more"))?;
     }
-    println!("{} lines, head {}", report.lines, report.head);
+    print::line(format_args!("{} lines, head {}", report.lines, report.head))?;
     if let Some(note) = report.without_key() {
-        eprintln!("note: {note}");
+        print::aside(format_args!("note: {note}"));
     }
     if report.heads == 0 {
-        eprintln!("note: without a head from the log (--head) a cut end cannot be found");
+        print::aside("note: without a head from the log (--head) a cut end cannot be found");
     }
-    match report.is_whole() {
+    Ok(match report.is_whole() {
         true => {
-            println!("{}", report.verdict());
+            print::line(report.verdict())?;
             Exit::Success
         }
         false => fail(
             Exit::Failed,
             format!("the audit is not whole: {} findings", report.found),
         ),
-    }
+    })
 }

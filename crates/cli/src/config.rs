@@ -10,6 +10,7 @@ use oip::tls::Tls;
 
 use crate::args;
 use crate::exit::{Exit, misconfigured};
+use crate::print;
 use crate::serve::announce::unused_without_authentication;
 
 pub(crate) fn command() -> Command {
@@ -47,25 +48,27 @@ pub(crate) fn run(matches: &ArgMatches) -> Exit {
         Err(error) => return misconfigured(&Config::checked(&sources).err().unwrap_or(error)),
     };
     for warning in config.warnings() {
-        eprintln!("warning: {warning}");
+        print::aside(format_args!("warning: {warning}"));
     }
     for warning in warnings(&config) {
-        eprintln!("warning: {warning}");
+        print::aside(format_args!("warning: {warning}"));
     }
     let refusals = refusals(&config);
     if !check {
-        print!("{}", print(&config));
+        let printed = print::text(written(&config));
         for refusal in refusals {
-            eprintln!("warning: 'oip serve' does not start like this: {refusal}");
+            print::aside(format_args!(
+                "warning: 'oip serve' does not start like this: {refusal}"
+            ));
         }
-        return Exit::Success;
+        return printed.err().unwrap_or(Exit::Success);
     }
     if refusals.is_empty() {
-        println!("the configuration is fine");
-        return Exit::Success;
+        let printed = print::line("the configuration is fine");
+        return printed.err().unwrap_or(Exit::Success);
     }
     for refusal in refusals {
-        eprintln!("error: {refusal}");
+        print::aside(format_args!("error: {refusal}"));
     }
     Exit::Usage
 }
@@ -116,7 +119,7 @@ fn failed<T, E: ToString>(done: Result<T, E>) -> Option<String> {
 }
 
 /// The configuration in the syntax of a properties file.
-fn print(config: &Config) -> String {
+fn written(config: &Config) -> String {
     let mut text = String::new();
     for group in Group::ALL {
         let all = config.entries().iter();

@@ -24,7 +24,7 @@ impl From<Exit> for ExitCode {
 /// Says what is wrong with a configuration, a line for each thing.
 pub(crate) fn misconfigured(error: &oip::config::ConfigError) -> Exit {
     for one in error.each() {
-        eprintln!("error: {one}");
+        oip::logging::say(&format!("error: {one}"));
     }
     Exit::Usage
 }

@@ -9,6 +9,7 @@ mod exit;
 mod itself;
 mod memory;
 mod policy;
+mod print;
 mod programs;
 mod replay;
 mod serve;

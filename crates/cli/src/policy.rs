@@ -13,6 +13,7 @@ use oip::gates::DecisionPoint;
 
 use crate::args;
 use crate::exit::{Exit, fail, misconfigured};
+use crate::print;
 
 mod question;
 
@@ -119,8 +120,8 @@ fn run_check(matches: &ArgMatches) -> Exit {
     };
     match Embedded::from_file(file) {
         Ok(_) => {
-            println!("the policies are fine");
-            Exit::Success
+            let printed = print::line("the policies are fine");
+            printed.err().unwrap_or(Exit::Success)
         }
         Err(error) => fail(Exit::Usage, error),
     }
@@ -161,7 +162,7 @@ fn run_explain(matches: &ArgMatches) -> Exit {
         Err(error) => return fail(Exit::Usage, error),
     };
     for note in notes(&config, &situation) {
-        eprintln!("note: {note}");
+        print::aside(format_args!("note: {note}"));
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -222,9 +223,15 @@ fn say(explanation: &Explanation, expected: Option<&str>) -> Exit {
         Decision::Deny { .. } => "deny",
         Decision::Fault { .. } => "no decision, which refuses",
     };
-    println!("{word}: {}", explanation.decision.reason());
-    println!("decided by: {}", explanation.pdp);
-    println!("asked:\n{}", explanation.asked);
+    let printed = print::text(format_args!(
+        "{word}: {}\ndecided by: {}\nasked:\n{}\n",
+        explanation.decision.reason(),
+        explanation.pdp,
+        explanation.asked
+    ));
+    if let Err(exit) = printed {
+        return exit;
+    }
     match (&explanation.decision, expected) {
         (Decision::Fault { .. }, _) => Exit::Failed,
         (_, Some(expected)) if expected != word => {

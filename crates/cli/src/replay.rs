@@ -12,6 +12,7 @@ use oip::replay::{Body, HeaderName, Recorded, Told, is_for_load};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::exit::{Exit, fail};
+use crate::print;
 
 mod command;
 mod compare;
@@ -109,10 +110,13 @@ impl Counts {
             unreadable,
             skipped,
         } = self;
-        println!(
+        let printed = print::line(format_args!(
             "{alike} alike, {differ} differ, {refused} refused for want of room or time, {failed} could \
              not be asked, {unreadable} could not be read, {skipped} without anything to compare"
-        );
+        ));
+        if let Err(exit) = printed {
+            return exit;
+        }
         match differ + refused + failed + unreadable {
             0 => Exit::Success,
             _ => Exit::Failed,
@@ -130,6 +134,14 @@ enum Outcome {
     WasRefused,
     /// Whoever asks may not, now: the rest would be refused too.
     NotLetIn(u16),
+}
+
+/// Why a replay ends before its file does.
+enum End {
+    /// What it finds cannot be printed.
+    Printing(Exit),
+    /// Nobody will be answered any more, for this reason.
+    NotLetIn(String),
 }
 
 impl Replay {
@@ -190,17 +202,18 @@ impl Replay {
                 }
             };
             match Recorded::read(&line) {
-                Ok(Some(recorded)) => {
-                    if let ControlFlow::Break(why) = self.one(number, &recorded, &mut counts).await
-                    {
+                Ok(Some(recorded)) => match self.one(number, &recorded, &mut counts).await {
+                    ControlFlow::Continue(()) => {}
+                    ControlFlow::Break(End::Printing(exit)) => return exit,
+                    ControlFlow::Break(End::NotLetIn(why)) => {
                         counts.report();
                         return fail(Exit::Failed, why);
                     }
-                }
+                },
                 Ok(None) => counts.skipped += 1,
                 Err(error) => {
                     if counts.unreadable < SHOWN {
-                        eprintln!("line {number} cannot be read: {error}");
+                        print::aside(format_args!("line {number} cannot be read: {error}"));
                     }
                     counts.unreadable += 1;
                 }
@@ -210,12 +223,7 @@ impl Replay {
     }
 
     /// Asks again for one inference. Breaks where nobody will be answered any more.
-    async fn one(
-        &self,
-        number: u64,
-        recorded: &Recorded,
-        counts: &mut Counts,
-    ) -> ControlFlow<String> {
+    async fn one(&self, number: u64, recorded: &Recorded, counts: &mut Counts) -> ControlFlow<End> {
         // What was cut short has nothing to be compared with.
         let Some(told) = &recorded.told else {
             counts.skipped += 1;
@@ -226,7 +234,7 @@ impl Replay {
             Ok(found) => found,
             Err(error) => {
                 if counts.failed < SHOWN {
-                    eprintln!("line {number}: {model}: {error}");
+                    print::aside(format_args!("line {number}: {model}: {error}"));
                 }
                 counts.failed += 1;
                 return ControlFlow::Continue(());
@@ -239,22 +247,26 @@ impl Replay {
             Outcome::WasRefused => counts.skipped += 1,
             Outcome::Refused(status) => {
                 if counts.refused < SHOWN {
-                    eprintln!("line {number}{id}: {model}: refused with {status}");
+                    print::aside(format_args!(
+                        "line {number}{id}: {model}: refused with {status}"
+                    ));
                 }
                 counts.refused += 1;
             }
             Outcome::Differs(difference) => {
-                if counts.differ < SHOWN {
-                    println!("line {number}{id}: {model}: {difference}");
-                }
+                let shown = counts.differ < SHOWN;
                 counts.differ += 1;
+                let difference = format_args!("line {number}{id}: {model}: {difference}");
+                if shown && let Err(exit) = print::line(difference) {
+                    return ControlFlow::Break(End::Printing(exit));
+                }
             }
             Outcome::NotLetIn(status) => {
                 counts.differ += 1;
-                return ControlFlow::Break(format!(
+                return ControlFlow::Break(End::NotLetIn(format!(
                     "line {number}{id}: {model}: refused with {status}, and was answered {told} then: \
                      the rest is not asked (--token-file, --api-key-file)"
-                ));
+                )));
             }
         }
         ControlFlow::Continue(())

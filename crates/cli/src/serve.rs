@@ -1,6 +1,6 @@
 //! `oip serve`: serve a folder of models.
 
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,12 +12,15 @@ use oip::models::Models;
 use oip::server::{BoundServer, Notify, Phase, StopSignals};
 use oip::{Dataplane, Server};
 
+use tokio::signal::unix::Signal;
+
 use crate::Programs;
 use crate::args;
 use crate::exit::{Exit, fail, misconfigured};
 use crate::memory;
 
 pub(crate) mod announce;
+mod early;
 mod of_program;
 mod reload;
 mod sample;
@@ -84,6 +87,8 @@ fn asked(matches: &ArgMatches, programs: &dyn Programs) -> Result<Asked, Exit> {
 }
 
 pub(crate) fn run(matches: &ArgMatches, programs: &dyn Programs) -> Exit {
+    // Before anything that takes its time.
+    let hangup = early::listen();
     memory::keep_freed();
     let Asked {
         sources,
@@ -129,7 +134,7 @@ pub(crate) fn run(matches: &ArgMatches, programs: &dyn Programs) -> Exit {
     match threads.enable_all().build() {
         Ok(runtime) => {
             let watch = Watch::new(sources, config);
-            let exit = runtime.block_on(serve(server, models, settings, watch, log));
+            let exit = runtime.block_on(serve(server, models, settings, watch, log, hangup));
             // A model that is still at work when the grace has run out must not hold the end up.
             runtime.shutdown_background();
             exit
@@ -144,6 +149,7 @@ async fn serve(
     settings: Settings,
     watch: Watch,
     log: LogControl,
+    hangup: io::Result<Signal>,
 ) -> Exit {
     let manager = &settings.surroundings.manager;
     let bound = match server.inherit(manager.socket_names.as_deref()) {
@@ -165,15 +171,16 @@ async fn serve(
         notify: notify.clone(),
     };
     let every = settings.reload.then_some(settings.poll_interval);
-    tokio::spawn(reload::watch(watch, every, running));
+    tokio::spawn(reload::watch(watch, every, running, hangup));
     announce_doors(&bound, &settings);
     let rest = bound.rest_address();
     let dataplane = Arc::clone(bound.dataplane());
     let ready = notify.clone();
     tokio::spawn(async move {
         loaded(&dataplane).await;
-        ready.ready();
+        // It may stop by then.
         if dataplane.phase() == Phase::Serving {
+            ready.ready();
             announce::models(&*models, &settings, rest).await;
         }
     });

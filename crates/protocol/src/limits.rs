@@ -136,7 +136,7 @@ limits! {
     ConnectionAge = "connection_age",
     /// The other end of a quiet connection is gone.
     KeepAlive = "keep_alive",
-    /// A connection carries as many requests at once as it may.
+    /// A connection carries as many requests at once as it may, or the server as many streams.
     Streams = "streams",
     /// As many inferences are in flight as may be.
     InFlight = "in_flight",

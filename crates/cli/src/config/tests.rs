@@ -13,7 +13,7 @@ fn given(flags: &[(&str, &str)], variables: &[(&str, &str)]) -> Sources {
 }
 
 fn printed(sources: &Sources) -> String {
-    print(&Config::resolve(sources).unwrap())
+    written(&Config::resolve(sources).unwrap())
 }
 
 /// The settings of a file that holds this.

@@ -1,13 +1,14 @@
 //! Settings that are read again: at SIGHUP, and with `reload = true` whenever a file has changed.
 //! What can change without a restart is applied.
 
+use std::io;
 use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 use oip::config::{Changes, Config, Entry, Watch};
 use oip::logging::LogControl;
 use oip::server::{Notify, Reconfigure};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::Signal;
 
 /// What can be given other settings while it runs.
 pub(super) struct Running {
@@ -18,10 +19,15 @@ pub(super) struct Running {
 
 /// Looks at the properties files until the process ends: at every SIGHUP, and, where it is
 /// asked for, `every` so often.
-pub(super) async fn watch(mut watch: Watch, every: Option<Duration>, running: Running) {
+pub(super) async fn watch(
+    mut watch: Watch,
+    every: Option<Duration>,
+    running: Running,
+    hangup: io::Result<Signal>,
+) {
     // What the process was started with: an option that needs a restart keeps that value.
     let started = watch.config().clone();
-    let mut hangup = match signal(SignalKind::hangup()) {
+    let mut hangup = match hangup {
         Ok(hangup) => hangup,
         Err(error) => {
             tracing::error!(%error, "SIGHUP cannot be listened to");

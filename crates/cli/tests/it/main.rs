@@ -7,6 +7,7 @@ mod bench;
 mod config;
 mod help;
 mod kserve;
+mod printing;
 mod refusals;
 mod reload;
 mod running;

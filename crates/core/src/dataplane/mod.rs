@@ -216,12 +216,16 @@ impl Dataplane {
     }
 
     /// Refuses an inference that would be refused for want of room, before its body is read.
-    /// Takes no place: that is [`infer`](Self::infer)'s.
+    /// Takes no place: that is [`infer`](Self::infer)'s. `before` is how many were under way when
+    /// it came, as [`Telemetry::enter`] said: those count from the arrival of their heads.
     ///
     /// # Errors
     /// `TooManyRequests`.
-    pub fn refuse_full(&self) -> Result<()> {
-        self.slots.refuse_full()
+    pub fn refuse_full(&self, before: u64) -> Result<()> {
+        self.slots.refuse_full()?;
+        // Some may have ended meanwhile.
+        let others = self.telemetry.under_way().saturating_sub(1);
+        self.slots.refuse_beyond(before.min(others))
     }
 
     /// The same for the queue of the model that a permit is for.

@@ -7,9 +7,8 @@ use std::time::Duration;
 use oip_protocol::{Error, Limit, Result};
 use tokio::time::Instant;
 
-/// Most pairs that are remembered. Those that have asked for nothing lately are forgotten first:
-/// they would find a full bucket either way.
-const MOST: usize = 10_000;
+/// How many pairs are remembered at least: those that were active last. There may be twice as many.
+const LEAST: usize = 10_000;
 
 /// The buckets.
 #[derive(Debug)]
@@ -18,7 +17,39 @@ pub(crate) struct Rates {
     rate: f64,
     /// Tokens in a full bucket.
     burst: f64,
-    buckets: Mutex<HashMap<(String, String), Bucket>>,
+    buckets: Mutex<Buckets>,
+}
+
+/// Subject and model.
+type Pair = (String, String);
+
+/// The pairs that were active of late, and those that were before them. When there are enough of the
+/// former, the latter are forgotten all at once: nobody has to look for the oldest.
+#[derive(Debug, Default)]
+struct Buckets {
+    late: HashMap<Pair, Bucket>,
+    before: HashMap<Pair, Bucket>,
+}
+
+impl Buckets {
+    /// The bucket of a pair, `full` where it is not remembered. What is forgotten for it is handed
+    /// back, to be dropped when nobody waits.
+    fn of(&mut self, pair: Pair, full: Bucket) -> (&mut Bucket, HashMap<Pair, Bucket>) {
+        let mut forgotten = HashMap::new();
+        let known = match self.late.contains_key(&pair) {
+            true => None,
+            false => {
+                let known = self.before.remove(&pair);
+                if self.late.len() >= LEAST {
+                    let late = std::mem::take(&mut self.late);
+                    forgotten = std::mem::replace(&mut self.before, late);
+                }
+                known
+            }
+        };
+        let bucket = self.late.entry(pair);
+        (bucket.or_insert(known.unwrap_or(full)), forgotten)
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -44,40 +75,33 @@ impl Rates {
     /// `TooManyRequests` with the time after which there is one again.
     pub(crate) fn take(&self, subject: &str, model: &str) -> Result<()> {
         let now = Instant::now();
-        let key = (subject.to_owned(), model.to_owned());
-        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        if buckets.len() >= MOST && !buckets.contains_key(&key) {
-            self.forget(&mut buckets, now);
-        }
+        let pair = (subject.to_owned(), model.to_owned());
         let full = Bucket {
             tokens: self.burst,
             at: now,
         };
-        let bucket = buckets.entry(key).or_insert(full);
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        let (bucket, forgotten) = buckets.of(pair, full);
         bucket.tokens = self.tokens(*bucket, now);
         bucket.at = now;
-        if bucket.tokens >= 1.0 {
-            bucket.tokens -= 1.0;
-            return Ok(());
-        }
-        let wait = Duration::from_secs_f64(((1.0 - bucket.tokens) / self.rate).clamp(0.0, 3600.0));
+        let wait = match bucket.tokens >= 1.0 {
+            true => {
+                bucket.tokens -= 1.0;
+                None
+            }
+            false => Some((1.0 - bucket.tokens) / self.rate),
+        };
         drop(buckets);
-        Err(self.refusal(wait))
+        drop(forgotten);
+        match wait {
+            None => Ok(()),
+            Some(wait) => Err(self.refusal(Duration::from_secs_f64(wait.clamp(0.0, 3600.0)))),
+        }
     }
 
     fn tokens(&self, bucket: Bucket, now: Instant) -> f64 {
         let passed = now.saturating_duration_since(bucket.at).as_secs_f64();
         (bucket.tokens + passed * self.rate).min(self.burst)
-    }
-
-    fn forget(&self, buckets: &mut HashMap<(String, String), Bucket>, now: Instant) {
-        buckets.retain(|_, bucket| self.tokens(*bucket, now) < self.burst);
-        // Where all are in use, any of them.
-        if buckets.len() >= MOST
-            && let Some(key) = buckets.keys().next().cloned()
-        {
-            buckets.remove(&key);
-        }
     }
 
     #[cold]
@@ -115,12 +139,27 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn names_that_callers_make_up_do_not_fill_the_memory() {
         let rates = Rates::new(1, 1);
-        for n in 0..MOST + 10 {
+        for n in 0..LEAST * 3 {
             rates.take("ann", &n.to_string()).unwrap();
+            let buckets = rates.buckets.lock().unwrap();
+            assert!(buckets.late.len() + buckets.before.len() <= 2 * LEAST);
         }
-        assert!(rates.buckets.lock().unwrap().len() <= MOST);
-        tokio::time::advance(Duration::from_secs(2)).await;
-        rates.take("ann", "one more").unwrap();
-        assert_eq!(rates.buckets.lock().unwrap().len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_pairs_that_were_active_last_are_remembered_and_no_others_for_long() {
+        let rates = Rates::new(1, 1);
+        rates.take("bob", "m").unwrap();
+        rates.take("eve", "m").unwrap();
+        for n in 0..LEAST * 2 {
+            rates.take("ann", &n.to_string()).unwrap();
+            if n % (LEAST - 1) == 0 {
+                assert!(rates.take("bob", "m").is_err(), "forgotten at {n}");
+            }
+        }
+        for n in LEAST + 2..LEAST * 2 {
+            assert!(rates.take("ann", &n.to_string()).is_err(), "{n}");
+        }
+        rates.take("eve", "m").unwrap();
     }
 }

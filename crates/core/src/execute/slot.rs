@@ -114,6 +114,18 @@ impl Slots {
         }
     }
 
+    /// Refuses at once where so many others have come for a place, or may come for one.
+    ///
+    /// # Errors
+    /// `TooManyRequests`.
+    pub(crate) fn refuse_beyond(&self, others: u64) -> Result<()> {
+        let most = self.0.places.saturating_add(self.0.most_waiting) as u64;
+        match others >= most {
+            true => Err(self.0.full(self.waiting())),
+            false => Ok(()),
+        }
+    }
+
     /// Whether anyone has a place, or waits for one.
     pub(crate) fn is_in_use(&self) -> bool {
         self.0.running.available_permits() < self.0.places || self.waiting() > 0
@@ -203,6 +215,14 @@ mod tests {
         );
         drop(held);
         assert!(waits.await.is_ok());
+    }
+
+    #[test]
+    fn as_many_as_have_a_place_or_wait_are_let_come_and_no_more() {
+        let slots = Slots::new("model 'm'", 2, 1);
+        assert!(slots.refuse_beyond(2).is_ok());
+        let refused = slots.refuse_beyond(3).unwrap_err();
+        assert_eq!(refused.limit(), Some(Limit::InFlight));
     }
 
     #[tokio::test]

@@ -144,11 +144,14 @@ pub struct Telemetry {
 }
 
 impl Telemetry {
-    /// An inference has begun.
-    pub fn enter(&self, way: Way) {
-        if let Some(count) = self.in_flight.get(way as usize) {
-            count.fetch_add(1, Relaxed);
-        }
+    /// An inference has begun. How many were under way before it.
+    pub fn enter(&self, way: Way) -> u64 {
+        let counts = self.in_flight.iter().enumerate();
+        let before = counts.map(|(place, count)| match place == way as usize {
+            true => count.fetch_add(1, Relaxed),
+            false => count.load(Relaxed),
+        });
+        before.sum()
     }
 
     /// An inference has ended, however.
@@ -163,6 +166,12 @@ impl Telemetry {
     pub fn in_flight(&self, way: Way) -> u64 {
         let count = self.in_flight.get(way as usize);
         count.map_or(0, |count| count.load(Relaxed))
+    }
+
+    /// The same, whatever way they came in by.
+    #[must_use]
+    pub fn under_way(&self) -> u64 {
+        self.in_flight.iter().map(|count| count.load(Relaxed)).sum()
     }
 
     /// Inferences whose caller left before it was known which model they ask.

@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, Method as HttpMethod, Request, Response, Uri};
 use oip_core::access::actions;
 use oip_core::telemetry::{Room, Way};
 use oip_core::{Action, BoxFuture, Caller, execute};
-use oip_protocol::{Error, Result};
+use oip_protocol::{Error, Limit, Result};
 use tokio::time::Instant;
 use tonic::codec::CompressionEncoding;
 use tonic::service::Routes;
@@ -24,7 +24,7 @@ use super::service::InferenceService;
 use super::unary::{self, Arrived};
 use super::{codec, health, reflection, respond};
 use crate::door::{self, Answering, Door, Origins, Present, Remote, Serves};
-use crate::telemetry::{Carried, Watched};
+use crate::telemetry::{Carried, OpenStream, Watched};
 
 /// When the caller no longer waits, left for the calls behind.
 #[derive(Debug, Clone, Copy)]
@@ -88,6 +88,8 @@ struct Passing {
     action: Option<Action>,
     /// Where it is an inference.
     watched: Option<Watched>,
+    /// Where it is a stream that may rest.
+    stream: Option<OpenStream>,
 }
 
 impl Inner {
@@ -101,6 +103,7 @@ impl Inner {
             remote,
             action: None,
             watched: is_inference.then(begin),
+            stream: None,
         };
         let result = self.within_time(parts, body, &mut passing).await;
         let (mut response, failure) = match result {
@@ -144,10 +147,14 @@ impl Inner {
     ) -> Result<Response<Body>> {
         let (method, caller) = self.admit(parts, passing).await?;
         if let Method::Call(Action::Infer) = method {
-            self.door.dataplane.refuse_full()?;
+            let before = passing.watched.as_ref().map_or(0, Watched::before);
+            self.door.dataplane.refuse_full(before)?;
             self.door.dataplane.memory().refuse_announced(1)?;
         }
         let rests = methods::is_stream(parts.uri.path());
+        if methods::may_rest(parts.uri.path()) {
+            passing.stream = Some(self.begin_stream()?);
+        }
         let mut body = Messages::new(body, &self.door, rests);
         if rests {
             parts.extensions.insert(body.arriving());
@@ -163,6 +170,17 @@ impl Inner {
                 leave(parts, caller, deadline);
                 self.dispatch(method, parts, body, passing).await
             }
+        })
+    }
+
+    /// A place among the streams that may rest.
+    fn begin_stream(&self) -> Result<OpenStream> {
+        let connections = &self.door.telemetry.connections;
+        connections.begin_stream().ok_or_else(|| {
+            let most = connections.most();
+            let message = format!("this server has as many open streams as it takes: {most}");
+            let error = Error::too_many_requests(message).retry_after(1);
+            error.at_limit(Limit::Streams)
         })
     }
 
@@ -285,8 +303,12 @@ impl Inner {
         // Not taken where the message was none.
         passing.watched = carried.and_then(|carried| carried.take());
         match response {
-            Ok(response) => respond::translated(response)
-                .map(|body| Body::new(Charged::new(body, self.door.dataplane.memory().clone()))),
+            Ok(response) => {
+                let memory = self.door.dataplane.memory().clone();
+                let stream = passing.stream.take();
+                respond::translated(response)
+                    .map(|body| Body::new(Charged::new(body, memory, stream)))
+            }
             Err(never) => match never {},
         }
     }

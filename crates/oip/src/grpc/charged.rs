@@ -11,20 +11,24 @@ use oip_core::execute::{Memory, UNCOUNTED};
 use oip_protocol::Result;
 
 use super::respond;
+use crate::telemetry::OpenStream;
 
 /// The body of an answer, or of a stream of answers.
 pub(super) struct Charged {
     body: Body,
     memory: Memory,
     ended: bool,
+    /// Where it is a stream that may rest: counted until this is gone.
+    _stream: Option<OpenStream>,
 }
 
 impl Charged {
-    pub(super) fn new(body: Body, memory: Memory) -> Self {
+    pub(super) fn new(body: Body, memory: Memory, stream: Option<OpenStream>) -> Self {
         Self {
             body,
             memory,
             ended: false,
+            _stream: stream,
         }
     }
 
@@ -94,7 +98,7 @@ mod tests {
         let memory = Memory::new(10_000);
         let messages = (0..4).map(|_| Ok::<_, std::io::Error>(Bytes::from(vec![7; 6_000])));
         let body = Body::new(axum::body::Body::from_stream(stream::iter(messages)));
-        let mut charged = Charged::new(body, memory.clone());
+        let mut charged = Charged::new(body, memory.clone(), None);
         let first = charged.frame().await.unwrap().unwrap();
         assert_eq!(memory.held(), 6_000);
         drop(first);

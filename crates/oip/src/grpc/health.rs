@@ -1,6 +1,6 @@
 //! `grpc.health.v1`: the server's readiness, as load balancers and orchestrators ask for it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::stream;
@@ -8,6 +8,7 @@ use oip_core::BoxFuture;
 use oip_core::dataplane::Phase;
 use oip_protocol::Error;
 use oip_protocol::error::excerpt;
+use tokio::sync::watch;
 use tonic::codegen::tokio_stream::Stream;
 use tonic::{Request, Response, Status};
 use tonic_health::pb::health_check_response::ServingStatus;
@@ -18,49 +19,102 @@ use super::generated::grpc_inference_service_server::SERVICE_NAME;
 use super::{methods, respond};
 use crate::door::Door;
 
-/// Longest that a watcher waits for a change.
+/// How often the readiness is looked at for those who watch it.
 const EVERY: Duration = Duration::from_millis(500);
 /// Largest request: the name of a service.
 const REQUEST: usize = 64 << 10;
 
 /// The health service.
 pub(super) fn service(door: &Arc<Door>) -> HealthServer<impl Health> {
-    let health = Readiness(Arc::clone(door));
+    let health = Readiness {
+        door: Arc::clone(door),
+        lookout: Arc::new(Lookout::new()),
+    };
     HealthServer::new(health).max_decoding_message_size(REQUEST)
 }
 
 #[derive(Clone)]
-struct Readiness(Arc<Door>);
+struct Readiness {
+    door: Arc<Door>,
+    lookout: Arc<Lookout>,
+}
 
 impl Readiness {
     /// Whether a service can take requests; the empty name stands for the server.
     async fn of(&self, service: &str) -> ServingStatus {
-        let known = ["", SERVICE_NAME, methods::ORIGINAL_NAME, methods::HEALTH];
-        if !known.contains(&service) {
+        if !is_known(service) {
             return ServingStatus::ServiceUnknown;
         }
-        match self.0.dataplane.ready().await {
+        match self.door.dataplane.ready().await {
             true => ServingStatus::Serving,
             false => ServingStatus::NotServing,
         }
     }
+}
 
-    /// The next status that differs from the one told last; none when the server stops.
-    async fn changed(&self, service: &str, told: Option<ServingStatus>) -> Option<ServingStatus> {
-        loop {
-            let status = self.of(service).await;
-            if told != Some(status) {
-                return Some(status);
-            }
-            if self.is_closing() {
-                return None;
-            }
+fn is_known(service: &str) -> bool {
+    ["", SERVICE_NAME, methods::ORIGINAL_NAME, methods::HEALTH].contains(&service)
+}
+
+/// What was seen of the server last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    Nothing,
+    Ready,
+    NotReady,
+    /// It stops.
+    Closing,
+}
+
+/// Looks for all who watch: once for however many there are, and not at all for nobody.
+struct Lookout {
+    seen: watch::Sender<Seen>,
+    /// Whether a task looks.
+    looks: Mutex<bool>,
+}
+
+impl Lookout {
+    fn new() -> Self {
+        Self {
+            seen: watch::Sender::new(Seen::Nothing),
+            looks: Mutex::new(false),
+        }
+    }
+
+    /// One more who watches.
+    fn join(self: &Arc<Self>, door: &Arc<Door>) -> watch::Receiver<Seen> {
+        let mut looks = self.looks.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = self.seen.subscribe();
+        if !std::mem::replace(&mut *looks, true) {
+            let (lookout, door) = (Arc::clone(self), Arc::clone(door));
+            tokio::spawn(async move { lookout.look(&door).await });
+        }
+        seen
+    }
+
+    async fn look(&self, door: &Door) {
+        while !self.is_left() {
+            // A model that does not say whether it is ready must not hide that the server stops.
+            let ready = tokio::time::timeout(EVERY, door.dataplane.ready()).await;
+            let now = match (door.dataplane.phase(), ready) {
+                (Phase::Closing, _) => Seen::Closing,
+                (_, Ok(true)) => Seen::Ready,
+                (_, Ok(false) | Err(_)) => Seen::NotReady,
+            };
+            self.seen
+                .send_if_modified(|seen| std::mem::replace(seen, now) != now);
             tokio::time::sleep(EVERY).await;
         }
     }
 
-    fn is_closing(&self) -> bool {
-        self.0.dataplane.phase() == Phase::Closing
+    /// Whether nobody watches any more. The next one begins anew.
+    fn is_left(&self) -> bool {
+        let mut looks = self.looks.lock().unwrap_or_else(PoisonError::into_inner);
+        *looks = self.seen.receiver_count() > 0;
+        if !*looks {
+            self.seen.send_replace(Seen::Nothing);
+        }
+        !*looks
     }
 }
 
@@ -90,23 +144,55 @@ impl Health for Readiness {
         &self,
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<Watched>, Status> {
-        let (health, service) = (self.clone(), request.into_inner().service);
-        let told = stream::unfold(Some((health, service, None)), next);
-        Ok(Response::new(Box::pin(told)))
+        let watch = Watch {
+            service: request.into_inner().service,
+            seen: self.lookout.join(&self.door),
+            _lookout: Arc::clone(&self.lookout),
+            told: None,
+        };
+        Ok(Response::new(Box::pin(stream::unfold(Some(watch), next))))
     }
 }
 
-type Watch = Option<(Readiness, String, Option<ServingStatus>)>;
+/// One who watches.
+struct Watch {
+    service: String,
+    seen: watch::Receiver<Seen>,
+    /// Says nothing any more once it is dropped.
+    _lookout: Arc<Lookout>,
+    told: Option<ServingStatus>,
+}
+
+impl Watch {
+    /// The next status that differs from the one told last; none when the server stops.
+    async fn changed(&mut self) -> Option<ServingStatus> {
+        loop {
+            let seen = *self.seen.borrow_and_update();
+            let status = match seen {
+                Seen::Nothing => None,
+                _ if !is_known(&self.service) => Some(ServingStatus::ServiceUnknown),
+                Seen::Ready => Some(ServingStatus::Serving),
+                Seen::NotReady | Seen::Closing => Some(ServingStatus::NotServing),
+            };
+            if status.is_some() && status != self.told {
+                self.told = status;
+                return status;
+            }
+            if seen == Seen::Closing || self.seen.changed().await.is_err() {
+                return None;
+            }
+        }
+    }
+}
 
 /// One change, and the watch as it goes on.
-fn next(watch: Watch) -> BoxFuture<'static, Option<(Result<HealthCheckResponse, Status>, Watch)>> {
+type Change = Option<(Result<HealthCheckResponse, Status>, Option<Watch>)>;
+
+fn next(watch: Option<Watch>) -> BoxFuture<'static, Change> {
     Box::pin(async move {
-        let (health, service, told) = watch?;
-        match health.changed(&service, told).await {
-            Some(status) => {
-                let watch = Some((health, service, Some(status)));
-                Some((Ok(answer(status)), watch))
-            }
+        let mut watch = watch?;
+        match watch.changed().await {
+            Some(status) => Some((Ok(answer(status)), Some(watch))),
             None => {
                 let error = Error::unavailable("the server is shutting down");
                 Some((Err(respond::status(&error)), None))
@@ -118,5 +204,58 @@ fn next(watch: Watch) -> BoxFuture<'static, Option<(Result<HealthCheckResponse, 
 fn answer(status: ServingStatus) -> HealthCheckResponse {
     HealthCheckResponse {
         status: status.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use oip_core::{Access, Dataplane, DefaultModelHandler};
+
+    use super::*;
+    use crate::door::DoorOptions;
+
+    async fn door() -> Arc<Door> {
+        let dataplane = Dataplane::of_handler(DefaultModelHandler, Access::open());
+        dataplane.start().await;
+        Arc::new(Door::new(Arc::new(dataplane), DoorOptions::default()))
+    }
+
+    fn watch(lookout: &Arc<Lookout>, door: &Arc<Door>) -> Watch {
+        Watch {
+            service: String::new(),
+            seen: lookout.join(door),
+            _lookout: Arc::clone(lookout),
+            told: None,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_task_looks_for_all_who_watch_and_ends_with_the_last() {
+        let (door, lookout) = (door().await, Arc::new(Lookout::new()));
+        let before = tokio::runtime::Handle::current()
+            .metrics()
+            .num_alive_tasks();
+        let mut watching: Vec<_> = (0..100).map(|_| watch(&lookout, &door)).collect();
+        for one in &mut watching {
+            assert_eq!(one.changed().await, Some(ServingStatus::Serving));
+        }
+        let tasks = || {
+            tokio::runtime::Handle::current()
+                .metrics()
+                .num_alive_tasks()
+        };
+        assert_eq!(tasks(), before + 1);
+        door.dataplane.drain();
+        for one in &mut watching {
+            assert_eq!(one.changed().await, Some(ServingStatus::NotServing));
+        }
+        watching.clear();
+        tokio::time::sleep(EVERY * 2).await;
+        assert_eq!(tasks(), before);
+        // Whoever comes later is told what is so then.
+        let mut late = watch(&lookout, &door);
+        assert_eq!(late.changed().await, Some(ServingStatus::NotServing));
+        door.dataplane.close();
+        assert_eq!(late.changed().await, None);
     }
 }

@@ -23,8 +23,9 @@ use crate::door::Door;
 
 /// The compression flag and the length.
 pub(super) const PREFIX: usize = 5;
-/// Frames below this are put together, as each that is held costs more than its bytes.
-const SMALL: usize = 2 << 10;
+/// Frames below this are put together, in bytes. Each is a part of a buffer of at least so much,
+/// which is kept as long as the frame is.
+const SMALL: usize = 8 << 10;
 
 /// The body of a request, message by message.
 pub(super) struct Messages {
@@ -191,7 +192,13 @@ struct Held {
 impl Held {
     fn push(&mut self, piece: Bytes) {
         self.length += piece.len();
-        if piece.len() < SMALL && !(self.pieces.is_empty() && self.tail.is_empty()) {
+        let is_first = self.pieces.is_empty() && self.tail.is_empty();
+        if piece.len() < SMALL && !is_first {
+            if self.pieces.len() == 1
+                && let Some(first) = self.pieces.pop_front_if(|first| first.len() < SMALL)
+            {
+                self.tail.extend_from_slice(&first);
+            }
             self.tail.extend_from_slice(&piece);
             return;
         }
@@ -413,6 +420,24 @@ mod tests {
         assert_eq!(read(&bytes).await.unwrap(), wire);
         let threes: Vec<&[u8]> = wire.chunks(3).collect();
         assert_eq!(read(&threes).await.unwrap(), wire);
+    }
+
+    #[test]
+    fn frames_that_are_small_beside_the_buffers_they_lie_in_keep_none_of_those() {
+        let buffer = Bytes::from(vec![7; 8 << 10]);
+        let mut held = Held::default();
+        for _ in 0..100 {
+            held.push(buffer.slice(..1030));
+        }
+        assert!(buffer.is_unique(), "a frame is kept as it came");
+        held.push(buffer.clone());
+        held.push(buffer.slice(..1030));
+        let mut length = 0;
+        while let Some(piece) = held.pop(usize::MAX) {
+            assert!(piece.iter().all(|byte| *byte == 7));
+            length += piece.len();
+        }
+        assert_eq!(length, 101 * 1030 + buffer.len());
     }
 
     #[tokio::test]

@@ -62,6 +62,11 @@ pub(super) fn is_stream(path: &str) -> bool {
     path.ends_with("/ModelStreamInfer") || path.ends_with("/ServerReflectionInfo")
 }
 
+/// Whether a call of a canonical path lives as long as its caller likes.
+pub(super) fn may_rest(path: &str) -> bool {
+    is_stream(path) || path.ends_with("/Watch")
+}
+
 /// What stands behind a canonical path.
 ///
 /// # Errors

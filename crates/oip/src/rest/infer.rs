@@ -101,7 +101,9 @@ async fn read(
     };
     let declared = body::declared(&arrived.parts.headers);
     let most = arrived.rest.door.options.body_limit;
-    refuse_overload(&arrived.rest.door.dataplane, declared, most, permit).await?;
+    let dataplane = &arrived.rest.door.dataplane;
+    dataplane.refuse_full(watched.before())?;
+    refuse_overload(dataplane, declared, most, permit).await?;
     let entered = watched.enter();
     let body = {
         let body = pin!(body::read(arrived, declared, form.header_length(), held));
@@ -122,7 +124,6 @@ async fn refuse_overload(
     most: usize,
     permit: &Permit<actions::Infer>,
 ) -> Result<()> {
-    dataplane.refuse_full()?;
     if declared.is_some_and(|length| length <= SMALL || length > most) {
         // Looking takes longer than reading; one over its limit is told so, whatever room there is.
         return Ok(());

@@ -78,10 +78,14 @@ impl ConnectionLimits {
 /// whole tensor of a few megabytes fits, so that its sender does not wait for updates.
 const STREAM_WINDOW: u32 = 4 << 20;
 const CONNECTION_WINDOW: u32 = 16 << 20;
-const FRAME: u32 = 1 << 20;
+/// Longest frame of HTTP/2. A connection keeps a buffer of the longest that has come, also while it
+/// rests: what docs/reliability.md says of its memory follows from this.
+const FRAME: u32 = 256 << 10;
+/// Least that HTTP/1 may read ahead, which is what a connection keeps of it while it rests.
+const READ_AHEAD: usize = 64 << 10;
 
-/// How much more of a head is read with HTTP/2 than twice what is allowed, in bytes: enough for
-/// what each header counts besides its name and value.
+/// How much more of a head is read than what is allowed (with HTTP/2 than twice that), in bytes:
+/// enough for what each header counts besides its name and value.
 const HEAD_BEYOND: usize = 16 << 10;
 
 /// How long the other end of a quiet HTTP/2 connection may take to answer, at most.
@@ -237,6 +241,13 @@ impl Entrance {
     }
 }
 
+/// How much HTTP/1 reads ahead at most: a whole head, and so much more that one over its limit
+/// is refused in our words.
+fn read_ahead(limits: &ConnectionLimits) -> usize {
+    let head = limits.header_bytes.saturating_add(HEAD_BEYOND);
+    head.max(READ_AHEAD)
+}
+
 fn builder(limits: &ConnectionLimits) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     // Not `pipeline_flush`: with it hyper copies every answer's body into its own buffer, and an
@@ -245,6 +256,7 @@ fn builder(limits: &ConnectionLimits) -> auto::Builder<TokioExecutor> {
     builder
         .http1()
         .timer(TokioTimer::new())
+        .max_buf_size(read_ahead(limits))
         // `Life` tells the time that a head takes from the time that a connection rests.
         .header_read_timeout(None);
     // Above our own limit, which has our words; beyond this h2 refuses by itself.

@@ -106,7 +106,7 @@ impl BoundServer {
         Reach::of(at(false), at(true))
     }
 
-    /// Says loudly what the settings open.
+    /// Logs what the settings open ([`Settings::concerns`]), where the server was configured by any.
     fn warn(&self) {
         let Some(settings) = &self.settings else {
             return;
@@ -122,7 +122,6 @@ impl BoundServer {
         &self.door.dataplane
     }
 
-    /// Logs what the settings open ([`Settings::concerns`]), where the server was configured by any.
     /// Serves until `stop` is done, then drains: readiness turns false, new connections are
     /// taken for the delay and then refused, what is in flight is answered within the grace,
     /// what the audit and the logs hold is written, and the models are unloaded.

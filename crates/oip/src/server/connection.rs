@@ -20,18 +20,15 @@ use tokio::time::Instant;
 
 use super::ConnectionLimits;
 use super::answer::Answer;
-use super::drain::{Drain, Stage, Stages};
+use super::drain::{Drain, Stages};
 use super::life::{Life, Verdict};
 use super::listen::Kind;
 use super::noticed::Noticed;
+use super::parting::{LINGER, Parting, Step};
 use super::places::Spare;
 use super::reconfigure::Pair;
 use crate::door::{Answering, Remote};
 use crate::{grpc, rest};
-
-/// How long a connection that rests is kept when the server stops. A request that was sent when
-/// its client could not know of the stop yet is answered.
-const LINGER: Duration = Duration::from_millis(250);
 
 /// How long a connection for which there was no place may take for its answer, and to send what
 /// nobody reads.
@@ -66,7 +63,7 @@ impl Connection {
         let mut look = pin!(tokio::time::sleep(Duration::ZERO));
         let mut linger = pin!(tokio::time::sleep(Duration::ZERO));
         let mut stages = Stages::new(&drain);
-        let (mut draining, mut lingers, mut leaving) = (false, false, false);
+        let (mut parting, mut leaving) = (Parting::Stays, false);
         let mut known = false;
         let ended = poll_fn(|context| {
             if !known {
@@ -82,27 +79,14 @@ impl Connection {
                     life.releases();
                     continue;
                 }
-                match stages.look(context) {
-                    Stage::Over => return Poll::Ready(None),
-                    Stage::Begun if !draining => {
-                        draining = true;
-                        life.close();
-                        // HTTP/2 tells its client, who sends again what was not looked at.
-                        let wait = if life.is_multiplexed() {
-                            Duration::ZERO
-                        } else {
-                            LINGER
-                        };
-                        lingers = true;
-                        linger.as_mut().reset(Instant::now() + wait);
+                let stage = stages.look(context);
+                match parting.look(stage, &life, linger.as_mut(), context) {
+                    Step::Wait => {}
+                    Step::Tell => {
+                        connection.as_mut().graceful_shutdown();
+                        continue;
                     }
-                    Stage::Begun | Stage::Serving => {}
-                }
-                // A request of which a part has come is answered, like one in flight.
-                if lingers && linger.as_mut().poll(context).is_ready() && !life.reads_a_head() {
-                    lingers = false;
-                    connection.as_mut().graceful_shutdown();
-                    continue;
+                    Step::Cut => return Poll::Ready(None),
                 }
                 if life.is_wanted() && !leaving {
                     match life.rests_since() {

@@ -47,6 +47,9 @@ pub(super) struct Life {
     leave: Notify,
 }
 
+/// What HTTP/2 begins with, and no request of HTTP/1.
+const PREFACE: &[u8] = b"PRI * HTTP/2";
+
 /// How many pieces wait, by the spell in which they began to. A spell is a quarter of the time
 /// that they may take. So there is no clock to be read for each, and no list of them.
 #[derive(Default)]
@@ -141,8 +144,11 @@ impl Life {
         self.closing.load(Relaxed)
     }
 
-    /// Bytes have come.
-    pub(super) fn received(&self) {
+    /// These bytes have come.
+    pub(super) fn received(&self, bytes: &[u8]) {
+        if !self.has_asked() && bytes.starts_with(PREFACE) {
+            self.multiplexed.store(true, Relaxed);
+        }
         if self.in_flight.load(Relaxed) == 0 && !self.is_multiplexed() {
             self.came.store(true, Relaxed);
         }
@@ -230,6 +236,15 @@ impl Life {
         Some(self.at(since, Duration::ZERO))
     }
 
+    /// Whether nothing has been in flight for so long, and the other end has taken every answer.
+    pub(super) fn has_rested_for(&self, a_while: Duration) -> bool {
+        let rests = self.rests_since();
+        let rests = rests.is_some_and(|since| since + a_while <= Instant::now());
+        let mut owed = self.owed.waiting.iter();
+        let is_taken = owed.all(|waiting| waiting.load(Relaxed) == 0);
+        rests && is_taken && self.blocked.load(Relaxed) == 0 && !self.holds_back()
+    }
+
     /// Who is to be woken when its place is needed.
     pub(super) fn wakes(&self, waker: &Waker) {
         let mut held = self.waker.lock().unwrap_or_else(PoisonError::into_inner);
@@ -276,11 +291,10 @@ impl Life {
         self.asked.load(Relaxed)
     }
 
-    /// Whether a part of the head of a further request has come (HTTP/1). Of the first one hyper
-    /// takes care, and what comes first with HTTP/2 is no head.
+    /// Whether a part of the head of a request has come (HTTP/1).
     pub(super) fn reads_a_head(&self) -> bool {
-        let kept = self.has_asked() && !self.is_multiplexed();
-        kept && self.in_flight.load(Relaxed) == 0 && self.head.load(Relaxed) != 0
+        let waits = !self.is_multiplexed() && self.in_flight.load(Relaxed) == 0;
+        waits && self.head.load(Relaxed) != 0
     }
 
     /// Whether the connection may stay now.
@@ -397,10 +411,10 @@ mod tests {
         drop(life.begin(Version::HTTP_11));
         pass(60).await;
         assert!(!life.reads_a_head());
-        life.received();
+        life.received(b"GET");
         life.waits();
         pass(29).await;
-        life.received();
+        life.received(b"GET");
         life.waits();
         assert!(stays(&life), "it does not rest any more");
         assert!(life.reads_a_head());
@@ -412,7 +426,7 @@ mod tests {
     async fn a_request_in_flight_keeps_its_connection_beyond_rest_and_age_ends_it_gently() {
         let life = life();
         let held = life.begin(Version::HTTP_2);
-        life.received();
+        life.received(b"GET");
         life.waits();
         pass(300).await;
         assert!(stays(&life));

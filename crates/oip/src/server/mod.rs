@@ -14,6 +14,7 @@ mod life;
 mod listen;
 mod noticed;
 mod notify;
+mod parting;
 mod places;
 mod reconfigure;
 mod signals;

@@ -115,9 +115,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Noticed<S> {
         if let Poll::Ready(Err(error)) = self.release_in_time(context) {
             return Poll::Ready(Err(error));
         }
+        let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(context, buffer);
         match read.is_ready() {
-            true => self.life.received(),
+            true => {
+                let come = buffer.filled().get(before..);
+                self.life.received(come.unwrap_or_default());
+            }
             false => self.life.waits(),
         }
         read
@@ -259,6 +263,17 @@ mod tests {
         let slow = sent([b"head", &answer]).await;
         assert_eq!(slow.given[0], [4, SMALL]);
         assert_eq!(slow.taken, [b"head", &answer[..]].concat());
+    }
+
+    #[test]
+    fn what_begins_http2_is_no_head_of_which_a_part_has_come() {
+        for (bytes, reads) in [(&b"PRI * HTTP/2.0\r\n"[..], false), (b"POST /v2", true)] {
+            let life = Life::new(Arc::new(ConnectionLimits::default()));
+            life.received(bytes);
+            life.waits();
+            assert_eq!(life.reads_a_head(), reads);
+            assert_eq!(life.is_multiplexed(), !reads);
+        }
     }
 
     /// A connection of HTTP/2.

@@ -7,12 +7,20 @@ use std::io;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Tells the service manager, where there is one.
 #[derive(Debug, Clone, Default)]
-pub struct Notify(Option<Arc<(UnixDatagram, SocketAddr)>>);
+pub struct Notify(Option<Arc<Manager>>);
+
+#[derive(Debug)]
+struct Manager {
+    socket: UnixDatagram,
+    address: SocketAddr,
+    /// Whether it was told that the server stops: what comes later must not say otherwise.
+    stopping: Mutex<bool>,
+}
 
 impl Notify {
     /// `socket` is a path, or a name that begins with `@`; `None` where nobody wants to know.
@@ -22,7 +30,7 @@ impl Notify {
             return Self::default();
         };
         match open(socket) {
-            Ok(open) => Self(Some(Arc::new(open))),
+            Ok(manager) => Self(Some(Arc::new(manager))),
             Err(error) => {
                 tracing::warn!(%error, "the service manager is not told anything");
                 Self::default()
@@ -31,28 +39,38 @@ impl Notify {
     }
 
     fn tell(&self, state: &str) {
-        let Some((socket, address)) = self.0.as_deref() else {
+        if let Some(manager) = &self.0 {
+            manager.tell(state);
+        }
+    }
+
+    /// The same unless the server stops; `stops` says whether that is what is told.
+    fn tell_stage(&self, state: &str, stops: bool) {
+        let Some(manager) = &self.0 else {
             return;
         };
-        if let Err(error) = socket.send_to_addr(state.as_bytes(), address) {
-            tracing::debug!(%error, "the service manager was not told");
+        let stopping = manager.stopping.lock();
+        let mut stopping = stopping.unwrap_or_else(PoisonError::into_inner);
+        if !*stopping {
+            *stopping = stops;
+            manager.tell(state);
         }
     }
 
     /// Every model that should be there from the start was tried.
     pub fn ready(&self) {
-        self.tell("READY=1\nSTATUS=serving");
+        self.tell_stage("READY=1\nSTATUS=serving", false);
     }
 
-    /// The server stops.
+    /// The server stops. Nothing but that it is alive is told after this.
     pub fn stopping(&self) {
-        self.tell("STOPPING=1\nSTATUS=finishing what is in flight");
+        self.tell_stage("STOPPING=1\nSTATUS=finishing what is in flight", true);
     }
 
     /// Settings are read again. `now` is the monotonic clock, in microseconds. To be followed by
     /// [`ready`](Self::ready).
     pub fn reloading(&self, now: u64) {
-        self.tell(&format!("RELOADING=1\nMONOTONIC_USEC={now}"));
+        self.tell_stage(&format!("RELOADING=1\nMONOTONIC_USEC={now}"), false);
     }
 
     /// Says that the server is alive twice in every `interval`, for as long as the task runs.
@@ -65,7 +83,16 @@ impl Notify {
     }
 }
 
-fn open(name: &OsStr) -> io::Result<(UnixDatagram, SocketAddr)> {
+impl Manager {
+    fn tell(&self, state: &str) {
+        let told = self.socket.send_to_addr(state.as_bytes(), &self.address);
+        if let Err(error) = told {
+            tracing::debug!(%error, "the service manager was not told");
+        }
+    }
+}
+
+fn open(name: &OsStr) -> io::Result<Manager> {
     let address = match name.as_bytes().strip_prefix(b"@") {
         Some(name) => SocketAddr::from_abstract_name(name)?,
         None => SocketAddr::from_pathname(name)?,
@@ -73,7 +100,11 @@ fn open(name: &OsStr) -> io::Result<(UnixDatagram, SocketAddr)> {
     let socket = UnixDatagram::unbound()?;
     // A manager that reads nothing must not stop the server.
     socket.set_nonblocking(true)?;
-    Ok((socket, address))
+    Ok(Manager {
+        socket,
+        address,
+        stopping: Mutex::new(false),
+    })
 }
 
 #[cfg(test)]
@@ -97,6 +128,13 @@ mod tests {
         assert_eq!(read(), "RELOADING=1\nMONOTONIC_USEC=17");
         notify.stopping();
         assert!(read().starts_with("STOPPING=1\n"));
+        notify.ready();
+        notify.reloading(18);
+        manager.set_nonblocking(true).unwrap();
+        assert!(
+            manager.recv(&mut [0; 256]).is_err(),
+            "told that it is ready"
+        );
         Notify::new(None).ready();
         Notify::new(Some(OsStr::new("/nowhere/at/all"))).ready();
     }

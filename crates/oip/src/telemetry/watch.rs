@@ -28,6 +28,8 @@ pub(crate) struct Watched {
     model: Option<ModelRef>,
     /// Whether the caller is told the times of the rooms.
     tells: bool,
+    /// How many inferences were under way when it came.
+    before: u64,
     ended: bool,
 }
 
@@ -53,7 +55,7 @@ impl Watched {
         if tells || trace.as_ref().is_some_and(|trace| trace.is_timed()) {
             seen.time_rooms();
         }
-        door.dataplane.telemetry().enter(way);
+        let before = door.dataplane.telemetry().enter(way);
         Self {
             door: Arc::clone(door),
             seen,
@@ -61,6 +63,7 @@ impl Watched {
             captured,
             model: None,
             tells,
+            before,
             ended: false,
         }
     }
@@ -74,6 +77,11 @@ impl Watched {
     pub(crate) fn of_stream(door: &Arc<Door>, headers: &HeaderMap) -> Self {
         let mut headers = headers.clone();
         Self::begin(door, Way::Grpc, Present::default(), &mut headers)
+    }
+
+    /// How many inferences were under way when it came.
+    pub(crate) fn before(&self) -> u64 {
+        self.before
     }
 
     /// The moment a room is entered, where that is kept.

@@ -14,16 +14,16 @@ use tokio::net::TcpStream;
 use crate::limits::counted;
 use crate::{http, lab};
 
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
+pub(crate) const DATA: u8 = 0;
+pub(crate) const HEADERS: u8 = 1;
 const SETTINGS: u8 = 4;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 
 /// As much of HTTP/2 as a client needs that does not read.
-struct Raw(TcpStream);
+pub(crate) struct Raw(TcpStream);
 
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
     let mut frame = [&length[1..], &[kind, flags], &stream.to_be_bytes()].concat();
     frame.extend_from_slice(payload);
@@ -32,7 +32,7 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 
 impl Raw {
     /// `window`: how much of each answer the server may send before it is told to go on.
-    async fn connect(address: SocketAddr, window: u32) -> Self {
+    pub(crate) async fn connect(address: SocketAddr, window: u32) -> Self {
         let mut stream = TcpStream::connect(address).await.unwrap();
         let settings = [&[0, 4][..], &window.to_be_bytes()].concat();
         let hello = [
@@ -46,12 +46,12 @@ impl Raw {
         raw
     }
 
-    async fn send(&mut self, bytes: &[u8]) {
+    pub(crate) async fn send(&mut self, bytes: &[u8]) {
         self.0.write_all(bytes).await.unwrap();
     }
 
     /// The kind and the stream of the next frame.
-    async fn read(&mut self) -> (u8, u32) {
+    pub(crate) async fn read(&mut self) -> (u8, u32) {
         let mut head = [0; 9];
         self.0.read_exact(&mut head).await.unwrap();
         let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
@@ -61,25 +61,8 @@ impl Raw {
         (head[3], stream)
     }
 
-    async fn ask(&mut self, stream: u32, method: &str, path: &str, body: Option<&[u8]>) {
-        let mut headers = Vec::new();
-        let grpc = [("content-type", "application/grpc"), ("te", "trailers")];
-        let pseudo = [
-            (":method", method),
-            (":scheme", "http"),
-            (":path", path),
-            (":authority", "a"),
-        ];
-        let more = if body.is_some() { &grpc[..] } else { &[] };
-        for (name, value) in pseudo.iter().chain(more) {
-            headers.push(0);
-            for text in [name, value] {
-                headers.push(u8::try_from(text.len()).unwrap());
-                headers.extend_from_slice(text.as_bytes());
-            }
-        }
-        let end = if body.is_none() { END_STREAM } else { 0 };
-        self.send(&frame(HEADERS, END_HEADERS | end, stream, &headers))
+    pub(crate) async fn ask(&mut self, stream: u32, method: &str, path: &str, body: Option<&[u8]>) {
+        self.head(stream, method, path, body.is_some(), body.is_none())
             .await;
         let mut pieces = body.unwrap_or_default().chunks(16 << 10).peekable();
         while let Some(piece) = pieces.next() {
@@ -90,6 +73,33 @@ impl Raw {
             };
             self.send(&frame(DATA, end, stream, piece)).await;
         }
+    }
+
+    /// Begins a call of gRPC, of which nothing follows yet.
+    pub(crate) async fn begin(&mut self, stream: u32, path: &str) {
+        self.head(stream, "POST", path, true, false).await;
+    }
+
+    async fn head(&mut self, stream: u32, method: &str, path: &str, grpc: bool, ends: bool) {
+        let mut headers = Vec::new();
+        let more = [("content-type", "application/grpc"), ("te", "trailers")];
+        let pseudo = [
+            (":method", method),
+            (":scheme", "http"),
+            (":path", path),
+            (":authority", "a"),
+        ];
+        let more = if grpc { &more[..] } else { &[] };
+        for (name, value) in pseudo.iter().chain(more) {
+            headers.push(0);
+            for text in [name, value] {
+                headers.push(u8::try_from(text.len()).unwrap());
+                headers.extend_from_slice(text.as_bytes());
+            }
+        }
+        let end = if ends { END_STREAM } else { 0 };
+        self.send(&frame(HEADERS, END_HEADERS | end, stream, &headers))
+            .await;
     }
 
     /// Waits until the server closes the connection.

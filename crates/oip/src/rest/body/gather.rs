@@ -19,9 +19,9 @@ use crate::aligned::copied_together;
 
 /// What the largest element needs, in bytes.
 const ELEMENT: usize = 8;
-/// Pieces below this are copied together as they come, in bytes: a body that comes byte by byte
-/// must not cost a hundred bytes of bookkeeping for each.
-const SMALL: usize = 1024;
+/// Pieces below this are copied together as they come, in bytes. Each is a part of a buffer of at
+/// least so much, which is kept as long as the piece is.
+const SMALL: usize = 8 << 10;
 
 static CUT_SHORT: AtomicU64 = AtomicU64::new(0);
 
@@ -135,7 +135,14 @@ impl Gathered {
     fn push(&mut self, piece: Bytes) {
         self.length += piece.len();
         // The first piece is most often the only one, and stays as it is.
-        if piece.len() < SMALL && !self.pieces.is_empty() {
+        let is_first = self.pieces.is_empty() && self.tail.is_empty();
+        if piece.len() < SMALL && !is_first {
+            if let [first] = &*self.pieces
+                && first.len() < SMALL
+            {
+                self.tail.extend_from_slice(first);
+                self.pieces.clear();
+            }
             self.tail.extend_from_slice(&piece);
             return;
         }
@@ -287,8 +294,24 @@ mod tests {
         for _ in 0..10_000 {
             gathered.push(Bytes::from_static(b"x"));
         }
-        assert_eq!(gathered.pieces.len(), 1);
+        assert_eq!(gathered.pieces.len(), 0);
         assert_eq!(gathered.aligned(0).len(), 10_000);
+    }
+
+    #[test]
+    fn pieces_that_are_small_beside_the_buffers_they_lie_in_keep_none_of_those() {
+        let buffer = Bytes::from(vec![7; 8 << 10]);
+        let mut gathered = Gathered::default();
+        for _ in 0..100 {
+            gathered.push(buffer.slice(..1030));
+        }
+        assert!(buffer.is_unique(), "a piece is kept as it came");
+        assert_eq!(gathered.pieces.len(), 0);
+        gathered.push(buffer.clone());
+        gathered.push(buffer.slice(..1030));
+        assert_eq!(gathered.pieces.len(), 2);
+        assert_eq!(gathered.length(), 101 * 1030 + buffer.len());
+        assert!(gathered.aligned(0).iter().all(|byte| *byte == 7));
     }
 
     #[tokio::test]

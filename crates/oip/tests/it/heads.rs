@@ -1,0 +1,113 @@
+//! What is bounded from the head on: requests whose bodies never come, and streams that rest.
+
+use std::time::{Duration, Instant};
+
+use oip::grpc::generated_client::grpc_inference_service_client::GrpcInferenceServiceClient;
+use oip::grpc::messages::ModelInferRequest;
+use oip::server::{ConnectionLimits, Limits};
+use oip::testing::TestServer;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tonic::Code;
+use tonic::transport::Channel;
+
+use crate::lab;
+use crate::limits::counted;
+use crate::takers::{HEADERS, Raw};
+
+const INFER: &str = "/inference.GRPCInferenceService/ModelInfer";
+const HEAD: &[u8] =
+    b"POST /v2/models/free/infer HTTP/1.1\r\nhost: a\r\ncontent-length: 1000\r\n\r\n";
+
+type Client = GrpcInferenceServiceClient<Channel>;
+
+async fn client(server: &TestServer) -> Client {
+    let url = format!("http://{}", server.grpc_address());
+    let channel = Channel::from_shared(url).unwrap();
+    GrpcInferenceServiceClient::new(channel.connect().await.unwrap())
+}
+
+/// What comes of a REST request of which only the head is sent, within a while.
+async fn of_head(server: &TestServer) -> (TcpStream, Option<String>) {
+    let mut stream = TcpStream::connect(server.rest_address()).await.unwrap();
+    stream.write_all(HEAD).await.unwrap();
+    let mut answer = vec![0; 500];
+    let read = tokio::time::timeout(Duration::from_millis(300), stream.read(&mut answer)).await;
+    let answer = read.ok().map(|length| {
+        answer.truncate(length.unwrap());
+        String::from_utf8(answer).unwrap()
+    });
+    (stream, answer)
+}
+
+#[tokio::test]
+async fn requests_whose_bodies_never_come_are_in_flight_at_both_doors() {
+    let mut limits = Limits::default();
+    limits.in_flight = 3;
+    let server = TestServer::start(lab::server().limits(limits))
+        .await
+        .unwrap();
+    let mut raw = Raw::connect(server.grpc_address(), 65_535).await;
+    for stream in [1, 3] {
+        raw.begin(stream, INFER).await;
+    }
+    let (held, waits) = of_head(&server).await;
+    assert_eq!(waits, None, "there is room for three");
+    let (_, refused) = of_head(&server).await;
+    let refused = refused.expect("a fourth one waits");
+    assert!(refused.starts_with("HTTP/1.1 429"), "{refused}");
+    let mut client = client(&server).await;
+    let call = ModelInferRequest {
+        model_name: "free".into(),
+        ..ModelInferRequest::default()
+    };
+    let refused = client.model_infer(call.clone()).await.unwrap_err();
+    assert_eq!(refused.code(), Code::ResourceExhausted, "{refused}");
+    raw.begin(5, INFER).await;
+    while raw.read().await != (HEADERS, 5) {}
+    assert!(counted(&server, "in_flight").await >= 3);
+    drop(held);
+    let end = Instant::now() + Duration::from_secs(5);
+    // It reads nothing, and is told so once there is room for it.
+    while let Err(refused) = client.model_infer(call.clone()).await {
+        if refused.code() == Code::InvalidArgument {
+            break;
+        }
+        assert!(Instant::now() < end, "there is no room again: {refused}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn there_are_as_many_streams_in_all_as_there_may_be_connections() {
+    let mut limits = ConnectionLimits::default();
+    limits.connections = 3;
+    let server = TestServer::start(lab::server().connections(limits))
+        .await
+        .unwrap();
+    let client = client(&server).await;
+    let open = || {
+        let mut client = client.clone();
+        // Ends when the sender is dropped.
+        let (sender, silent) = tokio::sync::mpsc::channel::<ModelInferRequest>(1);
+        let asked = futures_util::stream::unfold(silent, |mut silent| async {
+            Some((silent.recv().await?, silent))
+        });
+        async move { Ok::<_, tonic::Status>((client.model_stream_infer(asked).await?, sender)) }
+    };
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        held.push(open().await.unwrap());
+    }
+    let before = counted(&server, "streams").await;
+    let refused = open().await.unwrap_err();
+    assert_eq!(refused.code(), Code::ResourceExhausted);
+    assert!(refused.message().contains("open streams"), "{refused}");
+    assert_eq!(counted(&server, "streams").await, before + 1);
+    held.pop();
+    let end = Instant::now() + Duration::from_secs(5);
+    while let Err(refused) = open().await {
+        assert!(Instant::now() < end, "there is no room again: {refused}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
