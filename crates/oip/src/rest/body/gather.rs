@@ -249,13 +249,14 @@ mod tests {
     #[test]
     fn a_body_in_pieces_is_copied_together_with_its_first_tensor_on_a_boundary() {
         for place in [1, 13, 64, 1025] {
-            let pieces: [&[u8]; 3] = [&[1; 2000], &[2; 5], &[3; 3000]];
-            let body = gathered(&pieces).aligned(place);
-            assert_eq!(body, pieces.concat());
-            assert!(
-                body[place..].as_ptr().addr().is_multiple_of(BOUNDARY),
-                "{place}"
-            );
+            let long: [&[u8]; 3] = [&[1; 9000], &[2; 5], &[3; 30_000]];
+            let small: [&[u8]; 3] = [&[1; 2000], &[2; 5], &[3; 3000]];
+            for (pieces, boundary) in [(long, BOUNDARY), (small, ELEMENT)] {
+                let body = gathered(&pieces).aligned(place);
+                assert_eq!(body, pieces.concat());
+                let at = body[place..].as_ptr().addr();
+                assert!(at.is_multiple_of(boundary), "{place}");
+            }
         }
     }
 
