@@ -44,9 +44,10 @@ def total(process):
 
 def protocol_paths():
     """Reading and writing of messages alone: src/main.rs beside this."""
-    # With the binary, whose parts it is made of: nothing else need be built.
-    build = ["cargo", "build", "--locked", "--release", "--quiet"]
-    subprocess.run([*build, "--package", "oip-cli", "--package", "oip-instructions"], cwd=ROOT, check=True)
+    # With all that the binary was built with, or parts of it would be built anew with other features.
+    build = ["cargo", "build", "--locked", "--release", "--quiet", "--workspace"]
+    others = ["--exclude", "oip-python", "--exclude", "oip-codegen"]
+    subprocess.run([*build, *others], cwd=ROOT, check=True)
     program = ROOT / "target/release/oip-instructions"
     names = subprocess.run([program], capture_output=True, text=True, check=True).stdout.split()
     for name in names:
