@@ -3,7 +3,6 @@
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
 
-use crate::door::Body;
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, Method as HttpMethod, Request, Response, Uri};
@@ -23,7 +22,7 @@ use super::methods::{self, Method};
 use super::service::InferenceService;
 use super::unary::{self, Arrived};
 use super::{codec, health, reflection, respond};
-use crate::door::{self, Answering, Door, Origins, Present, Remote, Serves};
+use crate::door::{self, Answering, Body, Door, Origins, Present, Remote, Serves};
 use crate::telemetry::{Carried, OpenStream, Watched};
 
 /// When the caller no longer waits, left for the calls behind.

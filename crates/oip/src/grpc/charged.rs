@@ -3,7 +3,6 @@
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use crate::door::Body;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http_body::{Frame, SizeHint};
@@ -11,6 +10,7 @@ use oip_core::execute::{Memory, UNCOUNTED};
 use oip_protocol::Result;
 
 use super::respond;
+use crate::door::Body;
 use crate::telemetry::OpenStream;
 
 /// The body of an answer, or of a stream of answers.

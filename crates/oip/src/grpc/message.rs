@@ -10,7 +10,6 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use crate::door::Body;
 use bytes::{Buf, Bytes, BytesMut};
 use http_body::Frame;
 use oip_core::execute::Held as Memory;
@@ -19,7 +18,7 @@ use tokio::time::{Instant, Sleep};
 use tonic::Status;
 
 use super::respond;
-use crate::door::Door;
+use crate::door::{Body, Door};
 
 /// The compression flag and the length.
 pub(super) const PREFIX: usize = 5;

@@ -44,11 +44,10 @@ pub mod generated_client;
 
 use std::sync::Arc;
 
-use crate::door::Body;
 use http::Response;
 use oip_protocol::{Error, Limit};
 
-use crate::door::{Door, Origins, Served};
+use crate::door::{Body, Door, Origins, Served};
 
 /// Descriptors of the service's messages and calls, for reflection.
 pub const DESCRIPTOR: &[u8] = include_bytes!("descriptor.bin");

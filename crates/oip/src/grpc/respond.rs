@@ -2,13 +2,13 @@
 
 use std::borrow::Cow;
 
-use crate::door::Body;
 use http::header::{ALLOW, CONTENT_TYPE};
 use http::{HeaderValue, Method, Response, StatusCode};
 use oip_protocol::{Error, ErrorKind, Limit};
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 
+use crate::door::Body;
 use crate::telemetry::Watched;
 
 /// An error as a status, by the one table of outcomes.

@@ -9,7 +9,6 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::vec;
 
-use crate::door::Body;
 use bytes::{BufMut, Bytes, BytesMut};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Response};
@@ -30,6 +29,7 @@ use super::pieces;
 use super::respond;
 use super::service::InferenceService;
 use crate::blocking;
+use crate::door::Body;
 use crate::telemetry::Watched;
 
 /// The path of the call.

@@ -6,13 +6,13 @@
 
 use std::time::Duration;
 
-use crate::door::Body;
 use http::header::EXPECT;
 use http::{HeaderMap, Request};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 
 use super::Arrived;
+use crate::door::Body;
 
 /// Longest that a rest is read, and most bytes of it beyond the limit of a body.
 const LONGEST: Duration = Duration::from_secs(3);

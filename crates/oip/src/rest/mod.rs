@@ -37,7 +37,6 @@ mod tests;
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use crate::door::Body;
 use axum::Router;
 use axum::routing::any;
 use futures_util::FutureExt;
@@ -51,7 +50,7 @@ use compress::Coding;
 use respond::Reply;
 use routes::Found;
 
-use crate::door::{Answering, Door, Origins, Present, Remote, Served, Serves};
+use crate::door::{Answering, Body, Door, Origins, Present, Remote, Served, Serves};
 
 /// The REST door of a server: every path is answered here, those that are no routes with 404.
 ///

@@ -5,7 +5,6 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use crate::door::Body;
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
@@ -13,6 +12,8 @@ use http_body::{Frame, SizeHint};
 use oip_core::execute::{Held, UNCOUNTED};
 use oip_protocol::{Error, ErrorKind, Result};
 use serde::Serialize;
+
+use crate::door::Body;
 
 /// Seconds after which a caller may come back, where nobody knows better.
 const RETRY_SECONDS: u32 = 1;

@@ -7,11 +7,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use crate::door::Body;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
 use super::life::{InFlight, Life, Spell};
+use crate::door::Body;
 
 /// Pieces up to this are not followed beyond this place, in bytes: what is small is no burden.
 const SMALL: usize = 4 << 10;

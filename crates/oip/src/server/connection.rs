@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use crate::door::Body;
 use http::header::CONNECTION;
 use http::{HeaderMap, HeaderValue, Request, Response, Version};
 use hyper::body::Incoming;
@@ -27,7 +26,7 @@ use super::noticed::Noticed;
 use super::parting::{LINGER, Parting, Step};
 use super::places::Spare;
 use super::reconfigure::Pair;
-use crate::door::{Answering, Remote};
+use crate::door::{Answering, Body, Remote};
 use crate::{grpc, rest};
 
 /// How long a connection for which there was no place may take for its answer, and to send what

@@ -6,7 +6,6 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::door::Body;
 use arc_swap::ArcSwapOption;
 use http::Request;
 
@@ -14,7 +13,7 @@ use super::configure;
 use super::keeping::Reopen;
 use crate::config::Settings;
 use crate::door::access_log::AccessLog;
-use crate::door::{Answering, Door, DoorOptions, Origins, Remote, Served, Serves};
+use crate::door::{Answering, Body, Door, DoorOptions, Origins, Remote, Served, Serves};
 use crate::{grpc, rest};
 
 /// The doors under one set of settings.

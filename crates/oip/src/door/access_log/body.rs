@@ -3,13 +3,13 @@
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use crate::door::Body;
 use bytes::Bytes;
 use http::{HeaderMap, Response};
 use http_body::{Body as _, Frame, SizeHint};
 
 use super::AccessLog;
 use super::line::{Line, Outcome};
+use crate::door::Body;
 use crate::logging::{Log, When};
 
 /// Writes the line when it is dropped: at the end of the answer, or when the caller has left.

@@ -15,7 +15,6 @@ mod line;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use crate::door::Body;
 use http::{Extensions, Request};
 use oip_core::Caller;
 
@@ -24,6 +23,7 @@ use self::line::Line;
 use super::request_id;
 use super::{Answering, Network, Remote, Served, Serves, caller};
 use crate::config::AccessLogFormat;
+use crate::door::Body;
 use crate::logging::{Writer, standard_error};
 
 /// Writes the access log of one server. Clones write to the same.

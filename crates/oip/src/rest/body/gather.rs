@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::Poll;
 use std::time::Duration;
 
-use crate::door::Body;
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http::header::CONTENT_LENGTH;
@@ -16,6 +15,7 @@ use oip_protocol::{Error, Limit, Result};
 use tokio::time::Instant;
 
 use crate::aligned::copied_together;
+use crate::door::Body;
 
 /// What the largest element needs, in bytes.
 const ELEMENT: usize = 8;

@@ -4,14 +4,13 @@ mod decompress;
 mod gather;
 mod media;
 
-use crate::door::Body;
 use bytes::Bytes;
 use oip_core::execute::Held;
 use oip_protocol::Result;
 
 use super::Arrived;
 use crate::blocking;
-use crate::door::Present;
+use crate::door::{Body, Present};
 use decompress::Codings;
 use gather::Patience;
 pub use gather::bodies_cut_short;
