@@ -23,10 +23,11 @@ mod server;
 pub use model::Figures;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use oip_protocol::{ModelRef, Result};
+use tokio::sync::watch;
 
 use crate::access::{Action, actions};
 use crate::content::{ContentCodec, ContentCodecs};
@@ -51,22 +52,21 @@ pub struct Dataplane {
     codecs: ContentCodecs,
     statistics: Statistics,
     telemetry: Telemetry,
-    phase: AtomicU8,
+    phase: watch::Sender<Phase>,
     extensions: Vec<String>,
 }
 
 /// Where a server stands between start and stop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
     /// It loads its models.
-    Starting = 0,
+    Starting,
     /// It serves.
-    Serving = 1,
+    Serving,
     /// It is asked to stop and still serves, and is not ready any more.
-    Draining = 2,
+    Draining,
     /// It takes nothing new and finishes what is in flight.
-    Closing = 3,
+    Closing,
 }
 
 impl Dataplane {
@@ -83,7 +83,7 @@ impl Dataplane {
             access,
             request_timeout: AtomicU64::new(nanoseconds(limits.request_timeout)),
             codecs: ContentCodecs::default(),
-            phase: AtomicU8::new(Phase::Starting as u8),
+            phase: watch::Sender::new(Phase::Starting),
             extensions: Vec::new(),
         }
     }
@@ -136,22 +136,26 @@ impl Dataplane {
     pub async fn start(&self) {
         self.models.start().await;
         // A drain that was asked for meanwhile stands.
-        let _ = self.phase.compare_exchange(
-            Phase::Starting as u8,
-            Phase::Serving as u8,
-            Relaxed,
-            Relaxed,
-        );
+        self.reach(Phase::Serving);
     }
 
     /// From now on the server says that it is not ready; it still serves.
     pub fn drain(&self) {
-        self.phase.fetch_max(Phase::Draining as u8, Relaxed);
+        self.reach(Phase::Draining);
     }
 
     /// From now on streams end after the request that they are at.
     pub fn close(&self) {
-        self.phase.store(Phase::Closing as u8, Relaxed);
+        self.reach(Phase::Closing);
+    }
+
+    /// There is no way back.
+    fn reach(&self, phase: Phase) {
+        self.phase.send_if_modified(|stands| {
+            let reached = *stands < phase;
+            *stands = phase.max(*stands);
+            reached
+        });
     }
 
     /// Unloads every model: the last that a server does.
@@ -162,12 +166,14 @@ impl Dataplane {
     /// Where the server stands.
     #[must_use]
     pub fn phase(&self) -> Phase {
-        match self.phase.load(Relaxed) {
-            0 => Phase::Starting,
-            1 => Phase::Serving,
-            2 => Phase::Draining,
-            _ => Phase::Closing,
-        }
+        *self.phase.borrow()
+    }
+
+    /// Waits until the server is at [`Phase::Closing`].
+    pub async fn closing(&self) {
+        let mut phase = self.phase.subscribe();
+        // It fails when the sender is gone, which is ours.
+        let _ = phase.wait_for(|stands| *stands == Phase::Closing).await;
     }
 
     /// Whether everyone may do everything: authentication is off.

@@ -11,7 +11,6 @@ use std::time::Duration;
 use futures_util::stream;
 use http::HeaderMap;
 use http::request::Parts;
-use oip_core::dataplane::Phase;
 use oip_core::{Action, Caller, Dataplane, execute};
 use oip_protocol::Error;
 use oip_protocol::proto::generated::{
@@ -28,9 +27,9 @@ use super::{codec, respond};
 use crate::door::{self, Present, Remote};
 use crate::telemetry::Watched;
 
-/// How often a stream that waits for its caller looks whether the server stops. When it does, it
-/// is given as long again.
-const EVERY: Duration = Duration::from_millis(500);
+/// How long a stream may still wait for its caller when the server stops, and how often it looks
+/// after that whether more of a request has come.
+const GRACE: Duration = Duration::from_millis(500);
 
 /// A stream of answers.
 pub(super) type Boxed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -169,20 +168,20 @@ pub(super) async fn next_message<T>(
     messages: &mut Streaming<T>,
     arriving: &Arriving,
 ) -> Result<Option<T>, Status> {
-    let message = messages.message();
-    tokio::pin!(message);
-    let mut warned = false;
+    let mut message = pin!(messages.message());
+    tokio::select! {
+        biased;
+        message = &mut message => return message.map_err(respond::by_the_table),
+        () = dataplane.closing() => {}
+    }
     loop {
-        match tokio::time::timeout(EVERY, &mut message).await {
+        match tokio::time::timeout(GRACE, &mut message).await {
             Ok(message) => return message.map_err(respond::by_the_table),
-            Err(_) if dataplane.phase() == Phase::Closing => {
-                if !std::mem::replace(&mut warned, true) || arriving.is_so() {
-                    continue;
-                }
+            Err(_) if arriving.is_so() => {}
+            Err(_) => {
                 let error = Error::unavailable("the server is shutting down");
                 return Err(respond::status(&error));
             }
-            Err(_) => {}
         }
     }
 }
