@@ -1,7 +1,6 @@
 //! Serve models over the Open Inference Protocol (KServe V2), REST and gRPC.
 //!
 //! Write a [`ModelHandler`] and hand it to a [`Server`].
-mod aligned;
 mod blocking;
 #[cfg(feature = "client")]
 pub mod client;
@@ -11,6 +10,7 @@ pub mod door;
 pub mod gates;
 pub mod grpc;
 pub mod logging;
+mod pieces;
 pub mod replay;
 pub mod rest;
 pub mod server;

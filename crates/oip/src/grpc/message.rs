@@ -3,28 +3,25 @@
 //! A gRPC message says its length first, and tonic sets that much aside at once. So a message is
 //! held back until it is all there: what a caller makes us hold is what it has sent.
 
-use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::Bytes;
 use http_body::Frame;
-use oip_core::execute::Held as Memory;
+use oip_core::execute::Held;
 use oip_protocol::{Error, Limit};
 use tokio::time::{Instant, Sleep};
 use tonic::Status;
 
 use super::respond;
 use crate::door::{Body, Door};
+use crate::pieces::Pieces;
 
 /// The compression flag and the length.
 pub(super) const PREFIX: usize = 5;
-/// Frames below this are put together, in bytes. Each is a part of a buffer of at least so much,
-/// which is kept as long as the frame is.
-const SMALL: usize = 8 << 10;
 
 /// The body of a request, message by message.
 pub(super) struct Messages {
@@ -33,8 +30,8 @@ pub(super) struct Messages {
     /// Runs while a message is waited for; and when it has to be there.
     stalled: Option<Pin<Box<Sleep>>>,
     due: Option<Instant>,
-    held: Held,
-    memory: Memory,
+    pieces: Pieces,
+    memory: Held,
     arriving: Option<Arriving>,
     /// Whether a message has passed since `memory` last grew.
     passed: bool,
@@ -80,13 +77,13 @@ impl Messages {
         Self::within(body, bounds, door.dataplane.memory().nothing())
     }
 
-    fn within(body: Body, bounds: Bounds, memory: Memory) -> Self {
+    fn within(body: Body, bounds: Bounds, memory: Held) -> Self {
         Self {
             body,
             bounds,
             stalled: None,
             due: None,
-            held: Held::default(),
+            pieces: Pieces::default(),
             memory,
             arriving: None,
             passed: false,
@@ -101,13 +98,13 @@ impl Messages {
     }
 
     /// What its messages hold of the memory, once they were read.
-    pub(super) fn into_memory(self) -> Memory {
+    pub(super) fn into_memory(self) -> Held {
         self.memory
     }
 
     /// Lets the next message pass when it is all there.
     fn release(&mut self) -> Result<(), Status> {
-        let Some([_, length @ ..]) = self.held.prefix() else {
+        let Some([_, length @ ..]) = self.pieces.first::<PREFIX>() else {
             return Ok(());
         };
         let length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
@@ -118,7 +115,7 @@ impl Messages {
             ));
             return Err(respond::status(&refusal.at_limit(Limit::BodyLimit)));
         }
-        if self.held.length >= PREFIX + length {
+        if self.pieces.length() >= PREFIX + length {
             self.passing = PREFIX + length;
             self.due = None;
             self.passed = true;
@@ -136,7 +133,7 @@ impl Messages {
             rests,
             ..
         } = self.bounds;
-        if self.held.length == 0 && rests {
+        if self.pieces.length() == 0 && rests {
             // The message before was answered, or nobody would ask for the next.
             if std::mem::take(&mut self.passed) {
                 self.memory.release();
@@ -161,7 +158,7 @@ impl Messages {
 
     fn tell(&self) {
         if let Some(arriving) = &self.arriving {
-            arriving.0.store(self.held.length > 0, Relaxed);
+            arriving.0.store(self.pieces.length() > 0, Relaxed);
         }
     }
 
@@ -173,68 +170,9 @@ impl Messages {
         }
         let fits = self.memory.grow(piece.len());
         fits.map_err(|error| respond::status(&error))?;
-        self.held.push(piece);
+        self.pieces.push(piece);
         self.tell();
         Ok(())
-    }
-}
-
-/// The bytes that wait.
-#[derive(Default)]
-struct Held {
-    pieces: VecDeque<Bytes>,
-    /// The end, of small frames.
-    tail: BytesMut,
-    length: usize,
-}
-
-impl Held {
-    fn push(&mut self, piece: Bytes) {
-        self.length += piece.len();
-        let is_first = self.pieces.is_empty() && self.tail.is_empty();
-        if piece.len() < SMALL && !is_first {
-            if self.pieces.len() == 1
-                && let Some(first) = self.pieces.pop_front_if(|first| first.len() < SMALL)
-            {
-                self.tail.extend_from_slice(&first);
-            }
-            self.tail.extend_from_slice(&piece);
-            return;
-        }
-        self.close();
-        if !piece.is_empty() {
-            self.pieces.push_back(piece);
-        }
-    }
-
-    fn close(&mut self) {
-        if !self.tail.is_empty() {
-            self.pieces.push_back(self.tail.split().freeze());
-        }
-    }
-
-    /// The first bytes of a message, when they are there.
-    fn prefix(&self) -> Option<[u8; PREFIX]> {
-        let mut bytes = self.pieces.iter().flatten().chain(&self.tail).copied();
-        let mut prefix = [0; PREFIX];
-        for place in &mut prefix {
-            *place = bytes.next()?;
-        }
-        Some(prefix)
-    }
-
-    /// The next piece, of at most this many bytes.
-    fn pop(&mut self, most: usize) -> Option<Bytes> {
-        if self.pieces.is_empty() {
-            self.close();
-        }
-        let first = self.pieces.front_mut()?;
-        let piece = match first.len() <= most {
-            true => self.pieces.pop_front()?,
-            false => first.copy_to_bytes(most),
-        };
-        self.length -= piece.len();
-        Some(piece)
     }
 }
 
@@ -243,7 +181,7 @@ impl http_body::Body for Messages {
     type Error = Status;
 
     fn is_end_stream(&self) -> bool {
-        self.held.length == 0 && (self.ended || self.body.is_end_stream())
+        self.pieces.length() == 0 && (self.ended || self.body.is_end_stream())
     }
 
     fn poll_frame(
@@ -253,7 +191,7 @@ impl http_body::Body for Messages {
         let this = &mut *self;
         loop {
             if this.passing > 0 {
-                let Some(piece) = this.held.pop(this.passing) else {
+                let Some(piece) = this.pieces.pop(this.passing) else {
                     this.passing = 0;
                     continue;
                 };
@@ -284,15 +222,15 @@ impl http_body::Body for Messages {
                             return Poll::Ready(Some(Err(status)));
                         }
                     }
-                    Err(trailers) if this.held.length == 0 => {
+                    Err(trailers) if this.pieces.length() == 0 => {
                         return Poll::Ready(Some(Ok(trailers)));
                     }
-                    Err(_) => return Poll::Ready(Some(Err(cut_short(&this.held)))),
+                    Err(_) => return Poll::Ready(Some(Err(cut_short(&this.pieces)))),
                 },
                 None => {
                     this.ended = true;
-                    if this.held.length > 0 {
-                        return Poll::Ready(Some(Err(cut_short(&this.held))));
+                    if this.pieces.length() > 0 {
+                        return Poll::Ready(Some(Err(cut_short(&this.pieces))));
                     }
                 }
             }
@@ -301,12 +239,12 @@ impl http_body::Body for Messages {
 }
 
 #[cold]
-fn cut_short(held: &Held) -> Status {
-    Status::invalid_argument(match held.prefix() {
+fn cut_short(pieces: &Pieces) -> Status {
+    Status::invalid_argument(match pieces.first::<PREFIX>() {
         Some([_, length @ ..]) => format!(
             "the message is cut short: it says that it takes {} bytes, but {} came",
             u32::from_be_bytes(length),
-            held.length.saturating_sub(PREFIX)
+            pieces.length().saturating_sub(PREFIX)
         ),
         None => "the message is cut short before its length".to_owned(),
     })
@@ -419,24 +357,6 @@ mod tests {
         assert_eq!(read(&bytes).await.unwrap(), wire);
         let threes: Vec<&[u8]> = wire.chunks(3).collect();
         assert_eq!(read(&threes).await.unwrap(), wire);
-    }
-
-    #[test]
-    fn frames_that_are_small_beside_the_buffers_they_lie_in_keep_none_of_those() {
-        let buffer = Bytes::from(vec![7; 8 << 10]);
-        let mut held = Held::default();
-        for _ in 0..100 {
-            held.push(buffer.slice(..1030));
-        }
-        assert!(buffer.is_unique(), "a frame is kept as it came");
-        held.push(buffer.clone());
-        held.push(buffer.slice(..1030));
-        let mut length = 0;
-        while let Some(piece) = held.pop(usize::MAX) {
-            assert!(piece.iter().all(|byte| *byte == 7));
-            length += piece.len();
-        }
-        assert_eq!(length, 101 * 1030 + buffer.len());
     }
 
     #[tokio::test]

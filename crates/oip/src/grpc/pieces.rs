@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::message::PREFIX;
-use crate::aligned::copied_together;
+use crate::pieces::copied_together;
 
 /// The key of `raw_input_contents`: field 7, of bytes.
 const RAW: u64 = 7 << 3 | 2;
@@ -119,7 +119,7 @@ mod tests {
     use prost::Message;
 
     use super::*;
-    use crate::aligned::BOUNDARY;
+    use crate::pieces::BOUNDARY;
 
     /// A message of these raw contents behind its prefix.
     fn message(raw: &[usize]) -> Vec<u8> {

@@ -11,6 +11,7 @@ use oip_protocol::Result;
 use super::Arrived;
 use crate::blocking;
 use crate::door::{Body, Present};
+use crate::pieces::realigned;
 use decompress::Codings;
 use gather::Patience;
 pub use gather::bodies_cut_short;
@@ -61,5 +62,5 @@ pub(super) async fn read(
     };
     let decompressed = decompressed?;
     held.grow(decompressed.len())?;
-    Ok(gather::realigned(decompressed, header_length))
+    Ok(realigned(decompressed, header_length))
 }
