@@ -222,8 +222,9 @@ const GENERAL: &[ConfigOption] = &[
         "model_concurrency",
         ANY,
         "0",
-        "Inferences that one model runs at once; 0 leaves it to the number of processors. Of a \
-         handler in code 0 allows model_queue and one for each of its threads.",
+        "Inferences that one model runs at once; 0 leaves it to the number of processors. With ONNX \
+         Runtime never more than the model has sessions. Of a handler in code 0 allows model_queue \
+         and one for each of its threads.",
     ),
     new(
         Models,
