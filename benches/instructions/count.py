@@ -4,7 +4,7 @@
     benches/instructions/count.py            fails when one has grown by over 10%
     benches/instructions/count.py --write    writes counts.toml anew
 
-Needs valgrind and the release build (target/release/oip). Each path runs a few times and then
+Needs valgrind, and builds what it counts: the doors and the gates as they are released, without engines. Each path runs a few times and then
 some more times: the difference is what one time costs, without the start of the process. Counts
 do not depend on how busy the machine is; they do on its instruction set (glibc picks its memcpy
 by it), so a small part may differ between machines.
@@ -22,8 +22,8 @@ import tomllib
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 COUNTS = pathlib.Path(__file__).with_name("counts.toml")
-OIP = ROOT / "target/release/oip"
-# Of `oip bench --gates`: it opens nothing but servers of that.
+PROGRAM = ROOT / "target/release/oip-instructions"
+# Of `oip bench --gates`: it opens nothing but servers of that, and this one.
 TOKEN = ROOT / "crates/cli/src/bench/gates/hs256.jwt"
 GROWTH = 1.10
 
@@ -42,19 +42,19 @@ def total(process):
     return int(counted[1])
 
 
+def build():
+    command = ["cargo", "build", "--locked", "--release", "--quiet", "--package", "oip-instructions"]
+    subprocess.run(command, cwd=ROOT, check=True)
+
+
 def protocol_paths():
     """Reading and writing of messages alone: src/main.rs beside this."""
-    # With all that the binary was built with, or parts of it would be built anew with other features.
-    build = ["cargo", "build", "--locked", "--release", "--quiet", "--workspace"]
-    others = ["--exclude", "oip-python", "--exclude", "oip-codegen"]
-    subprocess.run([*build, *others], cwd=ROOT, check=True)
-    program = ROOT / "target/release/oip-instructions"
-    names = subprocess.run([program], capture_output=True, text=True, check=True).stdout.split()
+    names = subprocess.run([PROGRAM], capture_output=True, text=True, check=True).stdout.split()
     for name in names:
         few, many = (1, 3) if name.endswith("150528") else (100, 300)
 
         def times(count):
-            return total(callgrind([str(program), name, str(count)]))
+            return total(callgrind([str(PROGRAM), name, str(count)]))
 
         yield name, (times(many) - times(few)) // (many - few)
 
@@ -136,14 +136,17 @@ def grpc(address, count):
             assert b"grpc-message" not in payload, payload
 
 
-def served(role, door, send, count):
+def served(gates, door, send, count):
     """What a server has counted that answered so many requests, start and stop included."""
-    # One CPU: one worker thread.
     folder = tempfile.TemporaryDirectory()
+    # As `oip serve` has the allocator keep what is freed.
+    keeps = {"MALLOC_TRIM_THRESHOLD_": str(64 << 20), "MALLOC_MMAP_THRESHOLD_": str(4 << 20)}
+    # One CPU: one worker thread.
     server = callgrind(
-        [str(OIP), "bench-child", role, *([folder.name] if role != "server" else [])],
+        [str(PROGRAM), "serve", *([folder.name] if gates else [])],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        env=os.environ | keeps,
         preexec_fn=lambda: os.sched_setaffinity(0, {0}),
     )
     line = server.stdout.readline()
@@ -155,19 +158,20 @@ def served(role, door, send, count):
 
 def door_paths():
     """Whole requests as the server answers them, from socket to socket."""
-    for name, role, door, send, few, many in [
-        ("rest-16", "server", "rest", rest, 500, 1500),
-        ("grpc-16", "server", "grpc", grpc, 500, 1500),
-        ("rest-150528", "server", "rest", lambda address, count: rest(address, count, 150_528), 1, 3),
+    for name, gates, door, send, few, many in [
+        ("rest-16", False, "rest", rest, 500, 1500),
+        ("grpc-16", False, "grpc", grpc, 500, 1500),
+        ("rest-150528", False, "rest", lambda address, count: rest(address, count, 150_528), 1, 3),
         # With a token, the built-in policy and an audit line for each.
-        ("rest-16-gates", "hs256-audit-file", "rest", rest, 200, 600),
-        ("grpc-16-gates", "hs256-audit-file", "grpc", grpc, 200, 600),
+        ("rest-16-gates", True, "rest", rest, 200, 600),
+        ("grpc-16-gates", True, "grpc", grpc, 200, 600),
     ]:
-        counted = [served(role, door, send, count) for count in (few, many)]
+        counted = [served(gates, door, send, count) for count in (few, many)]
         yield name, (counted[1] - counted[0]) // (many - few)
 
 
 def main():
+    build()
     counted = dict(protocol_paths()) | dict(door_paths())
     known = tomllib.loads(COUNTS.read_text()) if COUNTS.exists() else {}
     grown = []

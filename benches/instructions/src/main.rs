@@ -1,9 +1,13 @@
-//! One path, so many times: for counting instructions, by `count.py`. A program of its own and no
-//! bench, which would build what the tests of its crate need.
+//! What instructions are counted of, by `count.py`: one path, so many times, and a server. A program
+//! of its own with the doors and the gates alone, so that it is built without engines.
 //!
-//! `oip-instructions PATH TIMES`; without arguments it lists the paths.
+//! `oip-instructions PATH TIMES`; without arguments it lists the paths. `oip-instructions serve`
+//! with a folder for the audit, or without one and without gates.
+
+mod served;
 
 use std::hint::black_box;
+use std::path::Path;
 
 use oip_protocol::json::{self, NonFinite};
 use oip_protocol::proto::generated::ModelInferRequest;
@@ -14,9 +18,9 @@ use prost::Message;
 /// An image of 3 × 224 × 224.
 const LARGE: usize = 150_528;
 
-type Path = (&'static str, fn(usize));
+type Run = (&'static str, fn(usize));
 
-const PATHS: &[Path] = &[
+const PATHS: &[Run] = &[
     ("json-read-16", |times| json_read(16, times)),
     ("json-read-150528", |times| json_read(LARGE, times)),
     ("json-write-16", |times| json_write(16, times)),
@@ -28,6 +32,11 @@ const PATHS: &[Path] = &[
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [command, folder @ ..] = &*arguments
+        && command == "serve"
+    {
+        return served::serve(folder.first().map(Path::new)).unwrap();
+    }
     let found = arguments
         .first()
         .and_then(|name| PATHS.iter().find(|(path, _)| path == name));

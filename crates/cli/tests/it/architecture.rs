@@ -18,7 +18,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("oip-cli", &["oip"]),
     ("oip-python", &["oip", "oip-cli"]),
     ("oip-codegen", &["oip-protocol"]),
-    ("oip-instructions", &["oip-protocol"]),
+    ("oip-instructions", &["oip", "oip-protocol"]),
 ];
 
 /// Crates from outside that only these of ours may name. A name that ends in `*` is a prefix.
