@@ -177,6 +177,13 @@ def test_an_inference_service_names_a_runtime_that_knows_its_format_and_protocol
     assert model["protocolVersion"] in runtime["spec"]["protocolVersions"]
 
 
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_a_runtime_serves_none_but_who_names_it(runtime):
+    for known in documents.kserve(runtime)["spec"]["supportedModelFormats"]:
+        # KServe's own runtimes know onnx as well, and need no secret.
+        assert known["autoSelect"] is False and "priority" not in known
+
+
 def properties():
     text = documents.of_kind("ConfigMap")[0]["data"]["oip.properties"]
     lines = (line.strip() for line in text.splitlines())
