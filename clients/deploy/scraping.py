@@ -21,14 +21,15 @@ POD = {
     "__meta_kubernetes_pod_annotation_prometheus_io_scrape": "true",
     "__meta_kubernetes_pod_annotation_prometheus_io_path": "/metrics",
     "__meta_kubernetes_pod_label_app_kubernetes_io_name": "oip",
+    "__meta_kubernetes_pod_phase": "Running",
     "__meta_kubernetes_namespace": "models",
     "__meta_kubernetes_pod_name": "oip-0",
 }
 
 
-def discovered(labels, annotations, address):
+def discovered(labels, annotations, address, phase="Running"):
     """What Prometheus' discovery tells of a pod with these labels and annotations, at this address."""
-    told = {"__address__": address, "__metrics_path__": "/metrics"}
+    told = {"__address__": address, "__metrics_path__": "/metrics", "__meta_kubernetes_pod_phase": phase}
     for kind, values in {"label": labels, "annotation": annotations}.items():
         told |= {f"__meta_kubernetes_pod_{kind}_{re.sub(r'[^a-zA-Z0-9_]', '_', key)}": value for key, value in values.items()}
     return told
@@ -40,8 +41,8 @@ def scraped(told):
     for rule in settings["scrape_configs"][0]["relabel_configs"]:
         source = ";".join(told.get(label, "") for label in rule["source_labels"])
         match = re.fullmatch(rule.get("regex", "(.*)"), source)
-        if rule.get("action") == "keep":
-            if match is None:
+        if rule.get("action") in ("keep", "drop"):
+            if (match is None) == (rule["action"] == "keep"):
                 return None
         elif match:
             told = told | {rule["target_label"]: match.expand(re.sub(r"\$(\d)", r"\\\1", rule.get("replacement", "$1")))}

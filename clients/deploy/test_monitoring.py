@@ -83,6 +83,16 @@ def test_prometheus_finds_every_pod_at_the_port_of_its_container(carried, contai
     assert scraped(discovered({}, carried["annotations"], f"10.1.2.3:{port}")) is None
 
 
+@pytest.mark.parametrize("carried, _", [pytest.param(*those, id=name) for name, *those in pods()])
+def test_prometheus_asks_no_pod_that_is_not_yet_or_no_longer_there_and_every_one_that_may_hang(carried, _):
+    def asked(phase):
+        return scraped(discovered(carried["labels"], carried["annotations"], "10.1.2.3:9091", phase)) is not None
+
+    # Pending: its model is being fetched. Failed: evicted, for one. Unknown: its node does not answer.
+    phases = ("Pending", "Running", "Succeeded", "Failed", "Unknown")
+    assert [phase for phase in phases if asked(phase)] == ["Running", "Unknown"]
+
+
 @needs_prometheus
 def test_the_rules_do_what_their_examples_say():
     done = subprocess.run([PROMTOOL, "test", "rules", DEPLOY / "prometheus" / "rules_test.yaml"],
