@@ -56,3 +56,18 @@ def containers():
             continue
         for container in pod["containers"]:
             yield f"{document['kind']} {document['metadata']['name']}", pod, container
+
+
+def properties():
+    """The options of the deployment's configuration."""
+    text = of_kind("ConfigMap")[0]["data"]["oip.properties"]
+    lines = (line.strip() for line in text.splitlines())
+    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+
+
+def options_of(name, container):
+    """The options that a container's server is given: by its properties file, or by its arguments."""
+    if name.startswith("Deployment"):
+        return properties()
+    flags = (argument.removeprefix("--").split("=", 1) for argument in container["args"])
+    return {key.replace("-", "_"): value for key, value in flags}

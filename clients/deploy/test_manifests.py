@@ -107,7 +107,7 @@ def test_the_autoscaler_scales_what_the_deployment_calls_itself():
 
 def test_a_pod_has_longer_to_end_than_the_server_takes():
     pod = documents.of_kind("Deployment")[0]["spec"]["template"]["spec"]
-    options = properties()
+    options = documents.properties()
     # What comes after the grace: docs/reliability.md, "Stopping", step 4.
     step = re.search(r"^4\. .*?^5\. ", RELIABILITY.read_text(), re.M | re.S)[0]
     after = [int(seconds) for seconds in re.findall(r"\((\d+) s at most", step)]
@@ -133,34 +133,41 @@ def documented_bound(options):
     base = size(re.search(r"^base \(about (\d+) MiB\)", formula, re.M)[1] + "MiB")
     bodies = int(re.search(r"\+ (\d+) × body_memory", formula)[1]) * size(options["body_memory"])
 
-    def each(what):
+    def each(what, more=0):
         terms = re.findall(rf"\+ {what} × (\d+) KiB", formula)
         assert terms, what
-        return sum(map(int, terms)) * 2**10 * int(options[what])
+        return sum(map(int, terms)) * 2**10 * (int(options[what]) + more)
 
+    # Those that are only told that there is no room, and those of Prometheus.
+    section = re.search(r"### More connections than fit.*?\n### ", RELIABILITY.read_text(), re.S)[0]
+    more = int(re.search(r"(\d+) further ones are taken", section)[1])
+    if "metrics_port" in options:
+        more += int(re.search(r"`metrics_port` has (\d+) places of its own", section)[1])
     payloads = size("".join(re.search(r"\+ (\d+) (MiB) .*`payload_log`", formula).groups()))
-    return base + bodies + each("connections") + each("in_flight") + ("payload_log" in options) * payloads
-
-
-def options_of(name, container):
-    """The options that a container's server is given: by its properties file, or by its arguments."""
-    if name.startswith("Deployment"):
-        return properties()
-    flags = (argument.removeprefix("--").split("=", 1) for argument in container["args"])
-    return {key.replace("-", "_"): value for key, value in flags}
+    return base + bodies + each("connections", more) + each("in_flight") + ("payload_log" in options) * payloads
 
 
 @pytest.mark.parametrize("name", CONTAINERS)
 def test_what_is_under_way_fits_into_the_memory_limit_beside_the_models(name):
     _, container = CONTAINERS[name]
     limit = size(container["resources"]["limits"]["memory"])
-    assert documented_bound(options_of(name, container)) + ROOM_FOR_MODELS <= limit
+    assert documented_bound(documents.options_of(name, container)) + ROOM_FOR_MODELS <= limit
+
+
+def test_the_bound_is_written_once_and_what_it_leaves_to_the_models_is_true():
+    page = (ROOT / "docs" / "kubernetes.md").read_text()
+    assert f"leaves {ROOM_FOR_MODELS // 2**20} MiB" in page
+    for name in ("body_memory", "connections"):
+        assert f"`{name}={documents.properties()[name]}`" in page
+    texts = [page, *(path.read_text() for path in documents.DEPLOY.glob("k*/*"))]
+    for text in texts:
+        assert not re.search(r"\d KiB|[x×] `?body_memory", text)
 
 
 @pytest.mark.parametrize("name", CONTAINERS)
 def test_a_queue_is_full_well_before_the_connections_are(name):
     _, container = CONTAINERS[name]
-    options = options_of(name, container)
+    options = documents.options_of(name, container)
     assert 0 < int(options["model_queue"]) < int(options["in_flight"]) < 0.75 * int(options["connections"])
 
 
@@ -182,12 +189,6 @@ def test_a_runtime_serves_none_but_who_names_it(runtime):
     for known in documents.kserve(runtime)["spec"]["supportedModelFormats"]:
         # KServe's own runtimes know onnx as well, and need no secret.
         assert known["autoSelect"] is False and "priority" not in known
-
-
-def properties():
-    text = documents.of_kind("ConfigMap")[0]["data"]["oip.properties"]
-    lines = (line.strip() for line in text.splitlines())
-    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
 
 
 def in_folder(text, folder):
