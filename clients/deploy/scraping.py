@@ -23,7 +23,6 @@ POD = {
     "__meta_kubernetes_pod_label_app_kubernetes_io_name": "oip",
     "__meta_kubernetes_pod_phase": "Running",
     "__meta_kubernetes_namespace": "models",
-    "__meta_kubernetes_pod_name": "oip-0",
 }
 
 
@@ -52,13 +51,14 @@ def scraped(told):
 class Prometheus:
     """Prometheus that scrapes one target as deploy/prometheus/prometheus.yaml has it, only more often."""
 
-    def __init__(self, folder, target):
+    def __init__(self, folder, target, pod="oip-0"):
         self.port, self.log = free_port(), folder / "prometheus.log"
         settings = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yaml").read_text())
         scrape = settings["scrape_configs"][0]
         # Debian's Prometheus is built without the discovery of Kubernetes: its answer is written down instead.
         del scrape["kubernetes_sd_configs"]
-        labels = POD | {"__meta_kubernetes_pod_annotation_prometheus_io_port": target.split(":")[1]}
+        labels = POD | {"__meta_kubernetes_pod_annotation_prometheus_io_port": target.split(":")[1],
+                        "__meta_kubernetes_pod_name": pod}
         scrape["static_configs"] = [{"targets": [target], "labels": labels}]
         scrape["scrape_interval"] = "250ms"
         settings |= {"rule_files": [str(RULES)], "global": {"evaluation_interval": "250ms", "scrape_timeout": "250ms"}}

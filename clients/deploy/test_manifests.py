@@ -79,14 +79,32 @@ def test_a_container_runs_as_nobody_and_writes_nowhere(name):
     assert "memory" in container["resources"]["limits"]
 
 
+def selectors():
+    """Every selector of deploy/kubernetes that is to find the pods of its deployment."""
+    found = [d["spec"]["selector"] for d in documents.of_kind("Service")]
+    found += [d["spec"]["selector"]["matchLabels"] for d in documents.of_kind("PodDisruptionBudget")]
+    found += [d["spec"]["podSelector"]["matchLabels"] for d in documents.of_kind("NetworkPolicy")]
+    found += [d["spec"]["selector"]["matchLabels"] for d in documents.of_kind("Deployment")]
+    pod = documents.of_kind("Deployment")[0]["spec"]["template"]["spec"]
+    found += [spread["labelSelector"]["matchLabels"] for spread in pod["topologySpreadConstraints"]]
+    return found
+
+
+def plain_labels():
+    return documents.of_kind("Deployment")[0]["spec"]["template"]["metadata"]["labels"]
+
+
 def test_every_selector_finds_the_pods():
-    labels = documents.of_kind("Deployment")[0]["spec"]["template"]["metadata"]["labels"]
-    selectors = [d["spec"]["selector"] for d in documents.of_kind("Service")]
-    selectors += [d["spec"]["selector"]["matchLabels"] for d in documents.of_kind("PodDisruptionBudget")]
-    selectors += [d["spec"]["podSelector"]["matchLabels"] for d in documents.of_kind("NetworkPolicy")]
-    selectors += [d["spec"]["selector"]["matchLabels"] for d in documents.of_kind("Deployment")]
-    for selector in selectors:
-        assert selector.items() <= labels.items()
+    assert len(selectors()) == 6
+    for selector in selectors():
+        assert selector.items() <= plain_labels().items()
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_what_selects_plain_pods_and_what_selects_those_of_kserve_never_meet(runtime):
+    labels = documents.kserve(runtime)["spec"]["labels"]
+    for selector in selectors():
+        assert not selector.items() <= labels.items(), selector
 
 
 def test_every_port_by_name_is_a_port_of_the_container():

@@ -149,6 +149,15 @@ def test_a_panel_has_something_to_show(watched, title, query):
     assert all(value == value for _, value in samples if len(samples) == 1), samples
 
 
+def test_keda_counts_the_pods_of_its_own_inference_service_alone():
+    service = kserve("queue-depth")
+    name, namespace = service["metadata"]["name"], service["metadata"]["namespace"]
+    query = service["spec"]["predictor"]["autoScaling"]["metrics"][0]["external"]["metric"]["query"]
+    # Plain pods beside them may serve a model of the same name.
+    own = f'namespace="{namespace}",pod=~"{name}-predictor-.+",model="{name}"'
+    assert re.findall(r"oip_queue_depth{([^}]*)}", query) == [own, own]
+
+
 class Crowd:
     """Callers that ask for a model again and again, whatever they are told."""
 
@@ -186,7 +195,7 @@ def test_an_overloaded_replica_is_seen_by_the_autoscalers_and_by_an_alert(tmp_pa
     (tmp_path / "models" / "digits" / "model.toml").write_text(
         '[batching]\nmax_batch_size = 64\nmax_queue_delay = "400 ms"\nadaptive = false\n[queue]\nmax_size = 3\n')
     server = Server(tmp_path / "models", tmp_path / "oip.log", ["--onnxruntime-library=off"])
-    prometheus = Prometheus(tmp_path / "prometheus", server.rest)
+    prometheus = Prometheus(tmp_path / "prometheus", server.rest, pod="digits-predictor-5d7f9c-x2x4z")
     keda = kserve("queue-depth")["spec"]["predictor"]["autoScaling"]["metrics"][0]["external"]["metric"]["query"]
     # The HorizontalPodAutoscaler adds a replica where this is above 2.
     pods = "oip:waiting_and_refused:mean1m"
