@@ -2,6 +2,7 @@
 
 import copy
 import http.client
+import itertools
 import re
 
 import pytest
@@ -105,6 +106,9 @@ def test_what_selects_plain_pods_and_what_selects_those_of_kserve_never_meet(run
     labels = documents.kserve(runtime)["spec"]["labels"]
     for selector in selectors():
         assert not selector.items() <= labels.items(), selector
+    of_kserve = documents.kserve("networkpolicy")["spec"]["podSelector"]["matchLabels"]
+    assert of_kserve.items() <= labels.items()
+    assert not of_kserve.items() <= plain_labels().items()
 
 
 def test_every_port_by_name_is_a_port_of_the_container():
@@ -115,6 +119,42 @@ def test_every_port_by_name_is_a_port_of_the_container():
     used += [port["port"] for policy in documents.of_kind("NetworkPolicy")
              for rule in policy["spec"]["ingress"] for port in rule["ports"]]
     assert set(used) == names
+
+
+def sources(port, policy):
+    """From where a network policy lets connections come to this port: namespaces and labels of pods; None for anywhere."""
+    def opens(opened):
+        return opened["port"] == port or "endPort" in opened and opened["port"] <= port <= opened["endPort"]
+
+    for rule in (rule for rule in policy["spec"]["ingress"] if any(map(opens, rule["ports"]))):
+        for peer in rule.get("from", [None]):
+            yield peer and next(iter(peer.values()))["matchLabels"]
+
+
+def test_none_but_prometheus_reaches_the_metrics_and_no_service_leads_there():
+    policy = documents.of_kind("NetworkPolicy")[0]
+    gateway, monitoring = ({"kubernetes.io/metadata.name": name} for name in ("gateway", "monitoring"))
+    assert list(sources("metrics", policy)) == [monitoring]
+    assert list(sources("oip", policy)) == [gateway, {"oip-client": "true"}]
+    led = {port["targetPort"] for service in documents.of_kind("Service") for port in service["spec"]["ports"]}
+    assert led == {"oip"}
+    container = documents.of_kind("Deployment")[0]["spec"]["template"]["spec"]["containers"][0]
+    ports = {port["name"]: str(port["containerPort"]) for port in container["ports"]}
+    assert ports == {"oip": documents.properties()["port"], "metrics": documents.properties()["metrics_port"]}
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_kserve_routes_to_one_port_and_the_other_may_be_kept_for_prometheus(runtime):
+    container = documents.kserve(runtime)["spec"]["containers"][0]
+    metrics = int(documents.options_of(runtime, container)["metrics_port"])
+    # What stands among the ports, Knative and KServe's own Services send calls to.
+    assert [port["containerPort"] for port in container["ports"]] == [int(documents.options_of(runtime, container)["port"])]
+    policy = documents.kserve("networkpolicy")
+    assert policy["spec"]["policyTypes"] == ["Ingress"]
+    assert list(sources(metrics, policy)) == [{"kubernetes.io/metadata.name": "monitoring"}]
+    # Callers, and Knative's container: its ports for calls, for the autoscaler and for its own probes.
+    for port in itertools.chain([1, 8012, 8013, 8022, 8112, 9090, 65535], (p["containerPort"] for p in container["ports"])):
+        assert list(sources(port, policy)) == [None], port
 
 
 def test_the_autoscaler_scales_what_the_deployment_calls_itself():
@@ -216,14 +256,14 @@ def in_folder(text, folder):
     return text
 
 
-def arguments_of(runtime, folder, port, service=()):
-    """What the container of a runtime is started with, for this machine: its paths in `folder`, this port."""
+def arguments_of(runtime, folder, port, service=(), metrics=0):
+    """What the container of a runtime is started with, for this machine: its paths in `folder`, these ports."""
     container = documents.kserve(runtime)["spec"]["containers"][0]
     given = [*container["args"], *service]
     assert container["command"] == ["oip", "serve"]
     assert f"--port={container['ports'][0]['containerPort']}" in given
     given = [in_folder(a.replace("{{.Name}}", "iris"), folder) for a in given]
-    return [*given, f"--port={port}", "--rest-host=127.0.0.1"]
+    return [*given, f"--port={port}", "--rest-host=127.0.0.1", f"--metrics-port={metrics}", "--metrics-host=127.0.0.1"]
 
 
 @pytest.fixture
@@ -287,6 +327,15 @@ def assert_serves(port, key, probes):
     assert ask(port, "POST", "/v2/models/iris/infer", sample, key) == 200
 
 
+def assert_shows_metrics(port, metrics, key):
+    """To everyone at their own port, where there is nothing else; to nobody where callers come in."""
+    assert ask(metrics, "GET", "/metrics") == 200
+    assert (ask(port, "GET", "/metrics"), ask(port, "GET", "/metrics", key=key)) == (404, 404)
+    assert_serves(port, key, [])
+    assert ask(port, "POST", "/v2/repository/index") == 401
+    assert ask(metrics, "POST", "/v2/repository/index", key=key) == 404
+
+
 def test_the_runtime_serves_the_mounted_model_and_answers_its_probes(pod):
     folder, key = pod
     port = free_port()
@@ -298,19 +347,21 @@ def test_the_runtime_serves_the_mounted_model_and_answers_its_probes(pod):
 def test_prometheus_may_read_the_metrics_of_an_inference_service_and_do_no_more(name, pod):
     folder, key = pod
     port = free_port()
+    metrics = free_port(but=port)
     given = [*documents.kserve(name)["spec"]["predictor"]["model"]["args"], AT_ONCE]
-    with Started(arguments_of("runtime-onnx", folder, port, given), port, folder):
-        assert_serves(port, key, ["/metrics"])
-        assert ask(port, "POST", "/v2/repository/index") == 401
+    with Started(arguments_of("runtime-onnx", folder, port, given, metrics), port, folder):
+        assert_shows_metrics(port, metrics, key)
 
 
 def test_the_deployment_serves_the_volume_and_shows_prometheus_its_metrics(pod):
     folder, key = pod
     port = free_port()
+    metrics = free_port(but=port)
     data = documents.of_kind("ConfigMap")[0]["data"]
     (folder / "etc/oip").mkdir()
     (folder / "etc/oip/policy.cedar").write_text(data["policy.cedar"])
-    text = in_folder(data["oip.properties"], folder).replace("port=8080", f"port={port}")
+    text = in_folder(data["oip.properties"], folder)
+    text = text.replace("\nport=8080", f"\nport={port}").replace("metrics_port=8002", f"metrics_port={metrics}")
     (folder / "etc/oip/oip.properties").write_text(text)
     deployment = documents.of_kind("Deployment")[0]["spec"]["template"]
     container = deployment["spec"]["containers"][0]
@@ -318,5 +369,5 @@ def test_the_deployment_serves_the_volume_and_shows_prometheus_its_metrics(pod):
     assert container["env"] == [{"name": "KRAUSENING_BASE", "value": "/etc/oip"}]
     with Started([AT_ONCE], port, folder, env={"KRAUSENING_BASE": str(folder / "etc/oip")}):
         assert_serves(port, key, probes_of(container))
-        assert ask(port, "GET", deployment["metadata"]["annotations"]["prometheus.io/path"]) == 200
-        assert ask(port, "POST", "/v2/repository/index") == 401
+        assert deployment["metadata"]["annotations"]["prometheus.io/path"] == "/metrics"
+        assert_shows_metrics(port, metrics, key)

@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 import onnx_models
-from documents import DEPLOY, KSERVE, kserve, of_kind
-from oip_server import ROOT, Server
+from documents import DEPLOY, KSERVE, kserve, of_kind, options_of, properties
+from oip_server import ROOT, Server, free_port
 from scraping import PROMETHEUS, PROMTOOL, RULES, Prometheus, discovered, scraped
 
 DASHBOARD = json.loads((DEPLOY / "grafana" / "oip.json").read_text())
@@ -62,19 +62,23 @@ def test_no_two_panels_lie_on_one_another():
 
 
 def pods():
-    """Labels, annotations and containers of every pod that deploy/ makes."""
-    deployment = of_kind("Deployment")[0]["spec"]["template"]
-    yield "deployment", deployment["metadata"], deployment["spec"]["containers"]
+    """Labels and annotations of every pod that deploy/ makes, and the options of its server."""
+    yield pytest.param(of_kind("Deployment")[0]["spec"]["template"]["metadata"], properties(), id="deployment")
     for name in KSERVE:
         if kserve(name)["kind"] == "ClusterServingRuntime":
-            yield name, kserve(name)["spec"], kserve(name)["spec"]["containers"]
+            spec = kserve(name)["spec"]
+            yield pytest.param(spec, options_of(name, spec["containers"][0]), id=name)
 
 
-@pytest.mark.parametrize("carried, containers", [pytest.param(*those, id=name) for name, *those in pods()])
-def test_prometheus_finds_every_pod_at_the_port_of_its_container(carried, containers):
-    port = containers[0]["ports"][0]["containerPort"]
-    # Knative's own container has ports too, and each of them is told.
-    for told in ("10.1.2.3", f"10.1.2.3:{port}", "10.1.2.3:9091"):
+@pytest.mark.parametrize("carried, options", list(pods()))
+def test_prometheus_finds_every_pod_at_the_port_of_its_metrics(carried, options):
+    port = int(options["metrics_port"])
+    assert options["metrics_host"] == "0.0.0.0"
+    # KServe's own collecting of metrics looks here.
+    of_kserve = {k: v for k, v in carried["annotations"].items() if k.startswith("prometheus.kserve.io/")}
+    assert of_kserve in ({}, {"prometheus.kserve.io/port": str(port), "prometheus.kserve.io/path": "/metrics"})
+    # Every port of every container is told, Knative's own included.
+    for told in ("10.1.2.3", f"10.1.2.3:{options['port']}", f"10.1.2.3:{port}", "10.1.2.3:9091"):
         told = discovered(carried["labels"], carried["annotations"], told)
         assert scraped(told) == (f"10.1.2.3:{port}", "/metrics")
     for key in ("prometheus.io/scrape", "prometheus.io/port"):
@@ -83,8 +87,8 @@ def test_prometheus_finds_every_pod_at_the_port_of_its_container(carried, contai
     assert scraped(discovered({}, carried["annotations"], f"10.1.2.3:{port}")) is None
 
 
-@pytest.mark.parametrize("carried, _", [pytest.param(*those, id=name) for name, *those in pods()])
-def test_prometheus_asks_no_pod_that_is_not_yet_or_no_longer_there_and_every_one_that_may_hang(carried, _):
+@pytest.mark.parametrize("carried, options", list(pods()))
+def test_prometheus_asks_no_pod_that_is_not_yet_or_no_longer_there_and_every_one_that_may_hang(carried, options):
     def asked(phase):
         return scraped(discovered(carried["labels"], carried["annotations"], "10.1.2.3:9091", phase)) is not None
 
@@ -110,9 +114,11 @@ def watched(tmp_path_factory):
         (repository / name / "model.toml").write_text(settings)
     # Everyone may do everything, so that there are decisions to be shown.
     (folder / "policy.cedar").write_text("permit (principal, action, resource);\n")
-    flags = ["--onnxruntime-library=off", f"--auth-secret={'s' * 32}", "--policy-file", folder / "policy.cedar"]
+    metrics = free_port()
+    flags = ["--onnxruntime-library=off", f"--auth-secret={'s' * 32}", "--policy-file", folder / "policy.cedar",
+             "--metrics-port", metrics]
     server = Server(repository, folder / "oip.log", flags, auth=True)
-    prometheus = Prometheus(folder, server.rest)
+    prometheus = Prometheus(folder, f"127.0.0.1:{metrics}")
     try:
         for wanted in (2, 4, 6):
             ask(server)

@@ -48,12 +48,14 @@ def test_the_python_runtime_serves_the_mounted_handler_and_answers_its_probes(tm
     container = documents.kserve("runtime-python")["spec"]["containers"][0]
     service = documents.kserve("python")["spec"]["predictor"]["model"]
     port = free_port()
+    metrics = free_port(but=port)
     arguments = [in_folder(a.replace("{{.Name}}", "text"), tmp_path) for a in [*container["args"], *service["args"]]]
-    arguments = [*container["command"][1:], *arguments, f"--port={port}", "--rest-host=127.0.0.1", "--shutdown-delay=0s"]
+    here = [f"--port={port}", "--rest-host=127.0.0.1", f"--metrics-port={metrics}", "--metrics-host=127.0.0.1"]
+    arguments = [*container["command"][1:], *arguments, *here, "--shutdown-delay=0s"]
     assert container["command"][0] == PROGRAM.name
     with Runtime(arguments, port, tmp_path):
         for probe in ("livenessProbe", "readinessProbe"):
             assert ask(port, "GET", container[probe]["httpGet"]["path"]) == 200
         assert ask(port, "POST", "/v2/models/text/infer", BODY) == 401
         assert ask(port, "POST", "/v2/models/text/infer", BODY, key) == 200
-        assert ask(port, "GET", "/metrics") == 200
+        assert (ask(port, "GET", "/metrics"), ask(metrics, "GET", "/metrics")) == (404, 200)
