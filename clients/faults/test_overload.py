@@ -193,6 +193,23 @@ def test_millions_of_empty_strings_are_refused_and_take_little_memory(start, rep
     assert peak - base < 350, f"{peak - base:.0f} MiB for a body of 60 MB"
 
 
+@pytest.mark.parametrize("binary", [False, True], ids=["JSON", "binary"])
+def test_millions_of_dimensions_are_refused_and_take_little_memory(start, repository, binary):
+    onnx_models.put(repository, "s", onnx_models.identity("FP32"))
+    server = start(repository)
+    body = b'{"inputs":[{"name":"IN","datatype":"FP32","shape":[' + b"1," * 30_000_000 + b'1],"data":[0]}]}'
+    headers = {"Inference-Header-Content-Length": str(len(body))} if binary else {}
+    base = server.resident_mib()
+    connection = http.client.HTTPConnection("127.0.0.1", server.rest_port, timeout=60)
+    with contextlib.closing(connection):
+        connection.request("POST", "/v2/models/s/infer", body, headers)
+        reply = connection.getresponse()
+        said = reply.read()
+    assert reply.status == 400 and b"input 'IN': more than 1024 dimensions" in said, said
+    peak = next(int(line.split()[1]) / 1024 for line in open(f"/proc/{server.pid}/status") if line.startswith("VmHWM"))
+    assert peak - base < 200, f"{peak - base:.0f} MiB for a body of 60 MB"
+
+
 def test_a_log_that_cannot_be_written_stops_nobody(repository, tmp_path):
     onnx_models.put(repository, "m", onnx_models.add(1.0))
     port = free_port()

@@ -127,6 +127,9 @@ impl<'a> Reader<'a> {
         let mut dims = Vec::with_capacity(4);
         let mut items = self.scanner.enter()?;
         while self.scanner.next_item(&mut items)? {
+            if dims.len() >= self.limits.rank {
+                return Err(too_many(place, "dimensions", self.limits.rank));
+            }
             self.scanner.peek();
             let Some((dim, rest)) = numbers::read_dimension(self.scanner.rest) else {
                 return Err(self.no_dimension(place, dims.len()));

@@ -247,6 +247,16 @@ fn dimensions_are_non_negative_integers_written_as_integers() {
 }
 
 #[test]
+fn more_dimensions_than_the_limit_are_refused() {
+    let shape = |rank: usize| format!("[{}]", vec!["1"; rank].join(","));
+    assert_eq!(input("INT8", &shape(1024), "[7]").shape().rank(), 1024);
+    assert_eq!(
+        input_refused("INT8", &shape(1025), "[7]"),
+        "input 'x': more than 1024 dimensions"
+    );
+}
+
+#[test]
 fn malformed_json_is_refused_with_line_column_and_byte() {
     assert_eq!(
         refused("{\"id\":\"a\" x"),
