@@ -57,6 +57,11 @@ impl Present {
         }
     }
 
+    /// One of them was put there.
+    pub(crate) fn add(&mut self, which: Self) {
+        self.0 |= which.0;
+    }
+
     /// Whether one of them is there.
     #[must_use]
     pub fn has(self, which: Self) -> bool {

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::Door;
 use super::access_log::is_logged;
+use super::{Door, Present};
 
 /// The header that carries the id of a request.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -18,18 +18,30 @@ pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id"
 const LONGEST: usize = 128;
 
 /// Sees to it that a request has an id, and returns the one that its answer must carry. Where
-/// nothing is written down under an id, no id is made: a caller gets back what it sent.
+/// nothing is written down under an id, no id is made: a caller gets back what it sent. `present`
+/// is of its head, and stays so.
 ///
 /// `None` where there is none, or where the access log, which stands around the doors, has done
 /// it already.
-pub(crate) fn identify(parts: &mut Parts, door: &Door) -> Option<HeaderValue> {
+pub(crate) fn identify(
+    parts: &mut Parts,
+    present: &mut Present,
+    door: &Door,
+) -> Option<HeaderValue> {
     if is_logged(&parts.extensions) {
         return None;
     }
-    match taken(&parts.headers) {
+    let taken = match present.has(Present::REQUEST_ID) {
+        true => taken(&parts.headers),
+        false => None,
+    };
+    match taken {
         Some(id) => Some(id.clone()),
         None if !is_written_down(door) => None,
-        None => Some(give(&mut parts.headers)),
+        None => {
+            present.add(Present::REQUEST_ID);
+            Some(give(&mut parts.headers))
+        }
     }
 }
 
@@ -146,8 +158,10 @@ mod tests {
             let mut door = Door::new(Arc::new(dataplane), DoorOptions::default());
             door.telemetry = Arc::new(telemetry);
             let mut parts = http::Request::new(()).into_parts().0;
-            let id = identify(&mut parts, &door);
+            let mut present = Present::of(&parts.headers);
+            let id = identify(&mut parts, &mut present, &door);
             assert_eq!(id.as_ref(), parts.headers.get(&REQUEST_ID));
+            assert_eq!(present.has(Present::REQUEST_ID), id.is_some());
             id.is_some()
         };
         let folder = tempfile::tempdir().unwrap();

@@ -68,9 +68,10 @@ impl Serves for Gate {
         let inner = Arc::clone(&self.0);
         // Taken apart here: within, the future would hold the parts several times.
         let (mut parts, body) = request.into_parts();
-        let id = door::identify(&mut parts, &inner.door);
+        let mut present = Present::of(&parts.headers);
+        let id = door::identify(&mut parts, &mut present, &inner.door);
         Box::pin(async move {
-            let mut response = inner.answer(&mut parts, body, remote).await;
+            let mut response = inner.answer(&mut parts, present, body, remote).await;
             if let Some(id) = id {
                 door::show(id, response.headers_mut());
             }
@@ -93,8 +94,13 @@ struct Passing {
 
 impl Inner {
     /// The answer to a call, counted.
-    async fn answer(&self, parts: &mut Parts, body: Body, remote: Arc<Remote>) -> Response<Body> {
-        let present = Present::of(&parts.headers);
+    async fn answer(
+        &self,
+        parts: &mut Parts,
+        present: Present,
+        body: Body,
+        remote: Arc<Remote>,
+    ) -> Response<Body> {
         let is_inference = parts.uri.path().ends_with("/ModelInfer");
         let begin = || Watched::begin(&self.door, Way::Grpc, present, &mut parts.headers);
         let mut passing = Passing {

@@ -165,9 +165,9 @@ fn answer(
     remote: Arc<Remote>,
 ) -> impl Future<Output = std::result::Result<Response<Body>, Infallible>> + Send {
     let (mut parts, body) = request.into_parts();
-    let id = crate::door::identify(&mut parts, &rest.door);
+    let mut present = Present::of(&parts.headers);
+    let id = crate::door::identify(&mut parts, &mut present, &rest.door);
     let head = parts.method == Method::HEAD;
-    let present = Present::of(&parts.headers);
     let coding = match compresses(parts.uri.path(), present) {
         true => Coding::wanted(&parts.headers),
         false => None,
