@@ -99,7 +99,7 @@ async fn read(
         true => non_finite(&arrived.parts.headers)?,
         false => arrived.rest.door.options.non_finite,
     };
-    let declared = body::declared(&arrived.parts.headers);
+    let declared = body::declared(&arrived.parts.headers, &arrived.body);
     let most = arrived.rest.door.options.body_limit;
     let dataplane = &arrived.rest.door.dataplane;
     dataplane.refuse_full(watched.before())?;

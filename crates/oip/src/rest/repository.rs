@@ -77,7 +77,7 @@ pub(super) async fn unload(arrived: &mut Arrived) -> Result<Reply> {
 async fn optional_body<T: DeserializeOwned + Default>(arrived: &mut Arrived) -> Result<T> {
     let form = Form::of(&arrived.parts.headers, arrived.present);
     let mut held = arrived.rest.door.dataplane.memory().nothing();
-    let declared = body::declared(&arrived.parts.headers);
+    let declared = body::declared(&arrived.parts.headers, &arrived.body);
     let body = body::read(arrived, declared, 0, &mut held).await?;
     if body.iter().all(u8::is_ascii_whitespace) {
         return Ok(T::default());

@@ -117,7 +117,7 @@ async fn changes(arrived: &mut Arrived) -> Result<Option<Map<String, Value>>> {
     }
     let form = Form::of(&arrived.parts.headers, arrived.present);
     let mut held = arrived.rest.door.dataplane.memory().nothing();
-    let declared = body::declared(&arrived.parts.headers);
+    let declared = body::declared(&arrived.parts.headers, &arrived.body);
     let body = body::read(arrived, declared, 0, &mut held).await?;
     if body.len() > LONGEST {
         let message = format!("settings take at most {LONGEST} bytes");

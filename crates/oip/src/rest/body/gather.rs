@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use http::HeaderMap;
 use http::header::CONTENT_LENGTH;
+use http_body::Body as _;
 use http_body_util::BodyExt;
 use oip_core::execute::Held;
 use oip_protocol::{Error, Limit, Result};
@@ -23,10 +24,16 @@ pub fn bodies_cut_short() -> u64 {
     CUT_SHORT.load(Relaxed)
 }
 
-/// The length that a body says of itself; `None` where it says none.
-pub(in crate::rest) fn declared(headers: &HeaderMap) -> Option<usize> {
-    let declared = headers.get(CONTENT_LENGTH)?.to_str().ok()?;
-    let length = declared.trim().parse::<u64>().ok()?;
+/// The length that a body says of itself before any of it is read; `None` where it says none.
+pub(in crate::rest) fn declared(headers: &HeaderMap, body: &Body) -> Option<usize> {
+    let length = match body {
+        // The connection has read the header.
+        Body::Incoming(body) => body.size_hint().exact()?,
+        Body::Whole(_) | Body::Other(_) => {
+            let declared = headers.get(CONTENT_LENGTH)?.to_str().ok()?;
+            declared.trim().parse().ok()?
+        }
+    };
     Some(usize::try_from(length).unwrap_or(usize::MAX))
 }
 
@@ -182,7 +189,7 @@ mod tests {
         let refused = |length: &'static str| {
             let mut headers = HeaderMap::new();
             headers.insert(CONTENT_LENGTH, length.parse().unwrap());
-            refuse_declared(declared(&headers), 10).is_err()
+            refuse_declared(declared(&headers, &Body::empty()), 10).is_err()
         };
         assert!(!refused("10") && refused("11") && refused("18446744073709551615"));
     }
