@@ -12,6 +12,7 @@ pub(crate) mod document;
 mod encode;
 mod exact;
 mod lanes;
+mod members;
 mod non_finite;
 mod numbers;
 mod reader;

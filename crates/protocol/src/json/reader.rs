@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt::Display;
 
 use super::document::{BINARY_DATA, BINARY_DATA_OUTPUT, Document};
+use super::members::Member;
 use super::scanner::Scanner;
 use super::tensors::Members;
 use crate::decode_error::{Role, member};
@@ -67,29 +68,29 @@ impl<'a> Reader<'a> {
         let mut requested = None;
         let mut parameters = None;
         let mut items = self.scanner.enter()?;
-        while let Some(name) = self.scanner.next_member(&mut items)? {
-            match (name.as_ref(), self.role) {
-                ("id", _) => {
+        while let Some(next) = self.scanner.next_member(&mut items)? {
+            match (next, self.role) {
+                (Member::Id, _) => {
                     let id = self.optional_text(place, "id", document.id.is_some())?;
                     document.id = id;
                 }
-                ("parameters", _) => {
+                (Member::Parameters, _) => {
                     once(place, "parameters", parameters.is_some())?;
                     parameters = Some(self.parameters(place)?);
                 }
-                ("inputs", Role::Input) | ("outputs", Role::Output) => {
+                (Member::Inputs, Role::Input) | (Member::Outputs, Role::Output) => {
                     once(place, self.tensors_name(), tensors.is_some())?;
                     tensors = Some(self.tensors()?);
                 }
-                ("outputs", _) => {
+                (Member::Outputs, _) => {
                     once(place, "outputs", requested.is_some())?;
                     requested = Some(self.requested_outputs()?);
                 }
-                ("model_name", Role::Output) => {
+                (Member::ModelName, Role::Output) => {
                     let seen = document.model_name.is_some();
                     document.model_name = self.optional_text(place, "model_name", seen)?;
                 }
-                ("model_version", Role::Output) => {
+                (Member::ModelVersion, Role::Output) => {
                     let seen = document.model_version.is_some();
                     document.model_version = self.optional_text(place, "model_version", seen)?;
                 }
@@ -175,13 +176,13 @@ impl<'a> Reader<'a> {
             return Err(self.other_kind(self.document_name(), "outputs", OF_OBJECTS));
         }
         let mut items = self.scanner.enter()?;
-        while let Some(name) = self.scanner.next_member(&mut items)? {
-            match name.as_ref() {
-                "name" => {
+        while let Some(next) = self.scanner.next_member(&mut items)? {
+            match next {
+                Member::Name => {
                     once(members.place(), "name", members.name.is_some())?;
                     members.name = Some(self.text(members.place(), "name")?.into_owned());
                 }
-                "parameters" => {
+                Member::Parameters => {
                     once(members.place(), "parameters", members.parameters.is_some())?;
                     members.parameters = Some(self.parameters(members.place())?);
                 }

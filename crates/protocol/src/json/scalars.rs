@@ -25,7 +25,7 @@ impl Reader<'_> {
         }
         let mut parameters = Vec::new();
         let mut items = self.scanner.enter()?;
-        while let Some(name) = self.scanner.next_member(&mut items)? {
+        while let Some(name) = self.scanner.next_name(&mut items)? {
             if parameters.len() >= self.limits.parameters {
                 return Err(too_many(place, "parameters", self.limits.parameters));
             }

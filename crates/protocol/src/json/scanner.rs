@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 
+use super::members::Member;
 use super::{numbers, strings};
 use crate::DecodeError;
 use crate::error::excerpt;
@@ -105,11 +106,26 @@ impl<'a> Scanner<'a> {
         Ok(true)
     }
 
-    /// Steps to the next member of an object and reads its name; `None` after its closing brace.
-    pub(super) fn next_member(
+    /// Steps to the next member of an object of ours and reads which it is; `None` after the
+    /// closing brace.
+    pub(super) fn next_member(&mut self, items: &mut Items) -> Result<Option<Member>, DecodeError> {
+        self.next_named(items, Member::read)
+    }
+
+    /// Steps to the next member of any object and reads its name; `None` after the closing brace.
+    pub(super) fn next_name(
         &mut self,
         items: &mut Items,
     ) -> Result<Option<Cow<'a, str>>, DecodeError> {
+        self.next_named(items, strings::read)
+    }
+
+    #[inline(always)]
+    fn next_named<T>(
+        &mut self,
+        items: &mut Items,
+        read: impl Fn(&'a [u8]) -> Result<(T, &'a [u8]), Fault<'a>>,
+    ) -> Result<Option<T>, DecodeError> {
         let first = std::mem::replace(&mut items.first, false);
         if self.take(b'}') {
             self.leave();
@@ -127,7 +143,7 @@ impl<'a> Scanner<'a> {
             return Err(self.unexpected(expected));
         }
         let after_quote = self.rest.get(1..).unwrap_or_default();
-        let (name, rest) = strings::read_name(after_quote).map_err(|fault| self.fault(fault))?;
+        let (name, rest) = read(after_quote).map_err(|fault| self.fault(fault))?;
         self.rest = rest;
         self.expect(b':', "':'")?;
         Ok(Some(name))
@@ -183,7 +199,7 @@ impl<'a> Scanner<'a> {
                 let more = if *is_array {
                     self.next_item(items)?
                 } else {
-                    self.next_member(items)?.is_some()
+                    self.next_name(items)?.is_some()
                 };
                 if more {
                     break;

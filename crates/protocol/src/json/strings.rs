@@ -16,27 +16,6 @@ pub(super) fn read(rest: &[u8]) -> Result<(Cow<'_, str>, &[u8]), Fault<'_>> {
     Ok((Cow::Owned(text), after))
 }
 
-/// Reads the name of a member whose opening quote has been read, as [`read`] does. The names that
-/// nearly every body holds are known by their bytes.
-pub(super) fn read_name(rest: &[u8]) -> Result<(Cow<'_, str>, &[u8]), Fault<'_>> {
-    let known: &[&'static str] = match rest.first() {
-        Some(b'n') => &["name"],
-        Some(b's') => &["shape"],
-        Some(b'd') => &["data", "datatype"],
-        Some(b'i') => &["inputs", "id"],
-        Some(b'o') => &["outputs"],
-        Some(b'p') => &["parameters"],
-        _ => &[],
-    };
-    for name in known {
-        let after = rest.strip_prefix(name.as_bytes());
-        if let Some(after) = after.and_then(|after| after.strip_prefix(b"\"")) {
-            return Ok((Cow::Borrowed(name), after));
-        }
-    }
-    read(rest)
-}
-
 /// Appends the text of a string whose opening quote has been read; returns what follows it.
 pub(super) fn append<'a>(mut rest: &'a [u8], text: &mut Vec<u8>) -> Result<&'a [u8], Fault<'a>> {
     loop {
@@ -163,36 +142,4 @@ fn hex(rest: &[u8]) -> Option<(u32, &[u8])> {
         Some(code << 4 | char::from(*digit).to_digit(16)?)
     })?;
     Some((code, rest))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_name_is_read_as_any_other_string() {
-        for text in [
-            r#"name":1"#,
-            r#"names":1"#,
-            r#"nam":1"#,
-            r#"n\u0061me":1"#,
-            r#"data":1"#,
-            r#"datatype":1"#,
-            r#"data\"type":1"#,
-            r#"id":1"#,
-            r#"inputs":1"#,
-            r#"outputs":1"#,
-            r#"parameters":1"#,
-            r#"shape"#,
-            r#"café":1"#,
-            r#"":1"#,
-            "",
-        ] {
-            let [name, plain] = [read_name, read].map(|read| {
-                let read = read(text.as_bytes());
-                read.map_err(|fault| (fault.at, fault.message))
-            });
-            assert_eq!(name, plain, "{text}");
-        }
-    }
 }

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::document::{BINARY_DATA_SIZE, TensorParts};
+use super::members::Member;
 use super::reader::{OF_OBJECTS, Reader, once, too_many};
 use super::scanner::{Scanner, skip_space};
 use super::{data, numbers};
@@ -38,13 +39,13 @@ impl<'a> Reader<'a> {
             return Err(self.other_kind(self.document_name(), self.tensors_name(), OF_OBJECTS));
         }
         let mut items = self.scanner.enter()?;
-        while let Some(name) = self.scanner.next_member(&mut items)? {
-            match name.as_ref() {
-                "name" => {
+        while let Some(next) = self.scanner.next_member(&mut items)? {
+            match next {
+                Member::Name => {
                     once(members.place(), "name", members.name.is_some())?;
                     members.name = Some(self.text(members.place(), "name")?.into_owned());
                 }
-                "datatype" => {
+                Member::Datatype => {
                     once(members.place(), "datatype", members.datatype.is_some())?;
                     let name = self.text(members.place(), "datatype")?;
                     let datatype = name.parse::<Datatype>();
@@ -52,15 +53,15 @@ impl<'a> Reader<'a> {
                         |error: UnknownDatatype| member(members.place(), error.to_string());
                     members.datatype = Some(datatype.map_err(unknown)?);
                 }
-                "shape" => {
+                Member::Shape => {
                     once(members.place(), "shape", members.shape.is_some())?;
                     members.shape = Some(self.shape(members.place())?);
                 }
-                "parameters" => {
+                Member::Parameters => {
                     once(members.place(), "parameters", members.parameters.is_some())?;
                     members.parameters = Some(self.parameters(members.place())?);
                 }
-                "data" => {
+                Member::Data => {
                     once(members.place(), "data", members.has_data())?;
                     self.data_or_later(&mut members)?;
                 }
