@@ -18,6 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
 use super::ConnectionLimits;
+use super::alarm::Alarm;
 use super::answer::Answer;
 use super::drain::{Drain, Stages};
 use super::life::{Life, Verdict};
@@ -59,7 +60,7 @@ impl Connection {
         let stream = TokioIo::new(Noticed::new(stream, Arc::clone(&life)));
         let service = service_fn(move |request| doors.answer(request));
         let mut connection = pin!(self.builder.serve_connection(stream, service));
-        let mut look = pin!(tokio::time::sleep(Duration::ZERO));
+        let mut look = Alarm::new();
         let mut linger = pin!(tokio::time::sleep(Duration::ZERO));
         let mut stages = Stages::new(&drain);
         let (mut parting, mut leaving) = (Parting::Stays, false);
@@ -95,7 +96,7 @@ impl Connection {
                             leaving = true;
                             life.close();
                             connection.as_mut().graceful_shutdown();
-                            look.as_mut().reset(Instant::now() + LINGER);
+                            look.set(Instant::now() + LINGER);
                             continue;
                         }
                         None => life.stays(),
@@ -108,17 +109,17 @@ impl Connection {
                     if life.is_multiplexed() {
                         connection.as_mut().graceful_shutdown();
                     }
-                    look.as_mut().reset(Instant::now() + FAREWELL);
+                    look.set(Instant::now() + FAREWELL);
                     continue;
                 }
-                if look.as_mut().poll(context).is_pending() {
+                if !look.has_rung(context.waker()) {
                     return Poll::Pending;
                 }
                 if leaving && life.rests_since().is_some() {
                     return Poll::Ready(None);
                 }
                 match life.look() {
-                    Verdict::Stay(until) => look.as_mut().reset(until),
+                    Verdict::Stay(until) => look.set(until),
                     Verdict::End(limit) => {
                         limit.reached();
                         life.close();
@@ -126,7 +127,7 @@ impl Connection {
                         if limit != Limit::ConnectionAge || life.is_multiplexed() {
                             connection.as_mut().graceful_shutdown();
                         }
-                        look.as_mut().reset(Instant::now() + LINGER);
+                        look.set(Instant::now() + LINGER);
                     }
                     Verdict::Cut(limit) => {
                         limit.reached();

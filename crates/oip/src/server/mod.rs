@@ -1,6 +1,7 @@
 //! A server: bind every door, then serve, then drain.
 
 mod accept;
+mod alarm;
 mod answer;
 mod bound;
 mod configure;
