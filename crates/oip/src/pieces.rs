@@ -17,6 +17,8 @@ const SMALL: usize = 8 << 10;
 /// What has come, in order.
 #[derive(Default)]
 pub(crate) struct Pieces {
+    /// The first, most often the only one, which so needs no list.
+    first: Option<Bytes>,
     pieces: VecDeque<Bytes>,
     /// Small pieces that came after the last of `pieces`.
     tail: BytesMut,
@@ -25,22 +27,28 @@ pub(crate) struct Pieces {
 
 impl Pieces {
     pub(crate) fn push(&mut self, piece: Bytes) {
-        self.length += piece.len();
-        // The first piece is most often the only one, and stays as it is.
-        let is_first = self.pieces.is_empty() && self.tail.is_empty();
-        if piece.len() < SMALL && !is_first {
-            if self.pieces.len() == 1
-                && let Some(first) = self.pieces.pop_front_if(|first| first.len() < SMALL)
-            {
-                self.tail.extend_from_slice(&first);
-            }
-            self.tail.extend_from_slice(&piece);
+        if piece.is_empty() {
             return;
         }
-        self.close();
-        if !piece.is_empty() {
-            self.pieces.push_back(piece);
+        let is_first = self.length == 0;
+        self.length += piece.len();
+        if is_first {
+            // Whatever its size, it stays as it is.
+            self.first = Some(piece);
+            return;
         }
+        if piece.len() >= SMALL {
+            self.close();
+            self.pieces.push_back(piece);
+            return;
+        }
+        if self.pieces.is_empty()
+            && self.tail.is_empty()
+            && let Some(first) = self.first.take_if(|first| first.len() < SMALL)
+        {
+            self.tail.extend_from_slice(&first);
+        }
+        self.tail.extend_from_slice(&piece);
     }
 
     /// The small pieces at the end are one now.
@@ -57,7 +65,8 @@ impl Pieces {
 
     /// The first bytes, when so many are there.
     pub(crate) fn first<const N: usize>(&self) -> Option<[u8; N]> {
-        let mut bytes = self.pieces.iter().flatten().chain(&self.tail).copied();
+        let pieces = self.first.iter().chain(&self.pieces);
+        let mut bytes = pieces.flatten().chain(&self.tail).copied();
         let mut first = [0; N];
         for place in &mut first {
             *place = bytes.next()?;
@@ -67,12 +76,15 @@ impl Pieces {
 
     /// Takes the first piece out, or of it so many bytes.
     pub(crate) fn pop(&mut self, most: usize) -> Option<Bytes> {
-        if self.pieces.is_empty() {
-            self.close();
+        if self.first.is_none() {
+            if self.pieces.is_empty() {
+                self.close();
+            }
+            self.first = self.pieces.pop_front();
         }
-        let first = self.pieces.front_mut()?;
+        let first = self.first.as_mut()?;
         let piece = match first.len() <= most {
-            true => self.pieces.pop_front()?,
+            true => self.first.take()?,
             false => first.copy_to_bytes(most),
         };
         self.length -= piece.len();
@@ -83,6 +95,12 @@ impl Pieces {
     /// already is handed on as it is; anything else is copied once.
     pub(crate) fn aligned(mut self, place: usize) -> Bytes {
         self.close();
+        if let Some(first) = self.first.take() {
+            if self.pieces.is_empty() {
+                return realigned(first, place);
+            }
+            self.pieces.push_front(first);
+        }
         if self.pieces.len() > 1 {
             return copied_together(self.pieces.make_contiguous(), self.length, place);
         }
@@ -152,6 +170,25 @@ mod tests {
         assert_eq!(pieces.pop(9_999).map(|piece| piece.len()), Some(1));
         assert_eq!(pieces.pop(9_999), None);
         assert_eq!(pieces.first::<1>(), None);
+    }
+
+    #[test]
+    fn what_came_comes_out_in_its_order_however_much_is_taken_at_a_time() {
+        let long: Vec<u8> = (0..10_000).map(|number| number as u8).collect();
+        for most in [1, 100, 9_950, 20_000] {
+            let mut pieces = Pieces::default();
+            let (mut came, mut taken) = (Vec::new(), Vec::new());
+            for piece in [&b"first"[..], &long, b"", b"a", b"bc", &long, b"def"] {
+                came.extend_from_slice(piece);
+                pieces.push(Bytes::copy_from_slice(piece));
+                taken.extend(pieces.pop(most).into_iter().flatten());
+                assert_eq!(pieces.length(), came.len() - taken.len());
+            }
+            while let Some(piece) = pieces.pop(most) {
+                taken.extend_from_slice(&piece);
+            }
+            assert_eq!(taken, came, "{most} at a time");
+        }
     }
 
     fn of(pieces: &[&'static [u8]]) -> Pieces {
