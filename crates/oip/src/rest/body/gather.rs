@@ -92,6 +92,10 @@ pub(super) async fn gather(
         }
         held.grow(piece.len())?;
         gathered.push(piece);
+        if body.is_end_stream() {
+            // Most say so of their only piece, and need not be asked for another.
+            break;
+        }
     }
     Ok(gathered)
 }
@@ -154,6 +158,28 @@ mod tests {
         let mut body = Body::whole(vec![0; 1001]);
         let refused = gather(&mut body, 5000, PATIENCE, &mut nothing()).await;
         assert_eq!(refused.err().unwrap().limit(), Some(Limit::BodyMemory));
+    }
+
+    #[tokio::test]
+    async fn a_body_that_says_that_it_has_ended_is_asked_for_nothing_more() {
+        struct Once(Option<Bytes>);
+        impl http_body::Body for Once {
+            type Data = Bytes;
+            type Error = std::io::Error;
+            fn poll_frame(
+                mut self: std::pin::Pin<&mut Self>,
+                _: &mut std::task::Context<'_>,
+            ) -> Poll<Option<std::io::Result<http_body::Frame<Bytes>>>> {
+                let piece = self.0.take().expect("it is asked again");
+                Poll::Ready(Some(Ok(http_body::Frame::data(piece))))
+            }
+            fn is_end_stream(&self) -> bool {
+                self.0.is_none()
+            }
+        }
+        let mut body = Body::new(Once(Some(Bytes::from_static(b"{}"))));
+        let gathered = gather(&mut body, 5, PATIENCE, &mut nothing()).await;
+        assert_eq!(gathered.unwrap().length(), 2);
     }
 
     #[tokio::test(start_paused = true)]
