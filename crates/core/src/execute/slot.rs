@@ -1,12 +1,13 @@
 //! Slots: how many may run at once, and how many may wait for that.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::time::{Duration, Instant};
 
 use oip_protocol::error::excerpt;
 use oip_protocol::{Error, Limit, Result};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 
 /// A bounded number of places to run, and a bounded queue before them.
 #[derive(Debug, Clone)]
@@ -14,7 +15,7 @@ pub struct Slots(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    running: Arc<Semaphore>,
+    free: Free,
     waiting: AtomicUsize,
     most_waiting: usize,
     /// How many places there are to run.
@@ -27,13 +28,51 @@ struct Inner {
     limit: Limit,
 }
 
+/// How many places are free.
+#[derive(Debug)]
+enum Free {
+    /// Where nobody waits for one, counting them is all there is to it, and costs each request
+    /// less.
+    Counted(AtomicUsize),
+    Queued(Semaphore),
+}
+
+impl Free {
+    fn take(&self) -> bool {
+        match self {
+            Self::Counted(free) => {
+                let taken = free.fetch_update(Acquire, Relaxed, |free| free.checked_sub(1));
+                taken.is_ok()
+            }
+            Self::Queued(places) => places.try_acquire().is_ok_and(|permit| {
+                permit.forget();
+                true
+            }),
+        }
+    }
+
+    fn give_back(&self) {
+        match self {
+            Self::Counted(free) => _ = free.fetch_add(1, Release),
+            Self::Queued(places) => places.add_permits(1),
+        }
+    }
+
+    fn count(&self) -> usize {
+        match self {
+            Self::Counted(free) => free.load(Relaxed),
+            Self::Queued(places) => places.available_permits(),
+        }
+    }
+}
+
 /// A place to run; given back when it is dropped.
 #[derive(Debug)]
 pub struct Slot {
-    _permit: OwnedSemaphorePermit,
+    slots: Arc<Inner>,
     /// Since when it is held, of one that was waited for: only where requests wait is it of use
     /// how long a place is held.
-    waited: Option<(Instant, Arc<Inner>)>,
+    waited: Option<Instant>,
 }
 
 impl Slot {
@@ -45,9 +84,10 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        if let Some((since, slots)) = self.waited.take() {
-            slots.record(since.elapsed());
+        if let Some(since) = self.waited {
+            self.slots.record(since.elapsed());
         }
+        self.slots.free.give_back();
     }
 }
 
@@ -67,7 +107,10 @@ impl Slots {
     fn counted(owner: String, running: usize, waiting: usize, limit: Limit) -> Self {
         let running = running.clamp(1, Semaphore::MAX_PERMITS);
         Self(Arc::new(Inner {
-            running: Arc::new(Semaphore::new(running)),
+            free: match waiting {
+                0 => Free::Counted(AtomicUsize::new(running)),
+                _ => Free::Queued(Semaphore::new(running)),
+            },
             waiting: AtomicUsize::new(0),
             most_waiting: waiting,
             places: running,
@@ -83,22 +126,31 @@ impl Slots {
     /// # Errors
     /// [`TooManyRequests`](oip_protocol::ErrorKind::TooManyRequests) at once when the queue is full.
     pub async fn take(&self) -> Result<Slot> {
-        if let Ok(permit) = Arc::clone(&self.0.running).try_acquire_owned() {
-            return Ok(Slot {
-                _permit: permit,
-                waited: None,
-            });
+        if self.0.free.take() {
+            return Ok(self.slot(None));
         }
+        let Free::Queued(places) = &self.0.free else {
+            return Err(self.0.full(0));
+        };
         let _place = Place::take(&self.0)?;
-        match Arc::clone(&self.0.running).acquire_owned().await {
-            Ok(permit) => Ok(Slot {
-                _permit: permit,
-                waited: Some((Instant::now(), Arc::clone(&self.0))),
-            }),
+        match places.acquire().await {
+            Ok(permit) => {
+                // The slot gives it back.
+                permit.forget();
+                Ok(self.slot(Some(Instant::now())))
+            }
             Err(_) => Err(Error::unavailable(format!(
                 "{} is shutting down",
                 self.0.owner
             ))),
+        }
+    }
+
+    /// A place that was taken.
+    fn slot(&self, waited: Option<Instant>) -> Slot {
+        Slot {
+            slots: Arc::clone(&self.0),
+            waited,
         }
     }
 
@@ -108,7 +160,7 @@ impl Slots {
     /// `TooManyRequests`.
     pub fn refuse_full(&self) -> Result<()> {
         let waiting = self.waiting();
-        match self.0.running.available_permits() == 0 && waiting >= self.0.most_waiting {
+        match self.0.free.count() == 0 && waiting >= self.0.most_waiting {
             true => Err(self.0.full(waiting)),
             false => Ok(()),
         }
@@ -128,7 +180,7 @@ impl Slots {
 
     /// Whether anyone has a place, or waits for one.
     pub(crate) fn is_in_use(&self) -> bool {
-        self.0.running.available_permits() < self.0.places || self.waiting() > 0
+        self.0.free.count() < self.0.places || self.waiting() > 0
     }
 
     /// How many wait in the queue now.
@@ -215,6 +267,26 @@ mod tests {
         );
         drop(held);
         assert!(waits.await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn without_a_queue_there_are_as_many_places_as_were_given() {
+        let slots = Slots::new("this server", 2, 0);
+        assert!(!slots.is_in_use());
+        let one = slots.take().await.unwrap();
+        assert!(slots.refuse_full().is_ok());
+        let two = slots.take().await.unwrap();
+        for refused in [slots.refuse_full(), slots.take().await.map(drop)] {
+            assert_eq!(
+                refused.unwrap_err().message(),
+                "this server has as many requests as it takes at once: 2"
+            );
+        }
+        drop(one);
+        let again = slots.take().await.unwrap();
+        assert!(slots.take().await.is_err() && slots.is_in_use());
+        drop((two, again));
+        assert!(!slots.is_in_use());
     }
 
     #[test]
