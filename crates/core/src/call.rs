@@ -1,7 +1,7 @@
 //! What a handler may know of a request besides its tensors.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use oip_protocol::ModelRef;
@@ -20,8 +20,18 @@ pub struct Call {
     /// Made for the first who asks for it: most handlers never do.
     cancelled: OnceLock<CancellationToken>,
     timings: Timings,
-    /// Its place with the model, from when it has one.
-    place: OnceLock<Arc<Slot>>,
+    place: Mutex<Place>,
+}
+
+/// A call's place with its model.
+#[derive(Debug, Default)]
+enum Place {
+    /// It has none yet.
+    #[default]
+    None,
+    /// Nobody else has asked for it, as most handlers never do.
+    Own(Slot),
+    Shared(Arc<Slot>),
 }
 
 impl Call {
@@ -32,7 +42,7 @@ impl Call {
             deadline,
             cancelled: OnceLock::new(),
             timings: Timings::default(),
-            place: OnceLock::new(),
+            place: Mutex::default(),
         }
     }
 
@@ -74,13 +84,23 @@ impl Call {
     /// more places, and takes no more threads.
     #[must_use]
     pub fn place(&self) -> Option<Arc<Slot>> {
-        self.place.get().cloned()
+        let mut place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
+        let slot = match std::mem::take(&mut *place) {
+            Place::None => return None,
+            Place::Own(slot) => Arc::new(slot),
+            Place::Shared(slot) => slot,
+        };
+        *place = Place::Shared(Arc::clone(&slot));
+        Some(slot)
     }
 
     /// It has this place from now on.
     pub(crate) fn takes(&self, slot: Slot) {
+        let mut place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
         // There is one already only where a call is made twice.
-        let _ = self.place.set(Arc::new(slot));
+        if matches!(*place, Place::None) {
+            *place = Place::Own(slot);
+        }
     }
 
     /// Where to write down how long the parts of the work took. Optional.
@@ -174,5 +194,30 @@ impl Timings {
     /// The time that a part took so far, in nanoseconds.
     pub fn get(&self, part: Part) -> u64 {
         self.part(part).load(Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::execute::Slots;
+    use crate::{Access, Arrival};
+
+    #[tokio::test]
+    async fn a_place_is_held_until_the_call_and_all_who_asked_for_it_are_done() {
+        let caller = Access::open().authenticate(Arrival::default()).await;
+        let caller = caller.unwrap();
+        let slots = Slots::new("model 'm'", 1, 0);
+        for asked in 0..3 {
+            let call = Call::new(ModelRef::new("m"), caller.clone(), None);
+            assert!(call.place().is_none());
+            call.takes(slots.take().await.unwrap());
+            let mut held: Vec<_> = (0..asked).map(|_| call.place().unwrap()).collect();
+            drop(call);
+            while held.pop().is_some() {
+                assert_eq!(slots.is_in_use(), !held.is_empty(), "asked {asked} times");
+            }
+            assert!(!slots.is_in_use());
+        }
     }
 }
