@@ -73,7 +73,10 @@ impl Dataplane {
             let result = {
                 // Pinned here: handed on by value it would be moved with all of its size.
                 let run = pin!(async {
-                    let model = execute::fenced(self.models.resolve(call.model())).await?;
+                    let model = match self.models.resolve_at_once(call.model(), begun) {
+                        Some(found) => found?,
+                        None => execute::fenced(self.models.resolve(call.model())).await?,
+                    };
                     let model = resolved.insert(model);
                     let (name, version) = (&call.model().name, model.version());
                     seen.found(self.statistics.of(name, version, model.is_listed()));

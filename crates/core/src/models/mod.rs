@@ -5,6 +5,7 @@ mod bounds;
 mod handled;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use oip_protocol::{
     Error, InferRequest, InferResponse, ModelConfig, ModelMetadata, ModelRef, RepositoryEntry,
@@ -37,6 +38,18 @@ pub trait Models: Send + Sync + 'static {
     /// [`NotFound`](oip_protocol::ErrorKind::NotFound) for a name or version that is not here,
     /// [`Unavailable`](oip_protocol::ErrorKind::Unavailable) for one that is not ready.
     fn resolve<'a>(&'a self, model: &'a ModelRef) -> BoxFuture<'a, Result<Arc<dyn ResolvedModel>>>;
+
+    /// What [`resolve`](Self::resolve) would find, where that is known without waiting and without
+    /// asking a handler: so most inferences make no future for it. `now` is what time it is.
+    /// `None`, the default, where `resolve` has to be asked.
+    fn resolve_at_once(
+        &self,
+        model: &ModelRef,
+        now: Instant,
+    ) -> Option<Result<Arc<dyn ResolvedModel>>> {
+        let _ = (model, now);
+        None
+    }
 
     /// What a model declares.
     ///

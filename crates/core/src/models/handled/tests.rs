@@ -107,6 +107,27 @@ async fn what_is_declared_is_asked_once_for_many_inferences_and_anew_after_a_loa
 }
 
 #[tokio::test]
+async fn what_was_declared_a_moment_ago_is_found_at_once_and_asked_anew_later() {
+    let models = Handled::new(Declares::default(), ["iris"]);
+    let (model, other) = (ModelRef::new("iris"), ModelRef::new("rose"));
+    let at_once = |model, now| {
+        let found = models.resolve_at_once(model, now)?;
+        let version = found.map(|model| model.version().unwrap_or_default().to_owned());
+        Some(version.map_err(|error| error.kind()))
+    };
+    let refused = |kind| Some(Err(kind));
+    assert_eq!(at_once(&model, now()), refused(ErrorKind::Unavailable));
+    assert_eq!(at_once(&other, now()), refused(ErrorKind::NotFound));
+    models.start().await;
+    assert_eq!(at_once(&model, now()), None, "the handler was never asked");
+    models.resolve(&model).await.unwrap();
+    assert_eq!(at_once(&model, now()), Some(Ok("1".to_owned())));
+    assert_eq!(at_once(&model, now() + BELIEVED), None);
+    models.load("iris").await.unwrap();
+    assert_eq!(at_once(&model, now()), None, "it was loaded anew");
+}
+
+#[tokio::test]
 async fn what_is_declared_is_kept_of_few_models_however_many_names_are_asked_for() {
     let models = Handled::new(Declares::default(), [""; 0]);
     for number in 0..3 * MOST_DECLARED {
