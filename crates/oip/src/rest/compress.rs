@@ -110,7 +110,7 @@ pub(super) async fn compress(mut reply: Reply, coding: Coding) -> Reply {
     if let Some(compressed) = compressed {
         let name = HeaderValue::from_static(coding.name());
         reply.headers.insert(CONTENT_ENCODING, name);
-        reply.replace(vec![compressed]);
+        reply.replace(compressed);
     }
     reply
 }

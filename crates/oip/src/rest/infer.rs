@@ -182,7 +182,7 @@ fn encode_now(
 ) -> Result<Reply> {
     if !forms.any_binary() {
         let content = json::encode_response(response, non_finite)?;
-        return Ok(Reply::of(JSON, vec![content.into()]));
+        return Ok(Reply::of(JSON, content));
     }
     let wants_binary = |name: &str| forms.is_binary(name);
     let body = binary::encode_response(response, non_finite, &wants_binary)?;

@@ -8,7 +8,6 @@ mod process;
 mod server;
 mod text;
 
-use bytes::Bytes;
 use http::HeaderValue;
 use oip_core::access::actions;
 use oip_core::dataplane::Figures;
@@ -29,7 +28,7 @@ pub(super) async fn metrics(arrived: &mut Arrived) -> Result<Reply> {
     let figures = door.dataplane.metrics(permit).await?;
     let ready = door.dataplane.ready().await;
     let text = write(door, &figures, ready);
-    Ok(Reply::of(CONTENT_TYPE, vec![Bytes::from(text)]))
+    Ok(Reply::of(CONTENT_TYPE, text))
 }
 
 fn write(door: &Door, figures: &Figures, ready: bool) -> String {

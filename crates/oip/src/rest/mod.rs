@@ -7,7 +7,7 @@
 //! | [`authenticate`] | from the head of a request to a permit, before its body is read |
 //! | [`body`] | a body within its limit, decompressed, in one aligned piece |
 //! | [`infer`], [`metadata`], [`health`], [`repository`], [`statistics`], [`config`], [`settings`] | the calls |
-//! | [`respond`], [`compress`] | answers and failures as HTTP |
+//! | [`respond`], [`content`], [`compress`] | answers and failures as HTTP |
 //! | [`openapi`], [`docs_ui`] | the description of all this, for machines and for people |
 //!
 //! Paths are matched here and not by the web framework: segment by segment, each percent-decoded
@@ -18,6 +18,7 @@ mod authenticate;
 mod body;
 mod compress;
 mod config;
+mod content;
 mod cors;
 mod docs_ui;
 mod health;

@@ -1,18 +1,13 @@
 //! Answers and failures as HTTP.
 
-use std::collections::VecDeque;
-use std::convert::Infallible;
-use std::pin::Pin;
-use std::task::{Context, Poll};
-
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
-use http_body::{Frame, SizeHint};
 use oip_core::execute::{Held, UNCOUNTED};
 use oip_protocol::{Error, ErrorKind, Result};
 use serde::Serialize;
 
+use super::content::Content;
 use crate::door::Body;
 
 /// Seconds after which a caller may come back, where nobody knows better.
@@ -25,7 +20,7 @@ pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json"
 pub(super) struct Reply {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
-    pub(super) content: Vec<Bytes>,
+    pub(super) content: Content,
     /// What it takes of the memory of bodies and answers, until it is sent.
     held: Option<Held>,
 }
@@ -36,16 +31,16 @@ impl Reply {
         Self {
             status,
             headers: HeaderMap::new(),
-            content: Vec::new(),
+            content: Content::empty(),
             held: None,
         }
     }
 
     /// An answer of this content type.
-    pub(super) fn of(content_type: HeaderValue, content: Vec<Bytes>) -> Self {
+    pub(super) fn of(content_type: HeaderValue, content: impl Into<Content>) -> Self {
         let mut reply = Self::empty(StatusCode::OK);
         reply.headers.insert(CONTENT_TYPE, content_type);
-        reply.content = content;
+        reply.content = content.into();
         reply
     }
 
@@ -57,7 +52,7 @@ impl Reply {
         let content = serde_json::to_vec(value).map_err(|error| {
             Error::new(ErrorKind::HandlerFailed, "the answer has no JSON").caused_by(error)
         })?;
-        Ok(Self::of(JSON, vec![content.into()]))
+        Ok(Self::of(JSON, content))
     }
 
     /// Has it count as memory until it is sent, where it is worth counting: in place of its
@@ -78,8 +73,8 @@ impl Reply {
     }
 
     /// Has something else as its body, of which it shares nothing.
-    pub(super) fn replace(&mut self, content: Vec<Bytes>) {
-        self.content = content;
+    pub(super) fn replace(&mut self, content: impl Into<Content>) {
+        self.content = content.into();
         let length = self.length();
         if let Some(held) = self.held.as_mut().filter(|held| held.bytes() > length) {
             // Less always fits.
@@ -96,7 +91,7 @@ impl Reply {
     /// A failure in the protocol's form: `{"error": "<sentence>"}`.
     pub(super) fn failure(status: StatusCode, message: &str) -> Self {
         let content = serde_json::json!({ "error": message }).to_string();
-        Self::of(JSON, vec![content.into()]).with_status(status)
+        Self::of(JSON, content).with_status(status)
     }
 
     /// A failure by the one table of outcomes, with the headers that belong to its status.
@@ -153,7 +148,7 @@ impl Reply {
     pub(super) fn into_head_response(mut self) -> Response<Body> {
         let length = HeaderValue::from(self.length());
         self.headers.insert(CONTENT_LENGTH, length);
-        self.content = Vec::new();
+        self.content = Content::empty();
         self.into_response()
     }
 
@@ -162,63 +157,10 @@ impl Reply {
         if let Some(held) = self.held.take() {
             held.goes_with(&mut self.content);
         }
-        let body = match (self.content.pop(), self.content.is_empty()) {
-            (None, _) => Body::empty(),
-            (Some(only), true) => Body::whole(only),
-            (Some(last), false) => {
-                self.content.push(last);
-                Body::new(Pieces::new(self.content))
-            }
-        };
-        let mut response = Response::new(body);
+        let mut response = Response::new(self.content.into_body());
         *response.status_mut() = self.status;
         *response.headers_mut() = self.headers;
         response
-    }
-}
-
-/// A body in several pieces, sent one after the other without being copied together.
-struct Pieces {
-    pieces: VecDeque<Bytes>,
-    left: u64,
-}
-
-impl Pieces {
-    fn new(pieces: Vec<Bytes>) -> Self {
-        let length = |piece: &Bytes| u64::try_from(piece.len()).unwrap_or(u64::MAX);
-        Self {
-            left: pieces.iter().map(length).sum(),
-            pieces: pieces
-                .into_iter()
-                .filter(|piece| !piece.is_empty())
-                .collect(),
-        }
-    }
-}
-
-impl http_body::Body for Pieces {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let next = self.pieces.pop_front();
-        if let Some(piece) = &next {
-            self.left = self
-                .left
-                .saturating_sub(u64::try_from(piece.len()).unwrap_or(u64::MAX));
-        }
-        Poll::Ready(next.map(|piece| Ok(Frame::data(piece))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.pieces.is_empty()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.left)
     }
 }
 

@@ -106,7 +106,7 @@ async fn refuse_where_switched_off(arrived: &mut Arrived) -> Result<()> {
 }
 
 fn asset(content_type: &'static str, content: Bytes) -> Reply {
-    let mut reply = Reply::of(HeaderValue::from_static(content_type), vec![content]);
+    let mut reply = Reply::of(HeaderValue::from_static(content_type), content);
     let headers = &mut reply.headers;
     headers.insert(CONTENT_SECURITY_POLICY, POLICY);
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("max-age=3600"));

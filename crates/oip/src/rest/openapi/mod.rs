@@ -28,7 +28,7 @@ pub(super) async fn openapi(arrived: &mut Arrived) -> Result<Reply> {
     arrived.permit::<actions::Openapi>().await?;
     static TEXT: OnceLock<Bytes> = OnceLock::new();
     let text = TEXT.get_or_init(|| document().to_string().into());
-    Ok(Reply::of(JSON, vec![text.clone()]))
+    Ok(Reply::of(JSON, text.clone()))
 }
 
 fn document() -> Value {
