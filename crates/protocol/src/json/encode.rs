@@ -276,97 +276,111 @@ impl Writer {
 
     /// Writes the elements, each with a comma behind it.
     fn data(&mut self, tensor: &Tensor) -> Result<(), EncodeError> {
-        match tensor.datatype() {
-            Datatype::Bool => self.elements(tensor, put_boolean)?,
-            Datatype::Uint8 => self.elements::<u8>(tensor, put_unsigned)?,
-            Datatype::Uint16 => self.elements::<u16>(tensor, put_unsigned)?,
-            Datatype::Uint32 => self.elements::<u32>(tensor, put_unsigned)?,
-            Datatype::Uint64 => self.elements::<u64>(tensor, put_unsigned)?,
-            Datatype::Int8 => self.elements::<i8>(tensor, put_signed)?,
-            Datatype::Int16 => self.elements::<i16>(tensor, put_signed)?,
-            Datatype::Int32 => self.elements::<i32>(tensor, put_signed)?,
-            Datatype::Int64 => self.elements::<i64>(tensor, put_signed)?,
-            Datatype::Fp16 => self.singles::<f16>(tensor)?,
-            Datatype::Bf16 => self.singles::<bf16>(tensor)?,
-            Datatype::Fp32 => self.singles::<f32>(tensor)?,
-            Datatype::Fp64 => self.elements::<f64>(tensor, digits::put_double)?,
-            Datatype::Bytes => self.strings(tensor)?,
+        // With few elements it would take longer to clear the room for many than to write them.
+        match tensor.element_count() <= BATCH {
+            true => self.data_by(tensor, &mut [0; BATCH_ROOM]),
+            false => self.data_by(tensor, &mut [0; CHUNK]),
         }
-        Ok(())
+    }
+
+    /// The same, with this room to put text together in.
+    fn data_by<const N: usize>(
+        &mut self,
+        tensor: &Tensor,
+        scratch: &mut [u8; N],
+    ) -> Result<(), EncodeError> {
+        match tensor.datatype() {
+            Datatype::Bool => self.elements(tensor, scratch, put_boolean),
+            Datatype::Uint8 => self.elements::<u8, N>(tensor, scratch, put_unsigned),
+            Datatype::Uint16 => self.elements::<u16, N>(tensor, scratch, put_unsigned),
+            Datatype::Uint32 => self.elements::<u32, N>(tensor, scratch, put_unsigned),
+            Datatype::Uint64 => self.elements::<u64, N>(tensor, scratch, put_unsigned),
+            Datatype::Int8 => self.elements::<i8, N>(tensor, scratch, put_signed),
+            Datatype::Int16 => self.elements::<i16, N>(tensor, scratch, put_signed),
+            Datatype::Int32 => self.elements::<i32, N>(tensor, scratch, put_signed),
+            Datatype::Int64 => self.elements::<i64, N>(tensor, scratch, put_signed),
+            Datatype::Fp16 => self.singles::<f16, N>(tensor, scratch),
+            Datatype::Bf16 => self.singles::<bf16, N>(tensor, scratch),
+            Datatype::Fp32 => self.singles::<f32, N>(tensor, scratch),
+            Datatype::Fp64 => self.elements::<f64, N>(tensor, scratch, digits::put_double),
+            Datatype::Bytes => self.strings(tensor),
+        }
     }
 
     /// Writes elements by a function that puts one at a place and says where it ends, or `None`
     /// for one that is not finite.
     #[inline(always)]
-    fn elements<T: Element>(
+    fn elements<T: Element, const N: usize>(
         &mut self,
         tensor: &Tensor,
-        put: impl Fn(&mut [u8; CHUNK], usize, T) -> Option<usize>,
+        scratch: &mut [u8; N],
+        put: impl Fn(&mut [u8; N], usize, T) -> Option<usize>,
     ) -> Result<(), EncodeError> {
         // The datatype has been matched, so there are elements.
         let elements = tensor.to_slice::<T>().unwrap_or_default();
-        self.one_by_one(tensor, 0, &elements, put)
+        self.one_by_one(tensor, 0, &elements, scratch, put)
     }
 
     /// The same for some of a tensor's elements, from that index on.
     #[inline(always)]
-    fn one_by_one<T: Element>(
+    fn one_by_one<T: Element, const N: usize>(
         &mut self,
         tensor: &Tensor,
         first: usize,
         elements: &[T],
-        put: impl Fn(&mut [u8; CHUNK], usize, T) -> Option<usize>,
+        scratch: &mut [u8; N],
+        put: impl Fn(&mut [u8; N], usize, T) -> Option<usize>,
     ) -> Result<(), EncodeError> {
-        let mut scratch = [0; CHUNK];
         let mut at = 0;
         for (index, element) in elements.iter().enumerate() {
-            match put(&mut scratch, at, *element) {
+            match put(scratch, at, *element) {
                 Some(end) => at = end,
                 None => {
-                    self.flush(&scratch, at);
+                    self.flush(scratch, at);
                     at = 0;
                     self.non_finite(tensor, first + index)?;
                 }
             }
-            at = digits::put_word(&mut scratch, at, u64::from(b','), 1);
+            at = digits::put_word(scratch, at, u64::from(b','), 1);
             if at > scratch.len() - ROOM {
-                self.flush(&scratch, at);
+                self.flush(scratch, at);
                 at = 0;
             }
         }
-        self.flush(&scratch, at);
+        self.flush(scratch, at);
         Ok(())
     }
 
     /// Writes floats of up to 32 bits, a batch at a time.
-    fn singles<T: Element + ShortFloat + Into<f32>>(
+    fn singles<T: Element + ShortFloat + Into<f32>, const N: usize>(
         &mut self,
         tensor: &Tensor,
+        scratch: &mut [u8; N],
     ) -> Result<(), EncodeError> {
         let elements = tensor.to_slice::<T>().unwrap_or_default();
         let (batches, rest) = elements.as_chunks::<BATCH>();
-        let mut scratch = [0; CHUNK];
         let mut at = 0;
         for (index, batch) in batches.iter().enumerate() {
-            match singles::put(&mut scratch, at, &batch.map(Into::into)) {
+            match singles::put(scratch, at, &batch.map(Into::into)) {
                 Some(end) => at = end,
                 None => {
-                    self.flush(&scratch, at);
+                    self.flush(scratch, at);
                     at = 0;
-                    self.one_by_one(tensor, index * BATCH, batch, digits::put_short_float)?;
+                    let first = index * BATCH;
+                    self.one_by_one(tensor, first, batch, scratch, digits::put_short_float)?;
                 }
             }
             if at > scratch.len() - BATCH_ROOM {
-                self.flush(&scratch, at);
+                self.flush(scratch, at);
                 at = 0;
             }
         }
-        self.flush(&scratch, at);
+        self.flush(scratch, at);
         if rest.is_empty() {
             return Ok(());
         }
         let first = elements.len() - rest.len();
-        self.one_by_one(tensor, first, rest, digits::put_short_float)
+        self.one_by_one(tensor, first, rest, scratch, digits::put_short_float)
     }
 
     #[cold]
@@ -405,7 +419,7 @@ impl Writer {
 }
 
 #[inline(always)]
-fn put_boolean(scratch: &mut [u8; CHUNK], at: usize, value: bool) -> Option<usize> {
+fn put_boolean<const N: usize>(scratch: &mut [u8; N], at: usize, value: bool) -> Option<usize> {
     let (text, length) = if value {
         (*b"true    ", 4)
     } else {
@@ -416,12 +430,20 @@ fn put_boolean(scratch: &mut [u8; CHUNK], at: usize, value: bool) -> Option<usiz
 }
 
 #[inline(always)]
-fn put_unsigned(scratch: &mut [u8; CHUNK], at: usize, value: impl Into<u64>) -> Option<usize> {
+fn put_unsigned<const N: usize>(
+    scratch: &mut [u8; N],
+    at: usize,
+    value: impl Into<u64>,
+) -> Option<usize> {
     Some(digits::put_integer(scratch, at, value.into()))
 }
 
 #[inline(always)]
-fn put_signed(scratch: &mut [u8; CHUNK], at: usize, value: impl Into<i64>) -> Option<usize> {
+fn put_signed<const N: usize>(
+    scratch: &mut [u8; N],
+    at: usize,
+    value: impl Into<i64>,
+) -> Option<usize> {
     Some(digits::put_signed(scratch, at, value.into()))
 }
 

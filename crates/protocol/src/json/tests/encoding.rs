@@ -117,6 +117,32 @@ fn integers_are_written_exactly() {
     assert_eq!(data(tensor), "[true,false]");
 }
 
+/// The texts of 1 to 40 elements, each the longest that its datatype has.
+fn few_and_many<T: crate::elements::Element>(longest: T) {
+    let text = data(Tensor::from_vec("y", [1], vec![longest]).unwrap());
+    let one = text.trim_matches(['[', ']']);
+    for count in 1..=40 {
+        let tensor = Tensor::from_vec("y", [count], vec![longest; count as usize]).unwrap();
+        let expected = vec![one; count as usize].join(",");
+        assert_eq!(data(tensor), format!("[{expected}]"), "{count}");
+    }
+}
+
+#[test]
+fn few_elements_are_written_as_they_are_among_many() {
+    few_and_many(false);
+    few_and_many(u8::MAX);
+    few_and_many(i16::MIN);
+    few_and_many(u64::MAX);
+    few_and_many(i64::MIN);
+    few_and_many(f16::from_f32(-6.1e-5));
+    few_and_many(bf16::from_f32(-1.2e-38));
+    few_and_many(-1.234_567_8e-38_f32);
+    few_and_many(-1.234_567_8_f32);
+    few_and_many(f32::NAN);
+    few_and_many(-2.225_073_858_507_201_4e-308_f64);
+}
+
 #[test]
 fn strings_are_escaped_where_json_demands_it() {
     let tensor = Tensor::from_strings("y", [2], ["é\u{1f600}/\"\\\n\u{1}\u{7f}", ""]).unwrap();
