@@ -10,20 +10,52 @@ use super::numbers::eight_digits;
 
 /// How far beyond a window words are read.
 const BEYOND: usize = 32;
+/// How many bytes are looked at for one window.
+const LOOKED_AT: usize = WINDOW + BEYOND;
 /// How many numbers a window holds that are written in 15 characters at most.
 const EACH: usize = 4;
 
 /// Appends the floats that `rest` begins with, at most so many, each with its comma and what
 /// follows that; returns the rest, at whose beginning a number is due, or whitespace before it.
 #[inline]
-pub(super) fn read<'a>(mut rest: &'a [u8], mut most: usize, out: &mut Vec<f32>) -> &'a [u8] {
+pub(super) fn read<'a>(rest: &'a [u8], most: usize, out: &mut Vec<f32>) -> &'a [u8] {
     let spaced = is_spaced(rest);
-    while let Some(window) = rest.first_chunk::<{ WINDOW + BEYOND }>()
-        && most >= EACH
+    let (rest, most) = by_windows::<EACH>(rest, most, spaced, out);
+    match rest.len() < LOOKED_AT && most > 0 {
+        true => to_the_end(rest, most, spaced, out),
+        false => rest,
+    }
+}
+
+/// The same where the body ends within a window: a copy of what is left has something behind it.
+/// Of a small tensor that is half, or all.
+fn to_the_end<'a>(rest: &'a [u8], most: usize, spaced: bool, out: &mut Vec<f32>) -> &'a [u8] {
+    let mut copy = [0; 2 * LOOKED_AT];
+    let Some(room) = copy.get_mut(..rest.len()) else {
+        return rest;
+    };
+    room.copy_from_slice(rest);
+    let (left, most) = by_windows::<EACH>(&copy, most, spaced, out);
+    let (left, _) = by_windows::<1>(left, most, spaced, out);
+    let read = copy.len() - left.len();
+    rest.get(read..).unwrap_or_default()
+}
+
+/// The same while there are whole windows, of each of which as many as `N` numbers are read, and
+/// so many are asked for; returns how many more are, too.
+#[inline(always)]
+fn by_windows<'a, const N: usize>(
+    mut rest: &'a [u8],
+    mut most: usize,
+    spaced: bool,
+    out: &mut Vec<f32>,
+) -> (&'a [u8], usize) {
+    while let Some(window) = rest.first_chunk::<LOOKED_AT>()
+        && most >= N
     {
         let mut at = 0;
         let mut marks = window.first_chunk().map_or(0, no_digits);
-        let mut values = [0.0; EACH];
+        let mut values = [0.0; N];
         let mut found = 0;
         for value in &mut values {
             let Some(number) = Number::find(window, at, marks, spaced) else {
@@ -44,7 +76,7 @@ pub(super) fn read<'a>(mut rest: &'a [u8], mut most: usize, out: &mut Vec<f32>) 
             break;
         }
     }
-    rest
+    (rest, most)
 }
 
 /// Whether a space stands behind the first comma. What begins otherwise ends the run.
@@ -68,7 +100,7 @@ struct Number {
 impl Number {
     /// A number whose end lies in the window. `marks` are its characters that are no digits.
     #[inline(always)]
-    fn find(window: &[u8; WINDOW + BEYOND], at: usize, marks: u64, spaced: bool) -> Option<Self> {
+    fn find(window: &[u8; LOOKED_AT], at: usize, marks: u64, spaced: bool) -> Option<Self> {
         let negative = marks & 1;
         let marks = marks & !1;
         let point = marks.trailing_zeros() as usize;
@@ -96,7 +128,7 @@ impl Number {
 
     /// Its value, if that is certain.
     #[inline(always)]
-    fn value(&self, window: &[u8; WINDOW + BEYOND], at: usize) -> Option<f32> {
+    fn value(&self, window: &[u8; LOOKED_AT], at: usize) -> Option<f32> {
         let start = at + usize::from(self.negative);
         let before = self.point - usize::from(self.negative);
         let whole = if before == 1 {
@@ -140,13 +172,13 @@ impl Number {
 
 /// A byte of a window; the place is taken modulo its size, which it never exceeds.
 #[inline(always)]
-fn byte(window: &[u8; WINDOW + BEYOND], at: usize) -> u8 {
+fn byte(window: &[u8; LOOKED_AT], at: usize) -> u8 {
     window.get(at).copied().unwrap_or_default()
 }
 
 /// Bytes of a window.
 #[inline(always)]
-fn bytes<const N: usize>(window: &[u8; WINDOW + BEYOND], at: usize) -> &[u8; N] {
+fn bytes<const N: usize>(window: &[u8; LOOKED_AT], at: usize) -> &[u8; N] {
     let tail = window.get(at..).and_then(|tail| tail.first_chunk());
     tail.unwrap_or(&[0; N])
 }

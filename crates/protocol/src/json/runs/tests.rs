@@ -1,17 +1,15 @@
 use super::*;
 
-/// A list as it stands in a request, from its first number on.
-fn list(texts: &[String], gap: &str) -> String {
-    // What stands behind a list in a request.
-    let behind = " ".repeat(WINDOW + BEYOND);
-    texts.join(&format!(",{gap}")) + "]" + &behind
+/// A list as it stands in a request, from its first number on, with so much behind it.
+fn list(texts: &[String], gap: &str, behind: usize) -> String {
+    texts.join(&format!(",{gap}")) + "]" + &" ".repeat(behind)
 }
 
 /// Holds runs to what the standard library reads; returns how many numbers they held.
 fn agrees(texts: &[String]) -> usize {
     let mut quickly = 0;
     for gap in ["", " "] {
-        let body = list(texts, gap);
+        let body = list(texts, gap, LOOKED_AT);
         let mut rest = body.as_bytes();
         let mut index = 0;
         while index < texts.len() {
@@ -110,9 +108,9 @@ fn a_run_ends_before_what_it_does_not_know() {
         for place in 0..6 {
             let mut texts = vec!["-0.25".to_owned(); 12];
             texts.insert(place, odd.to_owned());
-            for gap in ["", " "] {
+            for (gap, behind) in [("", LOOKED_AT), (" ", LOOKED_AT), ("", 0), (" ", 3)] {
                 let mut out = Vec::new();
-                read(list(&texts, gap).as_bytes(), texts.len(), &mut out);
+                read(list(&texts, gap, behind).as_bytes(), texts.len(), &mut out);
                 // A window's numbers may be read in several steps, but none beyond the odd one.
                 assert_eq!(out, vec![-0.25; place], "{odd} at {place} with gap '{gap}'");
             }
@@ -128,5 +126,33 @@ fn a_run_is_no_longer_than_asked() {
         let rest = read(body.as_bytes(), most, &mut out);
         assert!(out.len() <= most);
         assert_eq!(rest.len(), body.len() - 4 * out.len());
+    }
+}
+
+#[test]
+fn a_run_goes_on_where_the_body_ends_behind_it() {
+    let mut random = random();
+    for count in 1..40 {
+        let texts: Vec<String> = (0..count)
+            .map(|_| format!("{:.4}", (random() >> 40) as f32 / (1 << 23) as f32 - 1.0))
+            .collect();
+        for (gap, behind) in [("", 0), (" ", 0), ("", 3), (" ", 3)] {
+            let body = list(&texts, gap, behind);
+            let mut out = Vec::new();
+            let rest = read(body.as_bytes(), count, &mut out);
+            // The last has no comma behind it.
+            let last = count - 1;
+            assert_eq!(out.len(), last, "{body}");
+            assert!(rest.starts_with(texts[last].as_bytes()));
+            for (value, text) in out.iter().zip(&texts) {
+                assert_eq!(Ok(*value), text.parse());
+            }
+            // Cut short anywhere, no number is read that is not whole.
+            for length in 0..body.len() {
+                let mut cut = Vec::new();
+                read(&body.as_bytes()[..length], count, &mut cut);
+                assert_eq!(cut, out[..cut.len()]);
+            }
+        }
     }
 }
