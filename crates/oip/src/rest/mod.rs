@@ -43,6 +43,7 @@ use axum::routing::any;
 use futures_util::FutureExt;
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
+use http_body::Body as _;
 use oip_core::Action;
 use oip_protocol::{Error, ModelRef, Result};
 
@@ -199,7 +200,9 @@ fn answer(
         }
         let calls = &arrived.rest.door.telemetry.calls;
         calls.rest(arrived.action, reply.status.as_u16());
-        linger::drain(arrived);
+        if !arrived.body.is_end_stream() {
+            linger::drain(arrived);
+        }
         if let Some(coding) = coding {
             reply = Box::pin(compress::compress(reply, coding)).await;
         }
