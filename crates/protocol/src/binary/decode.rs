@@ -24,9 +24,10 @@ pub fn decode_request(
             ..InferRequest::default()
         });
     }
-    let document = json::read_request(header(&body, header_length)?, limits)?;
-    let mut buffers = Buffers::new(body, header_length);
-    let request = json::request(document, |parts| buffers.tensor(parts))?;
+    let mut buffers = Buffers::new(body.clone(), header_length);
+    let header = header(&body, header_length)?;
+    let document = json::read_request(header, limits, &mut |parts| buffers.tensor(parts))?;
+    let request = json::request(document)?;
     buffers.end()?;
     limits.check_strings(&request.inputs)?;
     Ok(request)
@@ -41,11 +42,11 @@ pub fn decode_response(
     header_length: usize,
     limits: &DecodeLimits,
 ) -> Result<InferResponse, DecodeError> {
-    let document = json::read_response(header(&body, header_length)?, limits)?;
-    let mut buffers = Buffers::new(body, header_length);
-    let response = json::response(document, |parts| buffers.tensor(parts))?;
+    let mut buffers = Buffers::new(body.clone(), header_length);
+    let header = header(&body, header_length)?;
+    let document = json::read_response(header, limits, &mut |parts| buffers.tensor(parts))?;
     buffers.end()?;
-    Ok(response)
+    Ok(json::response(document))
 }
 
 /// The JSON at the start of the body.

@@ -13,8 +13,8 @@ use crate::{DecodeError, DecodeLimits, InferRequest, InferResponse, Tensor};
 /// # Errors
 /// When the body is no well-formed request. Nothing is held against a model here.
 pub fn decode_request(body: &[u8], limits: &DecodeLimits) -> Result<InferRequest, DecodeError> {
-    let document = read_request(body, limits)?;
-    let request = request(document, in_the_json)?;
+    let document = read_request(body, limits, &mut in_the_json)?;
+    let request = request(document)?;
     limits.check_strings(&request.inputs)?;
     Ok(request)
 }
@@ -26,43 +26,33 @@ pub fn decode_request(body: &[u8], limits: &DecodeLimits) -> Result<InferRequest
 /// # Errors
 /// When the body is no well-formed response.
 pub fn decode_response(body: &[u8], limits: &DecodeLimits) -> Result<InferResponse, DecodeError> {
-    let document = read_response(body, limits)?;
-    response(document, in_the_json)
+    let document = read_response(body, limits, &mut in_the_json)?;
+    Ok(response(document))
 }
 
-/// A request of what its JSON holds; `tensor` finds the data of each tensor.
-pub(crate) fn request(
-    document: Document,
-    tensor: impl FnMut(TensorParts) -> Result<Tensor, DecodeError>,
-) -> Result<InferRequest, DecodeError> {
+/// A request of what its JSON holds.
+pub(crate) fn request(document: Document) -> Result<InferRequest, DecodeError> {
     if document.tensors.is_empty() {
         return Err(member("request", "'inputs' is empty"));
     }
-    let inputs: Result<Vec<Tensor>, DecodeError> =
-        document.tensors.into_iter().map(tensor).collect();
     Ok(InferRequest {
         id: document.id,
         parameters: document.parameters,
-        inputs: inputs?,
+        inputs: document.tensors,
         outputs: document.requested,
         raw_input: None,
     })
 }
 
-/// A response of what its JSON holds; `tensor` finds the data of each tensor.
-pub(crate) fn response(
-    document: Document,
-    tensor: impl FnMut(TensorParts) -> Result<Tensor, DecodeError>,
-) -> Result<InferResponse, DecodeError> {
-    let outputs: Result<Vec<Tensor>, DecodeError> =
-        document.tensors.into_iter().map(tensor).collect();
-    Ok(InferResponse {
+/// A response of what its JSON holds.
+pub(crate) fn response(document: Document) -> InferResponse {
+    InferResponse {
         model_name: document.model_name.unwrap_or_default(),
         model_version: document.model_version,
         id: document.id,
         parameters: document.parameters,
-        outputs: outputs?,
-    })
+        outputs: document.tensors,
+    }
 }
 
 /// A tensor whose data the JSON must hold, as nothing stands behind it.

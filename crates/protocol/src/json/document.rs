@@ -1,5 +1,5 @@
-//! What the JSON of a request or a response holds: tensors may still lack their data, which the
-//! binary extension keeps behind the JSON.
+//! What the JSON of a request or a response holds. Of a tensor that may be all but its data, which
+//! the binary extension keeps behind the JSON.
 
 use bytes::Bytes;
 
@@ -22,10 +22,13 @@ pub(crate) struct Document {
     pub(crate) id: Option<String>,
     pub(crate) parameters: Parameters,
     /// A request's inputs, a response's outputs.
-    pub(crate) tensors: Vec<TensorParts>,
+    pub(crate) tensors: Vec<Tensor>,
     /// What a request asks for.
     pub(crate) requested: Vec<RequestedOutput>,
 }
+
+/// Makes a tensor when its members are read, with data from wherever that is.
+pub(crate) type Whole<'a> = dyn FnMut(TensorParts) -> Result<Tensor, DecodeError> + 'a;
 
 /// A tensor whose members are all read but for data that is behind the JSON.
 #[derive(Debug)]

@@ -3,21 +3,29 @@
 use std::borrow::Cow;
 use std::fmt::Display;
 
-use super::document::{BINARY_DATA, BINARY_DATA_OUTPUT, Document};
+use super::document::{BINARY_DATA, BINARY_DATA_OUTPUT, Document, Whole};
 use super::members::Member;
 use super::scanner::Scanner;
 use super::tensors::Members;
 use crate::decode_error::{Role, member};
 use crate::{DecodeError, DecodeLimits, ParameterValue, Parameters, RequestedOutput};
 
-/// Reads a request's JSON.
-pub(crate) fn read_request(body: &[u8], limits: &DecodeLimits) -> Result<Document, DecodeError> {
-    Reader::new(body, limits, Role::Input).read()
+/// Reads a request's JSON. `whole` makes its tensors, in their order.
+pub(crate) fn read_request<'a>(
+    body: &'a [u8],
+    limits: &'a DecodeLimits,
+    whole: &'a mut Whole<'a>,
+) -> Result<Document, DecodeError> {
+    Reader::new(body, limits, Role::Input, whole).read()
 }
 
-/// Reads a response's JSON.
-pub(crate) fn read_response(body: &[u8], limits: &DecodeLimits) -> Result<Document, DecodeError> {
-    Reader::new(body, limits, Role::Output).read()
+/// Reads a response's JSON. `whole` makes its tensors, in their order.
+pub(crate) fn read_response<'a>(
+    body: &'a [u8],
+    limits: &'a DecodeLimits,
+    whole: &'a mut Whole<'a>,
+) -> Result<Document, DecodeError> {
+    Reader::new(body, limits, Role::Output, whole).read()
 }
 
 /// A document that is being read.
@@ -26,16 +34,18 @@ pub(super) struct Reader<'a> {
     pub(super) limits: &'a DecodeLimits,
     /// What the document's tensors are.
     pub(super) role: Role,
+    pub(super) whole: &'a mut Whole<'a>,
     /// How many parameters the document has had so far.
     pub(super) parameters: usize,
 }
 
 impl<'a> Reader<'a> {
-    fn new(body: &'a [u8], limits: &'a DecodeLimits, role: Role) -> Self {
+    fn new(body: &'a [u8], limits: &'a DecodeLimits, role: Role, whole: &'a mut Whole<'a>) -> Self {
         Self {
             scanner: Scanner::new(body, limits.json_depth),
             limits,
             role,
+            whole,
             parameters: 0,
         }
     }

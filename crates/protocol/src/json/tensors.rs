@@ -10,11 +10,11 @@ use super::{data, numbers};
 use crate::datatype::UnknownDatatype;
 use crate::decode_error::{Place, Role, member};
 use crate::tensor::Written;
-use crate::{Datatype, DecodeError, Parameters, Shape};
+use crate::{Datatype, DecodeError, Parameters, Shape, Tensor};
 
 impl<'a> Reader<'a> {
     /// Reads the list of tensors.
-    pub(super) fn tensors(&mut self) -> Result<Vec<TensorParts>, DecodeError> {
+    pub(super) fn tensors(&mut self) -> Result<Vec<Tensor>, DecodeError> {
         let (place, name) = (self.document_name(), self.tensors_name());
         if self.scanner.peek() != Some(b'[') {
             return Err(self.other_kind(place, name, "a list of tensors"));
@@ -26,8 +26,8 @@ impl<'a> Reader<'a> {
             if tensors.len() >= self.limits.tensors {
                 return Err(too_many(place, name, self.limits.tensors));
             }
-            let tensor = self.tensor(tensors.len())?;
-            tensors.push(tensor);
+            let parts = self.tensor(tensors.len())?;
+            tensors.push((self.whole)(parts)?);
         }
         Ok(tensors)
     }
