@@ -110,10 +110,24 @@ impl FromStr for Datatype {
     type Err = UnknownDatatype;
 
     fn from_str(name: &str) -> Result<Self, Self::Err> {
-        Self::ALL
-            .into_iter()
-            .find(|datatype| datatype.name() == name)
-            .ok_or_else(|| UnknownDatatype(crate::error::excerpt(name)))
+        // A match compares lengths first, and then a word at a time.
+        Ok(match name {
+            "BOOL" => Self::Bool,
+            "UINT8" => Self::Uint8,
+            "UINT16" => Self::Uint16,
+            "UINT32" => Self::Uint32,
+            "UINT64" => Self::Uint64,
+            "INT8" => Self::Int8,
+            "INT16" => Self::Int16,
+            "INT32" => Self::Int32,
+            "INT64" => Self::Int64,
+            "FP16" => Self::Fp16,
+            "FP32" => Self::Fp32,
+            "FP64" => Self::Fp64,
+            "BF16" => Self::Bf16,
+            "BYTES" => Self::Bytes,
+            _ => return Err(UnknownDatatype(crate::error::excerpt(name))),
+        })
     }
 }
 
