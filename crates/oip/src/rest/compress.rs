@@ -1,14 +1,18 @@
 //! Compressed answers, for callers who ask for them.
 
 use std::io::Write;
+use std::pin::pin;
 
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::{GzEncoder, ZlibEncoder};
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, VARY};
 use http::{HeaderMap, HeaderValue};
+use oip_core::execute::until;
+use tokio::time::Instant;
 
 use super::respond::Reply;
+use crate::blocking;
 
 /// Bodies below this gain nothing, in bytes.
 const WORTH_IT: usize = 1024;
@@ -89,8 +93,9 @@ fn thousandths(value: &str) -> u16 {
     }
 }
 
-/// Compresses an answer where that is worth it.
-pub(super) async fn compress(mut reply: Reply, coding: Coding) -> Reply {
+/// Compresses an answer where that is worth it. Where its turn does not come before the deadline
+/// it stays as it is.
+pub(super) async fn compress(mut reply: Reply, coding: Coding, deadline: Option<Instant>) -> Reply {
     let length = reply.length();
     if length < WORTH_IT || reply.headers.contains_key(CONTENT_ENCODING) {
         return reply;
@@ -98,10 +103,10 @@ pub(super) async fn compress(mut reply: Reply, coding: Coding) -> Reply {
     // Pieces are shared buffers: these clones copy nothing.
     let content = reply.content.clone();
     let compressed = match length > LARGE {
-        true => tokio::task::spawn_blocking(move || deflate(&content, coding))
-            .await
-            .ok()
-            .flatten(),
+        true => {
+            let compressed = pin!(blocking::run(move || deflate(&content, coding)));
+            until(deadline, compressed).await.ok().flatten()
+        }
         false => deflate(&content, coding),
     };
     reply
@@ -173,19 +178,19 @@ mod tests {
     #[tokio::test]
     async fn small_and_already_compressed_answers_stay_as_they_are() {
         let small = Reply::of(JSON, vec![Bytes::from(vec![b' '; WORTH_IT - 1])]);
-        let small = compress(small, Coding::Gzip).await;
+        let small = compress(small, Coding::Gzip, None).await;
         assert!(!small.headers.contains_key(CONTENT_ENCODING));
         let mut done = Reply::of(JSON, vec![Bytes::from(vec![b' '; 2 * WORTH_IT])]);
         let gzip = HeaderValue::from_static("gzip");
         done.headers.insert(CONTENT_ENCODING, gzip.clone());
-        let done = compress(done, Coding::Deflate).await;
+        let done = compress(done, Coding::Deflate, None).await;
         assert_eq!(done.headers.get(CONTENT_ENCODING), Some(&gzip));
     }
 
     #[tokio::test]
     async fn an_answer_in_pieces_is_compressed_as_one() {
         let pieces = vec![Bytes::from(vec![b'a'; LARGE]), Bytes::from(vec![b'b'; 10])];
-        let reply = compress(Reply::of(JSON, pieces), Coding::Gzip).await;
+        let reply = compress(Reply::of(JSON, pieces), Coding::Gzip, None).await;
         let mut text = Vec::new();
         let mut decoder = flate2::read::GzDecoder::new(&reply.content[0][..]);
         std::io::Read::read_to_end(&mut decoder, &mut text).unwrap();

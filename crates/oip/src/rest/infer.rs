@@ -10,6 +10,7 @@ use oip_core::{Dataplane, Permit};
 use oip_protocol::binary::{self, OutputForms};
 use oip_protocol::json::{self, NonFinite};
 use oip_protocol::{Bytes, DecodeLimits, Error, InferRequest, InferResponse, Result};
+use tokio::time::Instant;
 
 use super::Arrived;
 use super::body::{self, Form, HEADER_LENGTH};
@@ -69,12 +70,13 @@ async fn run(arrived: &mut Arrived, watched: &mut Watched) -> Result<Reply> {
     };
     let forms = OutputForms::new(&request);
     let dataplane = &arrived.rest.door.dataplane;
+    let deadline = deadline?;
     let response = dataplane
-        .infer_seen(permit, request, deadline?, &mut watched.seen)
+        .infer_seen(permit, request, deadline, &mut watched.seen)
         .await?;
     watched.answered(&response.model_name, response.model_version.as_deref());
     let shares = forms.any_binary();
-    let mut reply = encode(response, forms, non_finite).await?;
+    let mut reply = encode(response, forms, non_finite, deadline).await?;
     watched.encoded(reply.length());
     if watched.keeps() {
         let length = reply.headers.get(&HEADER_LENGTH);
@@ -89,7 +91,7 @@ async fn run(arrived: &mut Arrived, watched: &mut Watched) -> Result<Reply> {
 async fn read(
     arrived: &mut Arrived,
     permit: &Permit<actions::Infer>,
-    deadline: &Result<Option<tokio::time::Instant>>,
+    deadline: &Result<Option<Instant>>,
     held: &mut Held,
     watched: &mut Watched,
 ) -> Result<(InferRequest, NonFinite)> {
@@ -110,7 +112,7 @@ async fn read(
         until(deadline, body).await?
     };
     watched.received(&body, form.binary_length());
-    let request = decode(body, form, &arrived.rest.door.options.decode).await;
+    let request = decode(body, form, &arrived.rest.door.options.decode, deadline).await;
     watched.leave(Room::Decode, entered);
     let request = request?;
     held.take_parameters(request.parameter_count())?;
@@ -139,7 +141,12 @@ fn non_finite(headers: &HeaderMap) -> Result<NonFinite> {
     known.map_err(|error| Error::malformed(format!("X-OIP-Non-Finite: {error}")))
 }
 
-async fn decode(body: Bytes, form: Form, limits: &DecodeLimits) -> Result<InferRequest> {
+async fn decode(
+    body: Bytes,
+    form: Form,
+    limits: &DecodeLimits,
+    deadline: Option<Instant>,
+) -> Result<InferRequest> {
     let text = match form {
         Form::Json => body.len(),
         Form::Binary(length) => length.min(body.len()),
@@ -148,7 +155,8 @@ async fn decode(body: Bytes, form: Form, limits: &DecodeLimits) -> Result<InferR
         return decode_now(body, form, limits);
     }
     let limits = limits.clone();
-    blocking::run(move || decode_now(body, form, &limits)).await?
+    let decoded = pin!(blocking::run(move || decode_now(body, form, &limits)));
+    until(deadline, decoded).await?
 }
 
 fn decode_now(body: Bytes, form: Form, limits: &DecodeLimits) -> Result<InferRequest> {
@@ -163,6 +171,7 @@ async fn encode(
     response: InferResponse,
     forms: OutputForms,
     non_finite: NonFinite,
+    deadline: Option<Instant>,
 ) -> Result<Reply> {
     let json = response
         .outputs
@@ -172,7 +181,10 @@ async fn encode(
     if text <= LARGE {
         return encode_now(&response, &forms, non_finite);
     }
-    blocking::run(move || encode_now(&response, &forms, non_finite)).await?
+    let encoded = pin!(blocking::run(move || encode_now(
+        &response, &forms, non_finite
+    )));
+    until(deadline, encoded).await?
 }
 
 fn encode_now(

@@ -174,6 +174,10 @@ fn answer(
         true => Coding::wanted(&parts.headers),
         false => None,
     };
+    let deadline = match coding.is_some() && present.has(Present::TIMEOUT) {
+        true => crate::door::deadline(&parts.headers).ok().flatten(),
+        false => None,
+    };
     let origin = match present.has(Present::ORIGIN) {
         true => cors::origin(&parts.headers),
         false => None,
@@ -204,7 +208,7 @@ fn answer(
             linger::drain(arrived);
         }
         if let Some(coding) = coding {
-            reply = Box::pin(compress::compress(reply, coding)).await;
+            reply = Box::pin(compress::compress(reply, coding, deadline)).await;
         }
         Ok(match head {
             true => reply.into_head_response(),

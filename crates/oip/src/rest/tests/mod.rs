@@ -18,6 +18,7 @@ use crate::DoorOptions;
 mod docs;
 mod failures;
 mod gates;
+mod large;
 mod sockets;
 
 /// Answers with its inputs; a model's name makes it misbehave.
@@ -28,6 +29,10 @@ impl ModelHandler for Echo {
         match call.model().name.as_str() {
             "broken" => Err(Error::handler_failed("/etc/secret")),
             "unknown" => Err(Error::not_found("model 'unknown' is not found")),
+            "grows" => {
+                let output = Tensor::from_vec("y", [300_000], vec![7_u8; 300_000])?;
+                Ok(InferResponse::new([output]))
+            }
             "hangs" => std::future::pending().await,
             "nan" => {
                 let output = Tensor::from_vec("y", [2], vec![f32::NAN, 1.0])?;
