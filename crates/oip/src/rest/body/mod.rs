@@ -6,21 +6,22 @@ mod media;
 
 use bytes::Bytes;
 use oip_core::execute::Held;
-use oip_protocol::Result;
+use oip_protocol::{Limit, Result};
 
 use super::Arrived;
 use crate::blocking;
 use crate::door::{Body, Present};
-use crate::pieces::realigned;
+use crate::pieces::{Pieces, realigned};
 use decompress::Codings;
 use gather::Patience;
 pub use gather::bodies_cut_short;
 pub(super) use gather::declared;
 pub(super) use media::{Form, HEADER_LENGTH};
 
-/// Compressed bodies above this are decompressed off the async threads, in bytes. They may grow
-/// a thousandfold.
-const LARGE_COMPRESSED: usize = 4 << 10;
+/// Compressed bodies above this are decompressed off the async threads, in bytes, and such as grow
+/// to more than that.
+const SHORT: usize = 64 << 10;
+const MUCH: usize = 256 << 10;
 
 /// Reads the body of a request, whose head [`declared`] its length or did not.
 ///
@@ -55,12 +56,21 @@ pub(super) async fn read(
     if codings.is_empty() {
         return Ok(gathered.aligned(header_length));
     }
-    let decompressed = if gathered.length() > LARGE_COMPRESSED {
-        blocking::run(move || codings.decode(gathered.aligned(0), limit)).await?
-    } else {
-        codings.decode(gathered.aligned(0), limit)
-    };
-    let decompressed = decompressed?;
+    let decompressed = decompress(codings, gathered, limit).await?;
     held.grow(decompressed.len())?;
     Ok(realigned(decompressed, header_length))
+}
+
+/// What little there is is decompressed here: it need not wait for what takes long.
+async fn decompress(codings: Codings, gathered: Pieces, limit: usize) -> Result<Bytes> {
+    if gathered.length() > SHORT {
+        return blocking::run(move || codings.decode(gathered.aligned(0), limit)).await?;
+    }
+    let body = gathered.aligned(0);
+    match codings.decode(body.clone(), limit.min(MUCH)) {
+        Err(error) if limit > MUCH && error.limit() == Some(Limit::Decompressed) => {
+            blocking::run(move || codings.decode(body, limit)).await?
+        }
+        decompressed => decompressed,
+    }
 }

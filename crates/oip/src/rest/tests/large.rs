@@ -13,10 +13,39 @@ fn large() -> String {
     )
 }
 
+/// Much that is short where it is compressed, and more of it than is tried without waiting.
+fn packed(body: &str) -> Request<Body> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(body.as_bytes()).unwrap();
+    let mut request = infer("iris", encoder.finish().unwrap());
+    let gzip = "gzip".parse().unwrap();
+    request.headers_mut().insert("content-encoding", gzip);
+    request
+}
+
+/// Floats of which hardly one is like another.
+fn floats(pairs: u32) -> String {
+    let float = |n: u32| n.wrapping_mul(2_654_435_761).to_string();
+    let floats: Vec<_> = (0..2 * pairs).map(float).collect();
+    let floats = floats.join(",");
+    format!(
+        r#"{{"inputs":[{{"name":"x","datatype":"FP32","shape":[{pairs},2],"data":[{floats}]}}]}}"#
+    )
+}
+
+fn large_requests() -> [Request<Body>; 4] {
+    [
+        infer("iris", large()),
+        infer("grows", TWO_FLOATS),
+        packed(&large()),
+        packed(&floats(20_000)),
+    ]
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_is_large_waits_for_its_turn_and_what_is_small_does_not() {
     let router = open();
-    for request in [infer("iris", large()), infer("grows", TWO_FLOATS)] {
+    for request in large_requests() {
         let places = occupied().await;
         let mut answer = pin!(ask(&router, request));
         // The clock goes on only when nothing else does.
@@ -25,7 +54,9 @@ async fn what_is_large_waits_for_its_turn_and_what_is_small_does_not() {
             waits.is_err(),
             "it was read or written on the thread that serves"
         );
-        assert_eq!(ask(&router, infer("iris", TWO_FLOATS)).await.0, 200);
+        for small in [infer("iris", TWO_FLOATS), packed(&floats(2_000))] {
+            assert_eq!(ask(&router, small).await.0, 200);
+        }
         drop(places);
         assert_eq!(answer.await.0, 200);
     }
@@ -34,7 +65,7 @@ async fn what_is_large_waits_for_its_turn_and_what_is_small_does_not() {
 #[tokio::test(start_paused = true)]
 async fn a_deadline_that_is_over_before_its_turn_is_answered_in_time() {
     let router = open();
-    for mut request in [infer("iris", large()), infer("grows", TWO_FLOATS)] {
+    for mut request in large_requests() {
         let timeout = "50".parse().unwrap();
         request.headers_mut().insert("x-oip-timeout-ms", timeout);
         let places = occupied().await;
