@@ -1,16 +1,17 @@
 //! What is decided from the head of a call, before its message is read.
 
 use std::pin::pin;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, Method as HttpMethod, Request, Response, Uri};
+use http::{HeaderMap, Method as HttpMethod, Request, Response, Uri};
 use oip_core::access::actions;
 use oip_core::telemetry::{Room, Way};
 use oip_core::{Action, BoxFuture, Caller, execute};
 use oip_protocol::{Error, Limit, Result};
 use tokio::time::Instant;
+use tonic::Status;
 use tonic::codec::CompressionEncoding;
 use tonic::service::Routes;
 use tower::Service;
@@ -19,15 +20,12 @@ use super::charged::Charged;
 use super::generated::grpc_inference_service_server::GrpcInferenceServiceServer;
 use super::message::Messages;
 use super::methods::{self, Method};
+use super::packed::Packing;
 use super::service::InferenceService;
-use super::unary::{self, Arrived};
-use super::{codec, health, reflection, respond};
+use super::unary::{self, Terms};
+use super::{asked, codec, frame, health, reflection, respond, stream};
 use crate::door::{self, Answering, Body, Door, Origins, Present, Remote, Serves};
-use crate::telemetry::{Carried, OpenStream, Watched};
-
-/// When the caller no longer waits, left for the calls behind.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Deadline(pub(super) Option<Instant>);
+use crate::telemetry::{OpenStream, Watched};
 
 /// The door's entrance: who is asking, is there such a method, is there still time.
 #[derive(Clone)]
@@ -38,9 +36,7 @@ struct Inner {
     origins: Arc<Origins>,
     service: InferenceService,
     inference: GrpcInferenceServiceServer<InferenceService>,
-    /// The same with compressed answers, for requests that are compressed themselves. That a
-    /// client understands gzip says nothing: those of Python always say so, and packing an answer
-    /// takes many times what making it takes.
+    /// The same with compressed answers, for requests that are compressed themselves.
     packed: GrpcInferenceServiceServer<InferenceService>,
     others: Routes,
 }
@@ -160,20 +156,39 @@ impl Inner {
         if methods::may_rest(parts.uri.path()) {
             passing.stream = Some(self.begin_stream()?);
         }
-        let mut body = Messages::new(body, &self.door, rests);
-        if rests {
-            parts.extensions.insert(body.arriving());
-            // Streams are asked anew who is calling.
-            parts.extensions.insert(Arc::clone(&passing.remote));
-        }
-        let packed = passing.present.has(Present::ENCODING) && is_packed(&parts.headers);
-        Ok(match caller {
-            Some(caller) if parts.uri.path() == unary::PATH && !packed => {
-                self.infer(parts, body, caller, deadline, passing).await
+        let body = Messages::new(body, &self.door, rests);
+        let packing = match passing.present.has(Present::ENCODING) {
+            true => Packing::of(&parts.headers),
+            false => Some(Packing::default()),
+        };
+        Ok(match (parts.uri.path(), caller, packing) {
+            (unary::PATH, Some(caller), Some(packing)) => {
+                let terms = Terms {
+                    caller: &caller,
+                    deadline,
+                    packing,
+                };
+                let answer = self.infer(parts, body, terms, passing).await;
+                answer.unwrap_or_else(Status::into_http)
             }
-            caller => {
-                leave(parts, caller, deadline);
-                self.dispatch(method, parts, body, passing).await
+            (stream::PATH, Some(caller), Some(packing)) => {
+                let head = stream::Head {
+                    parts: taken(parts),
+                    remote: Arc::clone(&passing.remote),
+                    deadline,
+                    packing,
+                    _counted: passing.stream.take(),
+                };
+                stream::answer(self.service.clone(), caller, body, head)
+            }
+            // What is packed in a way that is not read is refused by the stubs.
+            (_, caller, packing) => {
+                if let Some(caller) = caller {
+                    // For the calls that the stubs make.
+                    parts.extensions.insert(caller);
+                }
+                let packing = packing.unwrap_or_default();
+                self.dispatch(method, parts, body, packing, passing).await
             }
         })
     }
@@ -237,32 +252,25 @@ impl Inner {
         Ok((method, Some(caller)))
     }
 
-    /// A plain inference; what turns out to be none goes the way of all other calls.
+    /// A plain inference.
     async fn infer(
         &self,
         parts: &mut Parts,
         mut body: Messages,
-        caller: Caller,
-        deadline: Option<Instant>,
+        terms: Terms<'_>,
         passing: &mut Passing,
-    ) -> Response<Body> {
+    ) -> Result<Response<Body>, Status> {
         let entered = passing.watched.as_ref().and_then(Watched::enter);
-        let message = match unary::read(&mut body).await {
-            Ok(Arrived::Message(message)) => message,
-            Ok(Arrived::Other(bytes)) => {
-                let body = Messages::new(Body::whole(bytes), &self.door, false);
-                leave(parts, Some(caller), deadline);
-                let method = Method::Call(Action::Infer);
-                return self.dispatch(method, parts, body, passing).await;
-            }
-            Err(status) => return respond::by_the_table(status).into_http(),
-        };
+        let frame = frame::only(&mut body)
+            .await
+            .map_err(respond::by_the_table)?;
+        let frame = frame.ok_or_else(|| Status::internal("the call has no message"))?;
         let present = passing.present;
         let begin = || Watched::begin(&self.door, Way::Grpc, present, &mut parts.headers);
         let watched = passing.watched.get_or_insert_with(begin);
         watched.leave(Room::Decode, entered);
         let held = body.into_memory();
-        unary::infer(&self.service, &caller, deadline, message, held, watched).await
+        unary::infer(&self.service, terms, frame, held, watched).await
     }
 
     /// The way of the stubs; it takes the parts. In a box, as few calls go it.
@@ -271,42 +279,41 @@ impl Inner {
         method: Method,
         parts: &mut Parts,
         body: Messages,
+        packing: Packing,
         passing: &'a mut Passing,
     ) -> BoxFuture<'a, Response<Body>> {
-        let parts = std::mem::replace(parts, Request::new(()).into_parts().0);
-        Box::pin(self.through_the_stubs(method, parts, body, passing))
+        let parts = taken(parts);
+        Box::pin(self.through_the_stubs(method, parts, body, packing, passing))
     }
 
     async fn through_the_stubs(
         &self,
         method: Method,
         mut parts: Parts,
-        body: Messages,
+        mut body: Messages,
+        packing: Packing,
         passing: &mut Passing,
     ) -> Response<Body> {
-        let door = Arc::clone(&self.door);
-        let carried = passing.watched.take().map(Carried::new);
-        if let Some(carried) = &carried {
-            parts.extensions.insert(carried.clone());
-        }
-        let request = Request::from_parts(parts, body);
         let response = match method {
-            Method::Health | Method::Reflection => self.others.clone().call(request).await,
+            Method::Health | Method::Reflection => {
+                parts.extensions.insert(body.arriving());
+                let request = Request::from_parts(parts, body);
+                self.others.clone().call(request).await
+            }
             _ => {
-                let mut inference = match is_packed(request.headers()) {
-                    true => self.packed.clone(),
-                    false => self.inference.clone(),
-                };
-                let packed = is_packed(request.headers());
-                let call = codec::DOOR.scope(door, inference.call(request));
-                match packed {
-                    true => codec::UNPACKED.scope(self.unpacked(), call).await,
-                    false => call.await,
+                let mut inference = self.inference.clone();
+                if packing.comes {
+                    inference = self.packed.clone();
+                    body = match self.unpacked(body, packing).await {
+                        Ok(body) => body,
+                        Err(status) => return status.into_http(),
+                    };
                 }
+                let request = Request::from_parts(parts, body);
+                let door = Arc::clone(&self.door);
+                codec::DOOR.scope(door, inference.call(request)).await
             }
         };
-        // Not taken where the message was none.
-        passing.watched = carried.and_then(|carried| carried.take());
         match response {
             Ok(response) => {
                 let memory = self.door.dataplane.memory().clone();
@@ -317,22 +324,23 @@ impl Inner {
             Err(never) => match never {},
         }
     }
-}
 
-impl Inner {
-    /// For the message of a compressed call.
-    fn unpacked(&self) -> codec::Unpacked {
-        let memory = self.door.dataplane.memory();
-        Arc::new(Mutex::new(memory.nothing()))
+    /// The body of a compressed call, unpacked before the stubs see it.
+    async fn unpacked(&self, mut body: Messages, packing: Packing) -> Result<Messages, Status> {
+        let frame = frame::only(&mut body)
+            .await
+            .map_err(respond::by_the_table)?;
+        let body = match frame {
+            Some(frame) => Body::whole(asked::plain(&self.door, frame, packing).await?),
+            None => Body::empty(),
+        };
+        Ok(Messages::new(body, &self.door, false))
     }
 }
 
-/// Leaves behind, for the calls that the stubs make, who is calling and until when.
-fn leave(parts: &mut Parts, caller: Option<Caller>, deadline: Option<Instant>) {
-    parts.extensions.insert(Deadline(deadline));
-    if let Some(caller) = caller {
-        parts.extensions.insert(caller);
-    }
+/// The parts, of which nothing is left where they were.
+fn taken(parts: &mut Parts) -> Parts {
+    std::mem::replace(parts, Request::new(()).into_parts().0)
 }
 
 /// Gives the path its canonical name.
@@ -345,14 +353,6 @@ fn rename(parts: &mut Parts) -> Result<()> {
         .map_err(|_| Error::malformed("the path of the call is no path"))?;
     Ok(())
 }
-
-/// Whether a request is compressed.
-fn is_packed(headers: &HeaderMap) -> bool {
-    let encoding = headers.get(&ENCODING);
-    encoding.is_some_and(|encoding| encoding != "identity")
-}
-
-static ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 
 /// Whether a request carries protobuf messages as gRPC frames them.
 fn is_grpc(headers: &HeaderMap) -> bool {

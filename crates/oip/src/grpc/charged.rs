@@ -4,7 +4,6 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
 use http_body::{Frame, SizeHint};
 use oip_core::execute::{Memory, UNCOUNTED};
 use oip_protocol::Result;
@@ -67,9 +66,7 @@ impl http_body::Body for Charged {
                 // Pieces are whole messages: the stream ends between two of them.
                 Err(error) => {
                     self.ended = true;
-                    let (mut parts, _) = respond::refusal(&error).into_parts();
-                    parts.headers.remove(CONTENT_TYPE);
-                    Frame::trailers(parts.headers)
+                    Frame::trailers(respond::trailers(respond::status(&error)))
                 }
             },
             Err(trailers) => trailers,

@@ -1,10 +1,9 @@
-//! Messages in and out of their bytes.
+//! Messages of the stubs in and out of their bytes.
 
 use std::marker::PhantomData;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use bytes::Buf;
-use oip_core::execute::Held;
 use oip_protocol::DecodeLimits;
 use oip_protocol::proto::guard::{self, Guarded};
 use prost::Message;
@@ -22,25 +21,6 @@ const GATHERED: usize = 32 << 10;
 tokio::task_local! {
     /// The door that a message is decoded for: codecs are made where it is not at hand.
     pub(super) static DOOR: Arc<Door>;
-    /// What the message of a compressed call holds of the memory, once it is unpacked.
-    pub(super) static UNPACKED: Unpacked;
-}
-
-/// Held until the message was answered.
-pub(super) type Unpacked = Arc<Mutex<Held>>;
-
-/// Counts an unpacked message in place of the one before.
-fn count_unpacked(bytes: usize) -> Result<(), Status> {
-    let counted = UNPACKED.try_with(|held| {
-        let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
-        held.release();
-        held.grow(bytes)
-    });
-    match counted {
-        Ok(Err(error)) => Err(respond::status(&error)),
-        // What is not compressed is counted as it arrives.
-        Ok(Ok(())) | Err(_) => Ok(()),
-    }
 }
 
 /// Protobuf, looked over before it is decoded. A message that is none is the caller's fault.
@@ -100,7 +80,6 @@ impl<U: Message + Guarded + Default> Decoder for MessageDecoder<U> {
         if buffer.chunk().len() != buffer.remaining() {
             return Err(Status::internal("a message lies in pieces"));
         }
-        count_unpacked(buffer.remaining())?;
         let looked = DOOR.try_with(|door| guard::check::<U>(buffer.chunk(), &door.options.decode));
         let looked = match looked {
             Ok(looked) => looked,

@@ -4,12 +4,13 @@
 //! |---|---|
 //! | `authenticate` | before a message is read: deadline, origin, who is asking, is there such a method |
 //! | `message` | reads messages, never more than the limit and nothing set aside on a caller's word |
-//! | `codec` | looks over a message, then decodes it |
-//! | `service` | every call: authorize, ask the pipeline, encode |
+//! | `frame`, `packed` | one message as it is framed; compressed messages |
+//! | `asked`, `answer` | what a message asks for, and what is sent back: off the async threads where that takes long |
+//! | `service` | every call: authorize, ask the pipeline |
 //! | `settings` | log and trace settings |
-//! | `unary` | a plain inference, past the stubs |
-//! | `charged` | what other answers take of the memory until they are sent |
-//! | `stream` | inferences over one stream |
+//! | `unary`, `stream` | an inference, and inferences over one stream, past the stubs |
+//! | `codec` | messages of the stubs: looked over, then decoded |
+//! | `charged` | what answers of the stubs take of the memory until they are sent |
 //! | `health` | `grpc.health.v1` |
 //! | `reflection`, `descriptors` | reflection in two versions |
 //! | `respond` | errors as statuses, by the one table |
@@ -17,13 +18,17 @@
 //! The generated stubs are served without tonic's own server, which enforces `grpc-timeout` by
 //! itself and answers it with the wrong code.
 
+mod answer;
+mod asked;
 mod authenticate;
 mod charged;
 mod codec;
 mod descriptors;
+mod frame;
 mod health;
 mod message;
 mod methods;
+mod packed;
 mod pieces;
 mod reflection;
 mod respond;

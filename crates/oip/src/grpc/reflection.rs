@@ -159,7 +159,7 @@ macro_rules! reflection {
                     let answers = stream::unfold(talk, async |talk| {
                         let (reflection, mut requests, arriving) = talk?;
                         let dataplane = &reflection.door.dataplane;
-                        match next_message(dataplane, &mut requests, &arriving).await {
+                        match next_message(dataplane, requests.message(), &arriving).await {
                             Ok(request) => {
                                 let answer = reflection.$version(request?);
                                 Some((Ok(answer), Some((reflection, requests, arriving))))

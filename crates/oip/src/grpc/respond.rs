@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use http::header::{ALLOW, CONTENT_TYPE};
-use http::{HeaderValue, Method, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use oip_protocol::{Error, ErrorKind, Limit};
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
@@ -62,6 +62,20 @@ pub(super) fn refusal(error: &Error) -> Response<Body> {
     status(error).into_http()
 }
 
+/// A status as it stands behind the messages of an answer.
+pub(super) fn trailers(status: Status) -> HeaderMap {
+    let (mut parts, ()) = status.into_http::<()>().into_parts();
+    parts.headers.remove(CONTENT_TYPE);
+    parts.headers
+}
+
+/// The same where nothing has failed.
+pub(super) fn no_failure() -> HeaderMap {
+    let mut trailers = HeaderMap::with_capacity(1);
+    trailers.insert(Status::GRPC_STATUS, HeaderValue::from_static("0"));
+    trailers
+}
+
 /// The code of a response, as far as its head says it: a failure of a stream stands at its end.
 pub(super) fn code<T>(response: &Response<T>) -> i32 {
     if response.status() != StatusCode::OK {
@@ -74,7 +88,7 @@ pub(super) fn code<T>(response: &Response<T>) -> i32 {
 }
 
 /// The kind of failure that a code stands for; of several that share it, one.
-fn kind(code: i32) -> Option<ErrorKind> {
+pub(super) fn kind(code: i32) -> Option<ErrorKind> {
     if code == 0 {
         return None;
     }

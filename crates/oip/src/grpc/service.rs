@@ -1,30 +1,26 @@
 //! Every call of the inference service: authorize, ask the pipeline, encode.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use http::request::Parts;
-use http::{HeaderMap, Uri};
 use oip_core::access::actions;
 use oip_core::telemetry::Room;
 use oip_core::validate::{check_load_parameter, check_unload_parameter};
 use oip_core::{Caller, Dataplane, Permit};
 use oip_protocol::proto::generated as pb;
-use oip_protocol::proto::{self, decode_model_ref};
-use oip_protocol::{ErrorKind, Result};
+use oip_protocol::proto::{self, ContentsForm, decode_model_ref};
+use oip_protocol::{ErrorKind, InferResponse, Result};
 use tokio::time::Instant;
 use tonic::codec::CompressionEncoding;
-use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
 
-use super::authenticate::Deadline;
+use super::asked::Asked;
 use super::generated::grpc_inference_service_server::{
     GrpcInferenceService, GrpcInferenceServiceServer,
 };
-use super::message::Arriving;
-use super::stream::{Answers, Head, answers};
+use super::stream::Boxed;
 use super::{methods, respond, settings};
-use crate::door::{Door, Remote};
-use crate::telemetry::{Carried, Watched};
+use crate::door::Door;
+use crate::telemetry::Watched;
 
 /// The inference service of one server.
 #[derive(Clone)]
@@ -45,16 +41,15 @@ impl InferenceService {
         &self.door.dataplane
     }
 
-    /// One inference. Who may not is told so before anything else of the message is looked at.
+    /// One inference. Who may not is told so before anything else of the message is.
     pub(super) async fn infer(
         &self,
         caller: &Caller,
-        message: pb::ModelInferRequest,
+        asked: Asked,
         deadline: Option<Instant>,
         watched: &mut Watched,
-    ) -> Result<pb::ModelInferResponse> {
-        let (name, version) = (message.model_name.clone(), message.model_version.clone());
-        let model = decode_model_ref(name, version)?;
+    ) -> Result<(InferResponse, ContentsForm)> {
+        let model = asked.model?;
         watched.may_tell(Some(&model));
         let kept = (!self.dataplane().is_open()).then(|| model.clone());
         let entered = watched.enter();
@@ -67,11 +62,8 @@ impl InferenceService {
                 return Err(error);
             }
         };
-        let entered = watched.enter();
-        let decoded = proto::decode_request(message, &self.door.options.decode);
-        watched.leave(Room::Decode, entered);
-        let (_, request, form) = match decoded {
-            Ok(decoded) => decoded,
+        let (request, form) = match asked.request {
+            Ok(request) => request,
             Err(error) => {
                 permit
                     .model()
@@ -85,7 +77,7 @@ impl InferenceService {
             .infer_seen(permit, request, deadline, &mut watched.seen)
             .await?;
         watched.answered(&response.model_name, response.model_version.as_deref());
-        Ok(proto::encode_response(response, form))
+        Ok((response, form))
     }
 
     async fn is_ready(&self, caller: &Caller, message: pb::ModelReadyRequest) -> Result<bool> {
@@ -179,17 +171,15 @@ impl InferenceService {
     }
 }
 
-/// The caller of a request that came through the gate, its message and its deadline.
+/// The caller of a request that came through the gate, and its message.
 ///
 /// # Errors
 /// `INTERNAL` for one that did not come through: closed, not open.
-fn arrived<T>(request: Request<T>) -> Result<(Caller, T, Option<Instant>), Status> {
-    let extensions = request.extensions();
-    let deadline = extensions.get::<Deadline>().and_then(|deadline| deadline.0);
-    let Some(caller) = extensions.get::<Caller>().cloned() else {
+fn arrived<T>(request: Request<T>) -> Result<(Caller, T), Status> {
+    let Some(caller) = request.extensions().get::<Caller>().cloned() else {
         return Err(nobody());
     };
-    Ok((caller, request.into_inner(), deadline))
+    Ok((caller, request.into_inner()))
 }
 
 /// A call without a caller: closed, not open.
@@ -206,32 +196,14 @@ fn answer<T>(result: Result<T>) -> Answer<T> {
     }
 }
 
-/// The path of inferences over one stream.
-const STREAM: &str = "/inference.GRPCInferenceService/ModelStreamInfer";
-
-/// The head of a call as it came in by this path.
-fn head_of<T>(request: &Request<T>, path: &'static str) -> Parts {
-    let (mut parts, ()) = http::Request::new(()).into_parts();
-    parts.uri = Uri::from_static(path);
-    parts.headers = request.metadata().clone().into_headers();
-    parts.extensions = request.extensions().clone();
-    parts
-}
-
-/// What of a stream's head its inferences are to know.
-fn context_headers(head: &HeaderMap) -> HeaderMap {
-    let names = ["traceparent", "tracestate", "x-request-id"];
-    let mut headers = HeaderMap::new();
-    for name in names {
-        for value in head.get_all(name) {
-            headers.append(name, value.clone());
-        }
-    }
-    headers
-}
-
 fn absent<T>(extension: &str) -> Answer<T> {
     Err(respond::status(&methods::absent(extension)))
+}
+
+/// Inferences are answered past the stubs. One comes here only where its encoding is not read, and
+/// is refused for that before.
+fn past_the_stubs<T>() -> Answer<T> {
+    Err(Status::internal("inferences do not go this way"))
 }
 
 type Answer<T> = Result<Response<T>, Status>;
@@ -258,7 +230,7 @@ impl GrpcInferenceService for InferenceService {
         &self,
         request: Request<pb::ModelReadyRequest>,
     ) -> Answer<pb::ModelReadyResponse> {
-        let (caller, message, _) = arrived(request)?;
+        let (caller, message) = arrived(request)?;
         let ready = self.is_ready(&caller, message).await;
         answer(ready.map(|ready| pb::ModelReadyResponse { ready }))
     }
@@ -279,67 +251,31 @@ impl GrpcInferenceService for InferenceService {
         &self,
         request: Request<pb::ModelMetadataRequest>,
     ) -> Answer<pb::ModelMetadataResponse> {
-        let (caller, message, _) = arrived(request)?;
+        let (caller, message) = arrived(request)?;
         answer(self.metadata(&caller, message).await)
     }
 
     async fn model_infer(
         &self,
-        request: Request<pb::ModelInferRequest>,
+        _: Request<pb::ModelInferRequest>,
     ) -> Answer<pb::ModelInferResponse> {
-        let carried = request.extensions().get::<Carried>().cloned();
-        let (caller, message, deadline) = arrived(request)?;
-        let begin = || Watched::without_head(&self.door);
-        let carried = carried.and_then(|carried| carried.take());
-        let mut watched = carried.unwrap_or_else(begin);
-        watched.receive(&message);
-        let result = self.infer(&caller, message, deadline, &mut watched).await;
-        watched.send(&result);
-        let failure = result.as_ref().err().cloned();
-        let mut answer = answer(result);
-        let metadata = match &mut answer {
-            Ok(response) => response.metadata_mut(),
-            Err(status) => status.metadata_mut(),
-        };
-        let mut headers = std::mem::take(metadata).into_headers();
-        let failure = failure
-            .as_ref()
-            .map(|error| (error.kind(), error.message()));
-        watched.end(None, failure, &mut headers);
-        *metadata = MetadataMap::from_headers(headers);
-        answer
+        past_the_stubs()
     }
 
-    type ModelStreamInferStream = Answers;
+    type ModelStreamInferStream = Boxed<pb::ModelStreamInferResponse>;
 
     async fn model_stream_infer(
         &self,
-        request: Request<tonic::Streaming<pb::ModelInferRequest>>,
-    ) -> Answer<Answers> {
-        let parts = head_of(&request, STREAM);
-        let headers = context_headers(&parts.headers);
-        let packed = request.metadata().get("grpc-encoding");
-        let packed = packed.is_some_and(|encoding| encoding != "identity");
-        let memory = self.dataplane().memory();
-        let arriving = request.extensions().get::<Arriving>().cloned();
-        let remote = request.extensions().get::<Arc<Remote>>().cloned();
-        let head = Head {
-            parts,
-            remote: remote.unwrap_or_default(),
-            headers,
-            arriving: arriving.unwrap_or_default(),
-            unpacked: packed.then(|| Arc::new(Mutex::new(memory.nothing()))),
-        };
-        let (caller, requests, deadline) = arrived(request)?;
-        let answers = answers(self.clone(), caller, requests, deadline, head);
-        answer(Ok(answers))
+        _: Request<tonic::Streaming<pb::ModelInferRequest>>,
+    ) -> Answer<Self::ModelStreamInferStream> {
+        past_the_stubs()
     }
 
     async fn model_config(
         &self,
         request: Request<pb::ModelConfigRequest>,
     ) -> Answer<pb::ModelConfigResponse> {
-        let (caller, message, _) = arrived(request)?;
+        let (caller, message) = arrived(request)?;
         answer(self.config(&caller, message).await)
     }
 
@@ -347,7 +283,7 @@ impl GrpcInferenceService for InferenceService {
         &self,
         request: Request<pb::ModelStatisticsRequest>,
     ) -> Answer<pb::ModelStatisticsResponse> {
-        let (caller, message, _) = arrived(request)?;
+        let (caller, message) = arrived(request)?;
         answer(self.statistics(&caller, message).await)
     }
 
@@ -355,7 +291,7 @@ impl GrpcInferenceService for InferenceService {
         &self,
         request: Request<pb::RepositoryIndexRequest>,
     ) -> Answer<pb::RepositoryIndexResponse> {
-        let (caller, message, _) = arrived(request)?;
+        let (caller, message) = arrived(request)?;
         answer(self.index(&caller, message).await)
     }
 
@@ -363,7 +299,7 @@ impl GrpcInferenceService for InferenceService {
         &self,
         request: Request<pb::RepositoryModelLoadRequest>,
     ) -> Answer<pb::RepositoryModelLoadResponse> {
-        let (caller, message, _) = arrived(request)?;
+        let (caller, message) = arrived(request)?;
         answer(self.load(&caller, message).await)
     }
 
@@ -371,7 +307,7 @@ impl GrpcInferenceService for InferenceService {
         &self,
         request: Request<pb::RepositoryModelUnloadRequest>,
     ) -> Answer<pb::RepositoryModelUnloadResponse> {
-        let (caller, message, _) = arrived(request)?;
+        let (caller, message) = arrived(request)?;
         answer(self.unload(&caller, message).await)
     }
 
@@ -421,7 +357,7 @@ impl GrpcInferenceService for InferenceService {
         &self,
         request: Request<pb::TraceSettingRequest>,
     ) -> Answer<pb::TraceSettingResponse> {
-        let (caller, message, _) = arrived(request)?;
+        let (caller, message) = arrived(request)?;
         answer(settings::trace(&self.door, &caller, message).await)
     }
 
@@ -429,7 +365,7 @@ impl GrpcInferenceService for InferenceService {
         &self,
         request: Request<pb::LogSettingsRequest>,
     ) -> Answer<pb::LogSettingsResponse> {
-        let (caller, message, _) = arrived(request)?;
+        let (caller, message) = arrived(request)?;
         answer(settings::log(&self.door, &caller, message).await)
     }
 }

@@ -4,66 +4,44 @@
 //! request may be on its way just then: so a stream is given a while first, and longer where a part
 //! of a request has come.
 
+use std::convert::Infallible;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::stream;
-use http::HeaderMap;
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use http::header::CONTENT_TYPE;
 use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Response};
+use http_body::Frame as Piece;
+use http_body_util::StreamBody;
+use oip_core::telemetry::Room;
 use oip_core::{Action, Caller, Dataplane, execute};
 use oip_protocol::Error;
-use oip_protocol::proto::generated::{
-    ModelInferRequest, ModelInferResponse, ModelStreamInferResponse,
-};
+use oip_protocol::proto::generated::ModelInferResponse;
 use tokio::time::Instant;
 use tonic::codegen::tokio_stream::Stream;
-use tonic::{Status, Streaming};
+use tonic::{Code, Status};
 
-use super::codec::Unpacked;
-use super::message::Arriving;
+use super::answer::{self, Wrapping};
+use super::frame::{self, Frame};
+use super::message::{Arriving, Messages};
+use super::packed::Packing;
 use super::service::InferenceService;
-use super::{codec, respond};
-use crate::door::{self, Present, Remote};
-use crate::telemetry::Watched;
+use super::{asked, respond};
+use crate::door::{self, Body, Present, Remote};
+use crate::telemetry::{OpenStream, Watched};
+
+/// The path of the call.
+pub(super) const PATH: &str = "/inference.GRPCInferenceService/ModelStreamInfer";
 
 /// How long a stream may still wait for its caller when the server stops, and how often it looks
 /// after that whether more of a request has come.
 const GRACE: Duration = Duration::from_millis(500);
 
-/// A stream of answers.
+/// A stream of answers that the stubs write.
 pub(super) type Boxed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
-
-/// The answers of one stream of inferences.
-pub(super) type Answers = Boxed<ModelStreamInferResponse>;
-
-/// Answers the requests of a stream one after the other. What is wrong with one of them stands
-/// in its own answer; the stream ends when the caller ends it, when what comes is no message, at
-/// the deadline, when what the caller has shown does not hold any more, and, between two requests,
-/// when the server stops.
-pub(super) fn answers(
-    service: InferenceService,
-    caller: Caller,
-    requests: Streaming<ModelInferRequest>,
-    deadline: Option<Instant>,
-    request: Head,
-) -> Answers {
-    let talk = Talk {
-        head: request,
-        service,
-        caller,
-        requests,
-        deadline,
-    };
-    Box::pin(stream::unfold(Some(talk), async |talk| {
-        let mut talk = talk?;
-        match talk.next().await {
-            Ok(Some(answer)) => Some((Ok(answer), Some(talk))),
-            Ok(None) => None,
-            Err(status) => Some((Err(status), None)),
-        }
-    }))
-}
 
 /// What the head of the call leaves behind for its stream.
 pub(super) struct Head {
@@ -71,60 +49,153 @@ pub(super) struct Head {
     pub(super) parts: Parts,
     /// Where the call came from.
     pub(super) remote: Arc<Remote>,
-    /// Where the stream stands in a trace.
-    pub(super) headers: HeaderMap,
-    pub(super) arriving: Arriving,
-    /// Where its messages are compressed.
-    pub(super) unpacked: Option<Unpacked>,
+    pub(super) deadline: Option<Instant>,
+    pub(super) packing: Packing,
+    /// Counted until the answer is gone.
+    pub(super) _counted: Option<OpenStream>,
+}
+
+/// Answers the requests of a stream one after the other. What is wrong with one of them stands
+/// in its own answer; the stream ends when the caller ends it, when what comes is no message, at
+/// the deadline, when what the caller has shown does not hold any more, and, between two requests,
+/// when the server stops.
+pub(super) fn answer(
+    service: InferenceService,
+    caller: Caller,
+    mut messages: Messages,
+    head: Head,
+) -> Response<Body> {
+    let packing = head.packing;
+    let talk = Talk {
+        headers: context_headers(&head.parts.headers),
+        arriving: messages.arriving(),
+        wrapping: Wrapping {
+            streams: true,
+            packs: packing.goes,
+        },
+        head,
+        service,
+        caller,
+        messages,
+        ended: false,
+    };
+    let turns = stream::unfold(talk, async |mut talk| {
+        let pieces = talk.turn().await?;
+        Some((stream::iter(pieces), talk))
+    });
+    let pieces = turns.flatten().map(Ok::<_, Infallible>);
+    let mut response = Response::new(Body::new(StreamBody::new(pieces)));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    packing.tell(headers);
+    response
+}
+
+/// What of a stream's head its inferences are to know: where it stands in a trace.
+fn context_headers(head: &HeaderMap) -> HeaderMap {
+    let names = ["traceparent", "tracestate", "x-request-id"];
+    let mut headers = HeaderMap::new();
+    for name in names {
+        for value in head.get_all(name) {
+            headers.append(name, value.clone());
+        }
+    }
+    headers
 }
 
 struct Talk {
     head: Head,
+    headers: HeaderMap,
     service: InferenceService,
     caller: Caller,
-    requests: Streaming<ModelInferRequest>,
-    deadline: Option<Instant>,
+    messages: Messages,
+    arriving: Arriving,
+    wrapping: Wrapping,
+    ended: bool,
 }
 
 impl Talk {
+    /// What is sent next: an answer, or the end.
+    async fn turn(&mut self) -> Option<Vec<Piece<Bytes>>> {
+        if self.ended {
+            return None;
+        }
+        let trailers = match self.next().await {
+            Ok(Some(answer)) => return Some(answer.into_iter().map(Piece::data).collect()),
+            Ok(None) => respond::no_failure(),
+            Err(status) => respond::trailers(status),
+        };
+        self.ended = true;
+        Some(vec![Piece::trailers(trailers)])
+    }
+
     /// The answer to the next request; none when there is no further one.
-    async fn next(&mut self) -> Result<Option<ModelStreamInferResponse>, Status> {
-        let deadline = self.deadline;
+    async fn next(&mut self) -> Result<Option<Vec<Bytes>>, Status> {
+        let deadline = self.head.deadline;
         // The outer failure is the deadline's, the inner one a status already.
-        let request = execute::until(deadline, pin!(async { Ok(self.request().await) })).await;
-        let Some(request) = request.map_err(|error| respond::status(&error))?? else {
+        let frame = execute::until(deadline, pin!(async { Ok(self.request().await) })).await;
+        let Some(frame) = frame.map_err(|error| respond::status(&error))?? else {
             return Ok(None);
         };
-        self.know_caller().await?;
-        let (id, model_name) = (request.id.clone(), request.model_name.clone());
-        let door = &self.service.door;
-        let mut watched = Watched::of_stream(door, &self.head.headers);
-        watched.receive(&request);
-        let result = self
-            .service
-            .infer(&self.caller, request, deadline, &mut watched)
-            .await;
-        watched.send(&result);
-        let failure = result.as_ref().err();
-        let failure = failure.map(|error| (error.kind(), error.message()));
+        let mut watched = Watched::of_stream(&self.service.door, &self.headers);
+        let answered = self.answer(frame, &mut watched).await;
+        let failure = match &answered {
+            Ok((_, failure)) => failure
+                .as_ref()
+                .map(|error| (error.kind(), error.message())),
+            Err(status) => respond::kind(status.code() as i32).map(|kind| (kind, status.message())),
+        };
         watched.end(None, failure, &mut HeaderMap::new());
-        if let Some(limit) = result.as_ref().err().and_then(Error::limit) {
+        Ok(Some(answered?.0))
+    }
+
+    /// The answer to a request, or its failure as one.
+    async fn answer(
+        &mut self,
+        frame: Frame,
+        watched: &mut Watched,
+    ) -> Result<(Vec<Bytes>, Option<Error>), Status> {
+        let (deadline, packing) = (self.head.deadline, self.head.packing);
+        let door = Arc::clone(&self.service.door);
+        let entered = watched.enter();
+        let read = asked::read(&door, frame, packing, deadline).await;
+        watched.leave(Room::Decode, entered);
+        let read = read?;
+        watched.received_message(&read.message);
+        let asked = read.asked?;
+        self.know_caller().await?;
+        let (id, model) = (asked.id.clone(), asked.model_name());
+        let infer = self.service.infer(&self.caller, asked, deadline, watched);
+        let (encoded, failure) = match infer.await {
+            Ok((response, form)) => {
+                let encoded = answer::encode(response, form, self.wrapping, deadline).await?;
+                watched.encoded(encoded.length());
+                watched.keep_message(|| encoded.message());
+                (encoded, None)
+            }
+            Err(error) => (self.failure(&error, id, model)?, Some(error)),
+        };
+        let nothing = || door.dataplane.memory().nothing();
+        let held = read.unpacked.unwrap_or_else(nothing);
+        Ok((encoded.sent(held, read.message.len())?, failure))
+    }
+
+    /// A failure that stands in the stream.
+    fn failure(
+        &self,
+        error: &Error,
+        id: String,
+        model_name: String,
+    ) -> Result<answer::Encoded, Status> {
+        if let Some(limit) = error.limit() {
             limit.reached();
         }
-        match result {
-            Ok(response) => Ok(Some(ModelStreamInferResponse {
-                error_message: String::new(),
-                infer_response: Some(response),
-            })),
-            Err(error) => Ok(Some(ModelStreamInferResponse {
-                error_message: error.message().to_owned(),
-                infer_response: Some(ModelInferResponse {
-                    id,
-                    model_name,
-                    ..ModelInferResponse::default()
-                }),
-            })),
-        }
+        let response = ModelInferResponse {
+            id,
+            model_name,
+            ..ModelInferResponse::default()
+        };
+        answer::failed(error.message(), response, self.wrapping)
     }
 
     /// Who is asking now: a stream lives long, and meanwhile tokens expire, certificates too, and
@@ -143,21 +214,15 @@ impl Talk {
         Ok(())
     }
 
-    async fn request(&mut self) -> Result<Option<ModelInferRequest>, Status> {
-        let door = Arc::clone(&self.service.door);
-        let dataplane = Arc::clone(&door.dataplane);
-        let message = next_message(&dataplane, &mut self.requests, &self.head.arriving);
-        let message = codec::DOOR.scope(door, message);
-        match &self.head.unpacked {
-            None => message.await,
-            Some(held) => {
-                // The one before was answered.
-                held.lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .release();
-                codec::UNPACKED.scope(Arc::clone(held), message).await
+    async fn request(&mut self) -> Result<Option<Frame>, Status> {
+        let message = async {
+            match frame::next(&mut self.messages).await {
+                // The caller has left, and nobody reads an answer.
+                Err(status) if status.code() == Code::Cancelled => Ok(None),
+                message => message,
             }
-        }
+        };
+        next_message(&self.service.door.dataplane, message, &self.arriving).await
     }
 }
 
@@ -165,10 +230,10 @@ impl Talk {
 /// the server stops, so that it does not hold that up.
 pub(super) async fn next_message<T>(
     dataplane: &Dataplane,
-    messages: &mut Streaming<T>,
+    message: impl Future<Output = Result<Option<T>, Status>>,
     arriving: &Arriving,
 ) -> Result<Option<T>, Status> {
-    let mut message = pin!(messages.message());
+    let mut message = pin!(message);
     tokio::select! {
         biased;
         message = &mut message => return message.map_err(respond::by_the_table),

@@ -23,6 +23,9 @@ use super::generated_client::grpc_inference_service_client::GrpcInferenceService
 use super::*;
 use crate::door::DoorOptions;
 
+/// Elements of an answer that takes long to write.
+const GROWN: usize = 200_000;
+
 const SERVICE: &str = "inference.GRPCInferenceService";
 
 /// Gives its inputs back; a model's name makes it misbehave.
@@ -36,6 +39,10 @@ impl ModelHandler for Echo {
     ) -> oip_protocol::Result<InferResponse> {
         match call.model().name.as_str() {
             "slow" => tokio::time::sleep(Duration::from_secs(60)).await,
+            "grows" => {
+                let output = Tensor::from_vec("y", [GROWN as u64], vec![7_u8; GROWN])?;
+                return Ok(InferResponse::new([output]));
+            }
             "full" => return Err(Error::too_many_requests("the queue is full").retry_after(3)),
             _ => {}
         }
@@ -174,6 +181,7 @@ fn silent() -> axum::body::Body {
 }
 
 mod access;
+mod large;
 mod streams;
 mod unary;
 

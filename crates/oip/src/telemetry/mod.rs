@@ -49,7 +49,7 @@ pub use post::PostError;
 pub(crate) use settings::{Changes, LEVEL, TraceSettings};
 pub use trace::TraceOptions;
 pub(crate) use trace::Tracer;
-pub(crate) use watch::{Carried, Watched};
+pub(crate) use watch::Watched;
 
 /// What is seen at the doors of one server.
 #[derive(Default)]

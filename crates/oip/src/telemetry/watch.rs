@@ -1,14 +1,12 @@
 //! One inference on its way through a door.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
 use http::HeaderMap;
 use oip_core::telemetry::{Room, Seen, Way};
-use oip_protocol::proto::generated::{ModelInferRequest, ModelInferResponse};
-use oip_protocol::{ErrorKind, ModelRef, Result};
-use prost::Message as _;
+use oip_protocol::{ErrorKind, ModelRef};
 
 use super::payload::{Captured, Content};
 use super::spans::Ending;
@@ -66,11 +64,6 @@ impl Watched {
             before,
             ended: false,
         }
-    }
-
-    /// A message has arrived of which no head is at hand.
-    pub(crate) fn without_head(door: &Arc<Door>) -> Self {
-        Self::begin(door, Way::Grpc, Present::default(), &mut HeaderMap::new())
     }
 
     /// A request has arrived on a stream that stands so in a trace.
@@ -140,22 +133,6 @@ impl Watched {
         }
     }
 
-    /// The message has come, decoded.
-    pub(crate) fn receive(&mut self, message: &ModelInferRequest) {
-        match &mut self.captured {
-            None => self.seen.received(message.encoded_len()),
-            Some(_) => self.received_message(&message.encode_to_vec().into()),
-        }
-    }
-
-    /// The answer is written, where there is one.
-    pub(crate) fn send(&mut self, answer: &Result<ModelInferResponse>) {
-        if let Ok(message) = answer {
-            self.encoded(message.encoded_len());
-            self.keep_message(|| vec![message.encode_to_vec().into()]);
-        }
-    }
-
     /// The body of the answer, in pieces.
     pub(crate) fn keep_answer(&mut self, header_length: Option<usize>, pieces: &[Bytes]) {
         if let Some(captured) = &mut self.captured {
@@ -163,10 +140,10 @@ impl Watched {
         }
     }
 
-    /// The message of the answer, encoded only where it is kept.
-    pub(crate) fn keep_message(&mut self, encode: impl FnOnce() -> Vec<Bytes>) {
+    /// The message of the answer, in pieces that are asked for only where it is kept.
+    pub(crate) fn keep_message(&mut self, pieces: impl FnOnce() -> Vec<Bytes>) {
         if let Some(captured) = &mut self.captured {
-            captured.response = Some(Content::Proto(encode()));
+            captured.response = Some(Content::Proto(pieces()));
         }
     }
 
@@ -223,22 +200,6 @@ impl Watched {
             captured.error = sentence.map(str::to_owned);
             payloads.end(*captured, &self.door.options.decode);
         }
-    }
-}
-
-/// An inference that is watched on its way through code that only passes extensions on.
-#[derive(Clone)]
-pub(crate) struct Carried(Arc<Mutex<Option<Watched>>>);
-
-impl Carried {
-    pub(crate) fn new(watched: Watched) -> Self {
-        Self(Arc::new(Mutex::new(Some(watched))))
-    }
-
-    /// What is carried, unless somebody has taken it.
-    pub(crate) fn take(&self) -> Option<Watched> {
-        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        held.take()
     }
 }
 

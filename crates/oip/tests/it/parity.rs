@@ -5,6 +5,7 @@ use oip::testing::TestServer;
 use oip::{InferRequest, InferResponse, ModelRef, ParameterValue, RequestedOutput, Tensor};
 use oip_protocol::proto::{self, ContentsForm};
 use oip_protocol::{DecodeLimits, ErrorKind, binary, json};
+use tonic::codec::CompressionEncoding;
 
 use crate::{http, lab};
 
@@ -168,6 +169,18 @@ fn cases() -> Vec<Case> {
     ]
 }
 
+/// One that takes long to read and to write in every form but the raw ones.
+fn large() -> Case {
+    let elements = (0..300_000).map(|n| n * 7_001).collect();
+    let tensor = Tensor::from_vec::<i32>("t", [300_000], elements).expect("fits");
+    case(
+        "a large tensor",
+        "free",
+        InferRequest::new([tensor]),
+        Ok(|response| response.outputs[0].element_count() == 300_000),
+    )
+}
+
 /// Every datatype through a model that declares nothing and answers with its inputs.
 fn echoes() -> Vec<Case> {
     let bytes = |datatype: oip::Datatype| datatype.size().map(|size| vec![1_u8; size * 2]);
@@ -238,10 +251,19 @@ async fn over_binary(server: &TestServer, case: &Case) -> (u16, Outcome) {
     (answer.status, outcome)
 }
 
-async fn over_grpc(server: &TestServer, case: &Case, form: ContentsForm) -> (i32, Outcome) {
+type Client = GrpcInferenceServiceClient<tonic::transport::Channel>;
+
+/// Plain clients, and such as compress.
+async fn clients(server: &TestServer) -> [Client; 2] {
     let address = format!("http://{}", server.grpc_address());
     let channel = tonic::transport::Endpoint::from_shared(address).expect("an address");
-    let mut client = GrpcInferenceServiceClient::new(channel.connect().await.expect("connects"));
+    let plain = GrpcInferenceServiceClient::new(channel.connect().await.expect("connects"));
+    let plain = plain.max_decoding_message_size(64 << 20);
+    let packs = plain.clone().send_compressed(CompressionEncoding::Gzip);
+    [plain, packs.accept_compressed(CompressionEncoding::Gzip)]
+}
+
+async fn over_grpc(mut client: Client, case: &Case, form: ContentsForm) -> (i32, Outcome) {
     let message = proto::encode_request(case.model.clone(), case.request.clone(), form);
     match client.model_infer(message).await {
         Ok(answer) => {
@@ -257,15 +279,36 @@ async fn over_grpc(server: &TestServer, case: &Case, form: ContentsForm) -> (i32
     }
 }
 
+/// As the one request of a stream, whose answers have no codes.
+async fn over_stream(mut client: Client, case: &Case, form: ContentsForm) -> Outcome {
+    let message = proto::encode_request(case.model.clone(), case.request.clone(), form);
+    let requests = futures_util::stream::iter([message]);
+    let answers = client.model_stream_infer(requests).await.expect("begins");
+    let mut answers = answers.into_inner();
+    let answer = answers.message().await.expect("no status").expect("one");
+    assert!(answers.message().await.expect("no status").is_none());
+    let response = answer.infer_response.expect("in either case");
+    if !answer.error_message.is_empty() {
+        assert_eq!(response.model_name, case.model.name);
+        return Outcome::Refusal {
+            message: answer.error_message,
+        };
+    }
+    let limits = DecodeLimits::default();
+    let (response, _) = proto::decode_response(response, &limits).expect("decodes");
+    Outcome::Answer(response)
+}
+
 #[tokio::test]
 async fn every_case_comes_to_the_same_through_every_door_and_form() {
     let server = lab::start().await;
-    for case in cases().into_iter().chain(echoes()) {
+    let [plain, packs] = clients(&server).await;
+    for case in cases().into_iter().chain(echoes()).chain([large()]) {
         let what = case.what;
         let (status, json) = over_json(&server, &case).await;
         let (binary_status, binary) = over_binary(&server, &case).await;
-        let (code, raw) = over_grpc(&server, &case, ContentsForm::Raw).await;
-        let (typed_code, typed) = over_grpc(&server, &case, ContentsForm::Typed).await;
+        let (code, raw) = over_grpc(plain.clone(), &case, ContentsForm::Raw).await;
+        let (typed_code, typed) = over_grpc(plain.clone(), &case, ContentsForm::Typed).await;
         assert_eq!((status, code), (binary_status, typed_code), "{what}");
         match case.expected {
             Ok(holds) => {
@@ -283,6 +326,14 @@ async fn every_case_comes_to_the_same_through_every_door_and_form() {
         assert_eq!(json, binary, "{what}: JSON and binary");
         assert_eq!(json, raw, "{what}: REST and gRPC, raw contents");
         assert_eq!(json, typed, "{what}: REST and gRPC, typed contents");
+        for form in [ContentsForm::Raw, ContentsForm::Typed] {
+            let (packed_code, packed) = over_grpc(packs.clone(), &case, form).await;
+            assert_eq!((packed_code, &packed), (code, &raw), "{what}: compressed");
+            for client in [&plain, &packs] {
+                let streamed = over_stream(client.clone(), &case, form).await;
+                assert_eq!(streamed, raw, "{what}: on a stream");
+            }
+        }
     }
     assert_eq!(server.stop().await, 0);
 }
@@ -295,5 +346,6 @@ async fn one_port_serves_both_doors() {
     assert_eq!(server.rest_address(), server.grpc_address());
     let case = &cases()[0];
     assert_eq!(over_json(&server, case).await.0, 200);
-    assert_eq!(over_grpc(&server, case, ContentsForm::Raw).await.0, 0);
+    let [plain, _] = clients(&server).await;
+    assert_eq!(over_grpc(plain, case, ContentsForm::Raw).await.0, 0);
 }

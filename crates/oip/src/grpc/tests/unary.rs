@@ -14,28 +14,36 @@ async fn a_large_tensor_is_sent_back_from_the_buffer_it_came_in() {
     let request = large();
     let message = framed(&request.encode_to_vec());
     let inside = message.as_ptr_range();
-    let response = ask(&open().await, post(&infer_path(), message.clone())).await;
-    assert_eq!(response.headers()["content-type"], "application/grpc");
-    let mut body = response.into_body();
-    let (mut whole, mut shared, mut status) = (Vec::new(), 0, None);
-    while let Some(frame) = body.frame().await {
-        match frame.unwrap().into_data() {
-            Ok(piece) => {
-                if inside.contains(&piece.as_ptr()) {
-                    shared += piece.len();
+    for path in [infer_path(), format!("/{SERVICE}/ModelStreamInfer")] {
+        let response = ask(&open().await, post(&path, message.clone())).await;
+        assert_eq!(response.headers()["content-type"], "application/grpc");
+        let mut body = response.into_body();
+        let (mut whole, mut shared, mut status) = (Vec::new(), 0, None);
+        while let Some(frame) = body.frame().await {
+            match frame.unwrap().into_data() {
+                Ok(piece) => {
+                    if inside.contains(&piece.as_ptr()) {
+                        shared += piece.len();
+                    }
+                    whole.extend_from_slice(&piece);
                 }
-                whole.extend_from_slice(&piece);
+                Err(trailers) => status = trailers.into_trailers().unwrap().remove("grpc-status"),
             }
-            Err(trailers) => status = trailers.into_trailers().unwrap().remove("grpc-status"),
         }
+        assert_eq!(shared, 4 * ELEMENTS);
+        assert_eq!(status.unwrap(), "0");
+        let (prefix, message) = whole.split_at(5);
+        let length = u32::try_from(message.len()).unwrap().to_be_bytes();
+        assert_eq!(prefix, [&[0], &length[..]].concat());
+        let answer = match path == infer_path() {
+            true => pb::ModelInferResponse::decode(message).unwrap(),
+            false => {
+                let answer = pb::ModelStreamInferResponse::decode(message).unwrap();
+                answer.infer_response.unwrap()
+            }
+        };
+        assert_eq!(answer.raw_output_contents, request.raw_input_contents);
     }
-    assert_eq!(shared, 4 * ELEMENTS);
-    assert_eq!(status.unwrap(), "0");
-    let (prefix, message) = whole.split_at(5);
-    let length = u32::try_from(message.len()).unwrap().to_be_bytes();
-    assert_eq!(prefix, [&[0], &length[..]].concat());
-    let answer = pb::ModelInferResponse::decode(message).unwrap();
-    assert_eq!(answer.raw_output_contents, request.raw_input_contents);
 }
 
 #[tokio::test]
