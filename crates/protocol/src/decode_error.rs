@@ -70,6 +70,14 @@ pub enum DecodeError {
         /// How many are read.
         limit: usize,
     },
+    /// Longer than the decoder takes in.
+    #[error("request: {what} is longer than {limit} bytes")]
+    TooLong {
+        /// Of what.
+        what: &'static str,
+        /// How many bytes are read.
+        limit: usize,
+    },
     /// JSON is nested too deep.
     #[error(
         "malformed JSON at line {line} column {column} (byte {offset}): nested deeper than {limit} levels"
@@ -112,6 +120,7 @@ impl DecodeError {
     fn limit(&self) -> Option<Limit> {
         match self {
             Self::TooDeep { .. } => Some(Limit::JsonDepth),
+            Self::TooLong { .. } => Some(Limit::Name),
             Self::TooMany { what, .. } => match *what {
                 what if what.starts_with("parameters") => Some(Limit::Parameters),
                 what if what.contains("elements") => Some(Limit::Strings),

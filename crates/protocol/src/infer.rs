@@ -6,7 +6,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use crate::{Parameters, Tensor};
+use crate::{DecodeError, Parameters, Tensor};
 
 /// Which model, and which version of it where the caller cares.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -18,6 +18,10 @@ pub struct ModelRef {
 }
 
 impl ModelRef {
+    /// Longest name, and longest version, that a door takes in, in bytes. Callers choose them, and
+    /// what counts or remembers models keeps them.
+    pub const LONGEST: usize = 1024;
+
     /// A model by name; the server chooses the version.
     pub fn new(name: impl Into<String>) -> Self {
         Self {
@@ -31,6 +35,22 @@ impl ModelRef {
     pub fn version(mut self, version: impl Into<String>) -> Self {
         self.version = Some(version.into());
         self
+    }
+
+    /// Refuses a name or a version over [`LONGEST`](Self::LONGEST), for doors: before anybody is
+    /// asked about the model.
+    ///
+    /// # Errors
+    /// [`DecodeError::TooLong`].
+    pub fn check_length(&self) -> Result<(), DecodeError> {
+        let version = self.version.as_deref().unwrap_or_default();
+        let what = match (self.name.len(), version.len()) {
+            (name, _) if name > Self::LONGEST => "the name of the model",
+            (_, version) if version > Self::LONGEST => "the version of the model",
+            _ => return Ok(()),
+        };
+        let limit = Self::LONGEST;
+        Err(DecodeError::TooLong { what, limit })
     }
 }
 

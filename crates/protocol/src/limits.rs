@@ -154,6 +154,8 @@ limits! {
     Parameters = "parameters_limit",
     /// A request has too many elements of `BYTES`, or typed ones.
     Strings = "strings_limit",
+    /// The name of a model, or its version, is too long.
+    Name = "name_limit",
 }
 
 impl Limit {

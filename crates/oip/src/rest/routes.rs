@@ -134,7 +134,7 @@ pub(super) enum Found {
 /// The row that answers. HEAD is answered as GET is.
 ///
 /// # Errors
-/// A path that is not UTF-8 after percent-decoding.
+/// A path that is not UTF-8 after percent-decoding, or names a model by too long a name or version.
 pub(super) fn find(method: &Method, path: &str) -> Result<Found> {
     if let Some(found) = plain_inference(method, path) {
         return Ok(found);
@@ -150,6 +150,7 @@ pub(super) fn find(method: &Method, path: &str) -> Result<Found> {
             continue;
         };
         if route.method == *wanted {
+            model.iter().try_for_each(ModelRef::check_length)?;
             return Ok(Found::Route { route, model });
         }
         others.push(&route.method);
@@ -165,6 +166,10 @@ pub(super) fn find(method: &Method, path: &str) -> Result<Found> {
 fn plain_inference(method: &Method, path: &str) -> Option<Found> {
     let name = path.strip_prefix("/v2/models/")?.strip_suffix("/infer")?;
     if *method != Method::POST || name.bytes().any(|byte| matches!(byte, b'/' | b'%')) {
+        return None;
+    }
+    if name.len() > ModelRef::LONGEST {
+        // The table says what is wrong with it.
         return None;
     }
     Some(Found::Inference(ModelRef {
@@ -332,6 +337,25 @@ mod tests {
         assert_eq!(found(&Method::HEAD, "/v2/models/m/infer"), "[POST]");
         assert_eq!(found(&Method::POST, "/v2"), "[GET]");
         assert_eq!(found(&Method::TRACE, "/v2/nothing"), "nothing");
+    }
+
+    #[test]
+    fn a_name_or_version_over_its_limit_is_refused_and_one_of_just_that_length_is_not() {
+        let (fits, long) = ("x".repeat(1024), "x".repeat(1025));
+        for (method, path) in [
+            (Method::POST, "/v2/models/NAME/infer"),
+            (Method::POST, "/v2/models/m/versions/NAME/infer"),
+            (Method::GET, "/v2/models/NAME"),
+            (Method::GET, "/v2/models/%6d/versions/NAME/ready"),
+            (Method::POST, "/v2/repository/models/NAME/load"),
+        ] {
+            let of = |name: &str| found(&method, &path.replace("NAME", name));
+            assert!(of(&fits).contains(&fits), "{path}");
+            assert!(of(&long).ends_with("is longer than 1024 bytes"), "{path}");
+        }
+        // It is the name that counts, not how it is written.
+        let written = found(&Method::GET, &format!("/v2/models/{}", "%78".repeat(1024)));
+        assert!(written.contains(&fits));
     }
 
     #[test]

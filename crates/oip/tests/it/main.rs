@@ -10,6 +10,7 @@ mod heads;
 mod http;
 mod lab;
 mod limits;
+mod names;
 mod parity;
 mod streams;
 mod takers;

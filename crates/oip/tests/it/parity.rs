@@ -142,6 +142,12 @@ fn cases() -> Vec<Case> {
         ),
         case("an unknown model", "nobody", fits(), Err(K::NotFound)),
         case(
+            "a name over its limit",
+            &"x".repeat(ModelRef::LONGEST + 1),
+            fits(),
+            Err(K::Malformed),
+        ),
+        case(
             "a model that refuses",
             "refuses",
             fits(),

@@ -69,13 +69,15 @@ pub fn decode_response(
 /// Reads which model is meant; an empty version leaves the choice to the server.
 ///
 /// # Errors
-/// When the name is empty.
+/// When the name is empty, or it or the version is too long.
 pub fn decode_model_ref(name: String, version: String) -> Result<ModelRef, DecodeError> {
     if name.is_empty() {
         return Err(member("request", "the name of the model is empty"));
     }
     let version = given(version);
-    Ok(ModelRef { name, version })
+    let model = ModelRef { name, version };
+    model.check_length()?;
+    Ok(model)
 }
 
 /// Reads what a server says of itself.
