@@ -23,8 +23,7 @@ use super::post::PostError;
 use super::settings::is_chosen;
 use sink::Sink;
 
-/// Events that may wait, and bytes of requests and answers in them, those of the one that is being
-/// written included.
+/// Events that may wait, and bytes in them, those of the one that is being written included.
 const MOST_WAITING: usize = 1024;
 const MOST_BYTES: usize = 64 << 20;
 
@@ -101,6 +100,22 @@ pub(super) struct Captured {
     pub(super) error: Option<String>,
     /// What its door takes in: what it has read can be read again.
     limits: DecodeLimits,
+}
+
+impl Captured {
+    /// How many bytes it takes until it is written.
+    fn bytes(&self) -> usize {
+        let contents = [&self.request, &self.response].into_iter().flatten();
+        let texts = [
+            &self.request_id,
+            &self.version,
+            &self.asked_version,
+            &self.error,
+        ];
+        let texts = texts.into_iter().flatten().map(String::len);
+        let bytes: usize = contents.map(Content::length).chain(texts).sum();
+        bytes + self.model.len()
+    }
 }
 
 /// Keeps the inferences of one server.
@@ -182,8 +197,30 @@ impl Payloads {
     /// It has ended.
     pub(super) fn end(&self, mut captured: Captured, limits: &DecodeLimits) {
         captured.limits = limits.clone();
-        let contents = [&captured.request, &captured.response];
-        let bytes = contents.into_iter().flatten().map(Content::length).sum();
+        let bytes = captured.bytes();
         self.outbox.put(captured, bytes, 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering::Relaxed;
+
+    use super::*;
+
+    #[test]
+    fn names_and_sentences_count_as_bytes_that_wait_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let to = folder.path().join("payloads.jsonl");
+        // Nobody takes them out.
+        let payloads = Payloads::new(&PayloadOptions::new(to.to_str().unwrap())).unwrap();
+        for _ in 0..10 {
+            let captured = payloads.begin(Way::Grpc, &http::HeaderMap::new());
+            let mut captured = captured.unwrap();
+            captured.model = "m".repeat(MOST_BYTES / 8);
+            captured.error = Some("e".repeat(MOST_BYTES / 8));
+            payloads.end(*captured, &DecodeLimits::default());
+        }
+        assert_eq!(payloads.fates().dropped.load(Relaxed), 6);
     }
 }

@@ -4,6 +4,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use http::HeaderValue;
 use oip_core::telemetry::{Lap, Parts, Room, Seen, Way};
 use oip_protocol::{ErrorKind, ModelRef};
 
@@ -80,6 +81,14 @@ impl Traced {
             parts: seen.parts(),
             ending,
         }
+    }
+
+    /// How many bytes it takes until it is sent.
+    pub(super) fn bytes(&self) -> usize {
+        let version = self.version.as_ref().map_or(0, String::len);
+        let state = self.context.state.as_ref().map_or(0, HeaderValue::len);
+        let laps = size_of_val(self.laps.as_slice());
+        size_of::<Self>() + self.model.len() + version + state + laps
     }
 
     /// How many spans it has.

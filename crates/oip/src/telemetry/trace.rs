@@ -19,8 +19,9 @@ use super::post::{Plain, Post, PostError, PostOptions};
 use super::settings::{TraceSettings, TraceSwitch};
 use super::spans::{Ending, Traced};
 
-/// Traces that may wait to be sent.
+/// Traces that may wait to be sent, and bytes in them.
 const MOST_WAITING: usize = 4096;
+const MOST_BYTES: usize = 16 << 20;
 /// Spans that are sent together at most, and how long they are gathered.
 const BATCH: usize = 1024;
 const GATHERED: Duration = Duration::from_secs(1);
@@ -113,7 +114,7 @@ impl Tracer {
             }),
             outbox: post
                 .is_some()
-                .then(|| Arc::new(Outbox::new(MOST_WAITING, usize::MAX))),
+                .then(|| Arc::new(Outbox::new(MOST_WAITING, MOST_BYTES))),
             post,
             resource: resource(options),
             follows_callers: options.follows_callers,
@@ -212,8 +213,8 @@ impl Tracer {
             None => traced.log(),
             Some(outbox) => {
                 self.frequency.store(frequency, Relaxed);
-                let spans = traced.spans();
-                outbox.put(traced, 0, spans);
+                let (bytes, spans) = (traced.bytes(), traced.spans());
+                outbox.put(traced, bytes, spans);
             }
         }
     }
@@ -381,6 +382,23 @@ mod tests {
             assert!(traced(1.0, flags, high) && !traced(0.0, flags, low));
             assert!(traced(0.5, flags, low) && !traced(0.5, flags, high));
         }
+    }
+
+    #[test]
+    fn traces_that_wait_take_no_more_memory_than_there_is_for_them() {
+        let options = TraceOptions {
+            endpoint: Some("http://127.0.0.1:9".to_owned()),
+            ..TraceOptions::default()
+        };
+        // Nobody takes them out.
+        let tracer = Tracer::new(&options).unwrap();
+        let model = ModelRef::new("m".repeat(MOST_BYTES / 4));
+        for _ in 0..10 {
+            let trace = tracer.begin(&mut HeaderMap::new()).unwrap();
+            let seen = Seen::new(oip_core::telemetry::Way::Grpc);
+            tracer.end(*trace, &seen, Some(&model), Ending::Cancelled, None);
+        }
+        assert_eq!(tracer.fates().unwrap().dropped.load(Relaxed), 7);
     }
 
     #[test]
