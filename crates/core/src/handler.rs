@@ -82,7 +82,7 @@ pub trait ModelHandler: Send + Sync + 'static {
     }
 
     /// Makes a model ready. Called at start, before the server is ready, for each name that the
-    /// server was given, and when a caller asks for a load.
+    /// server was given, and when a caller asks for a load. It may take as long as it takes.
     ///
     /// # Errors
     /// At start the model is then listed as unavailable and the server is not ready; a caller
@@ -102,7 +102,9 @@ pub trait ModelHandler: Send + Sync + 'static {
         ready(Err(not_implemented("model unload")))
     }
 
-    /// Whether a model can answer now. Asked only for models whose load has not failed.
+    /// Whether a model can answer now. Asked only for models whose load has not failed: by whoever
+    /// asks for this model, and by probes of the server, for which one that does not answer within
+    /// a second is not ready.
     ///
     /// # Errors
     /// [`Error::not_found`] for a model that is not here.

@@ -9,7 +9,8 @@ pub struct Limits {
     /// Most inferences that are past authorization at once, running or waiting; 4,096. One more
     /// is refused with 429 / `RESOURCE_EXHAUSTED`.
     pub in_flight: usize,
-    /// Longest that one inference may take; 5 minutes. `None` leaves it to the caller.
+    /// Longest that one request may take, a load or unload excepted; 5 minutes. `None` leaves it
+    /// to the caller.
     pub request_timeout: Option<Duration>,
     /// Most bytes of requests' bodies at once, from their first byte until their answer, and of
     /// answers until they are sent; 1 GiB. More are refused with 429 / `RESOURCE_EXHAUSTED`.

@@ -22,16 +22,18 @@ mod server;
 
 pub use model::Figures;
 
+use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use oip_protocol::{ModelRef, Result};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::access::{Action, actions};
 use crate::content::{ContentCodec, ContentCodecs};
-use crate::execute::{Memory, Rates, Slots, fenced};
+use crate::execute::{Memory, Rates, Slots, fenced, until};
 use crate::models::Handled;
 use crate::statistics::Statistics;
 use crate::telemetry::Telemetry;
@@ -53,6 +55,8 @@ pub struct Dataplane {
     statistics: Statistics,
     telemetry: Telemetry,
     phase: watch::Sender<Phase>,
+    /// Whether the models did not say last whether they are ready.
+    silent: AtomicBool,
     extensions: Vec<String>,
 }
 
@@ -84,6 +88,7 @@ impl Dataplane {
             request_timeout: AtomicU64::new(nanoseconds(limits.request_timeout)),
             codecs: ContentCodecs::default(),
             phase: watch::Sender::new(Phase::Starting),
+            silent: AtomicBool::new(false),
             extensions: Vec::new(),
         }
     }
@@ -108,7 +113,7 @@ impl Dataplane {
         self
     }
 
-    /// Longest that one inference may take from now on; see [`Limits::request_timeout`].
+    /// Longest that one request may take from now on; see [`Limits::request_timeout`].
     pub fn set_request_timeout(&self, timeout: Option<Duration>) {
         self.request_timeout.store(nanoseconds(timeout), Relaxed);
     }
@@ -118,6 +123,14 @@ impl Dataplane {
             0 => None,
             nanoseconds => Some(Duration::from_nanos(nanoseconds)),
         }
+    }
+
+    /// Asks a model something that is no inference: what it panics with and for how long it hangs
+    /// is its caller's matter alone.
+    async fn ask<T>(&self, asked: impl Future<Output = Result<T>>) -> Result<T> {
+        let limit = self.request_timeout();
+        let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
+        until(deadline, pin!(fenced(asked))).await
     }
 
     /// The gates.
@@ -242,7 +255,7 @@ impl Dataplane {
         let Some(model) = permit.model() else {
             return Ok(());
         };
-        match fenced(self.models.resolve(model)).await {
+        match self.ask(self.models.resolve(model)).await {
             Ok(model) => model.refuse_full(),
             Err(_) => Ok(()),
         }

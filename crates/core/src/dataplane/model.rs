@@ -30,18 +30,18 @@ impl Dataplane {
     /// What a model declares.
     ///
     /// # Errors
-    /// `NotFound`, `Unavailable`, or the handler's own.
+    /// `NotFound`, `Unavailable`, `TimedOut` beyond the server's own limit, or the handler's own.
     pub async fn model_metadata(&self, permit: Permit<actions::Metadata>) -> Result<ModelMetadata> {
-        fenced(self.models.metadata(&of(permit.model())?)).await
+        self.ask(self.models.metadata(&of(permit.model())?)).await
     }
 
     /// Whether a model can answer now.
     ///
     /// # Errors
-    /// `NotFound` for a model that is not here.
+    /// `NotFound` for a model that is not here, `TimedOut` beyond the server's own limit.
     pub async fn model_ready(&self, permit: Permit<actions::Ready>) -> Result<bool> {
         let model = of(permit.model())?;
-        let ready = fenced(self.models.ready(&model)).await?;
+        let ready = self.ask(self.models.ready(&model)).await?;
         Ok(ready && !matches!(self.phase(), Phase::Draining | Phase::Closing))
     }
 
@@ -53,7 +53,7 @@ impl Dataplane {
         if !self.models.has_configs() {
             return Err(no_extension("model_configuration"));
         }
-        fenced(self.models.config(&of(permit.model())?)).await
+        self.ask(self.models.config(&of(permit.model())?)).await
     }
 
     /// The statistics of a model, or of every model that was asked.
@@ -67,7 +67,7 @@ impl Dataplane {
         let Some(model) = permit.model() else {
             return Ok(self.with_loaded(self.statistics.read(None)).await);
         };
-        fenced(self.models.ready(model)).await?;
+        self.ask(self.models.ready(model)).await?;
         let found = self.statistics.read(Some(model));
         if !found.is_empty() {
             return Ok(found);
@@ -97,7 +97,7 @@ impl Dataplane {
     /// # Errors
     /// None yet.
     pub async fn metrics(&self, _permit: Permit<actions::Metrics>) -> Result<Figures> {
-        let states = self.models.index().await;
+        let states = fenced(self.models.index()).await;
         if let Ok(states) = &states {
             self.statistics.forget_gone(states);
         }
@@ -130,7 +130,7 @@ impl Dataplane {
 
     /// Adds a row of zeros for each model that is ready and was never asked.
     async fn with_loaded(&self, mut statistics: Vec<ModelStatistics>) -> Vec<ModelStatistics> {
-        for entry in self.models.index().await.unwrap_or_default() {
+        for entry in fenced(self.models.index()).await.unwrap_or_default() {
             let known = statistics
                 .iter()
                 .any(|row| row.name == entry.name && row.version == entry.version);
@@ -170,11 +170,12 @@ impl Dataplane {
         let Some(model) = permit.model() else {
             return Ok(None);
         };
-        fenced(self.models.ready(model)).await?;
+        self.ask(self.models.ready(model)).await?;
         Ok(Some(model.name.clone()))
     }
 
-    /// Loads a model, or loads it again.
+    /// Loads a model, or loads it again. For as long as that takes: it has no deadline of the
+    /// server's.
     ///
     /// # Errors
     /// `NotFound`, `DoesNotFit` for one that cannot be loaded, `Unavailable` where callers do

@@ -210,21 +210,38 @@ async fn successes_and_failures_are_counted_apart() {
     assert_eq!(row.inference_count, 2, "two rows in the open dimension");
 }
 
-/// Its metadata fails in the way that its name says.
-struct BadMetadata;
+/// Its models do as their names say, whatever they are asked besides inferences.
+struct Unwell;
 
-impl ModelHandler for BadMetadata {
-    async fn model_metadata(&self, model: &ModelRef) -> Result<ModelMetadata> {
-        match model.name.as_str() {
-            "panics" => panic!("oh"),
-            _ => std::future::pending().await,
-        }
+async fn behave(model: &ModelRef) {
+    match model.name.as_str() {
+        "panics" => panic!("oh"),
+        "hangs" => std::future::pending().await,
+        _ => {}
     }
+}
+
+impl ModelHandler for Unwell {
+    async fn model_metadata(&self, model: &ModelRef) -> Result<ModelMetadata> {
+        behave(model).await;
+        Ok(ModelMetadata::default())
+    }
+
+    async fn model_ready(&self, model: &ModelRef) -> Result<bool> {
+        behave(model).await;
+        Ok(true)
+    }
+}
+
+/// Fails where it takes longer than anybody would wait, by a clock that stands still.
+async fn soon<T>(future: impl Future<Output = T>) -> T {
+    let ended = tokio::time::timeout(Duration::from_secs(3600), future).await;
+    ended.expect("it waits for ever")
 }
 
 #[tokio::test(start_paused = true)]
 async fn metadata_that_panics_or_hangs_costs_its_own_request_only() {
-    let dataplane = Dataplane::of_handler(BadMetadata, Access::open());
+    let dataplane = Dataplane::of_handler(Unwell, Access::open());
     let error = infer(&dataplane, "panics", request(), None)
         .await
         .unwrap_err();
@@ -234,6 +251,42 @@ async fn metadata_that_panics_or_hangs_costs_its_own_request_only() {
         .await
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TimedOut);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_with_a_model_that_panics_or_hangs_when_it_is_asked_is_not_ready() {
+    for (name, ready) in [("well", true), ("panics", false), ("hangs", false)] {
+        let models = Handled::new(Unwell, ["other", name]);
+        let dataplane = Dataplane::new(Arc::new(models), Access::open(), Limits::default());
+        dataplane.start().await;
+        assert_eq!(soon(dataplane.ready()).await, ready, "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_model_is_asked_besides_inferences_has_a_deadline_and_a_fence_too() {
+    let dataplane = Dataplane::of_handler(Unwell, Access::open());
+    let caller = dataplane.authenticate(Arrival::default()).await.unwrap();
+    for (name, kind) in [
+        ("panics", ErrorKind::HandlerFailed),
+        ("hangs", ErrorKind::TimedOut),
+    ] {
+        let model = || ModelRef::new(name);
+        let metadata = dataplane.authorize_model(&caller, model()).await.unwrap();
+        let metadata = soon(dataplane.model_metadata(metadata)).await.map(drop);
+        let ready = dataplane.authorize_model(&caller, model()).await.unwrap();
+        let ready = soon(dataplane.model_ready(ready)).await.map(drop);
+        let counts = dataplane.authorize_model(&caller, model()).await.unwrap();
+        let counts = soon(dataplane.statistics(counts)).await.map(drop);
+        let traced = dataplane.authorize_model(&caller, model()).await.unwrap();
+        let traced = soon(dataplane.traced_model(traced)).await.map(drop);
+        for asked in [metadata, ready, counts, traced] {
+            assert_eq!(asked.unwrap_err().kind(), kind);
+        }
+        // Whatever keeps it from saying whether its queue is full is found out by the inference.
+        let infer = dataplane.authorize_model(&caller, model()).await.unwrap();
+        soon(dataplane.refuse_queued(&infer)).await.unwrap();
+    }
 }
 
 #[tokio::test]

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use oip_protocol::error::excerpt;
 use oip_protocol::{
     Error, ErrorKind, InferRequest, InferResponse, ModelMetadata, ModelRef, ModelState,
@@ -88,6 +90,20 @@ impl<H: ModelHandler> Handled<H> {
         }
     }
 
+    /// The models that are loaded; `None` where one is not that should be.
+    fn loaded(&self) -> Option<Vec<ModelRef>> {
+        let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
+        let mut loaded = Vec::with_capacity(names.len());
+        for (name, (state, reason)) in &*names {
+            match state {
+                ModelState::Ready => loaded.push(ModelRef::new(name)),
+                ModelState::Unavailable if reason == UNLOADED => {}
+                _ => return None,
+            }
+        }
+        Some(loaded)
+    }
+
     /// Whether a name can be asked for.
     fn check(&self, model: &ModelRef) -> Result<()> {
         let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
@@ -139,7 +155,8 @@ impl<H: ModelHandler> Handled<H> {
 
     async fn load_named(&self, name: &str, at_start: bool) -> Result<()> {
         let begun = Instant::now();
-        let loaded = self.handler.model_load(&ModelRef::new(name)).await;
+        // A panic is the failure of this model alone: others are still to be loaded.
+        let loaded = fenced(self.handler.model_load(&ModelRef::new(name))).await;
         // A handler that loads nothing has no loads to count.
         if !matches!(&loaded, Err(error) if error.kind() == ErrorKind::NotImplemented) {
             self.loads.add(name, begun.elapsed(), loaded.is_ok());
@@ -186,26 +203,16 @@ impl<H: ModelHandler> Models for Handled<H> {
 
     fn all_ready(&self) -> BoxFuture<'_, bool> {
         Box::pin(async move {
-            let names: Vec<_> = {
-                let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
-                names
-                    .iter()
-                    .map(|(name, state)| (name.clone(), state.clone()))
-                    .collect()
+            let Some(loaded) = self.loaded() else {
+                return false;
             };
-            for (name, (state, reason)) in names {
-                let unloaded = state == ModelState::Unavailable && reason == UNLOADED;
-                let ready = state == ModelState::Ready
-                    && self
-                        .handler
-                        .model_ready(&ModelRef::new(name))
-                        .await
-                        .unwrap_or(false);
-                if !unloaded && !ready {
-                    return false;
-                }
-            }
-            true
+            // Side by side: whoever asks does not wait for long.
+            let asked = loaded.into_iter().map(|model| async move {
+                let ready = fenced(self.handler.model_ready(&model)).await;
+                ready.unwrap_or(false)
+            });
+            let asked: FuturesUnordered<_> = asked.collect();
+            asked.all(std::future::ready).await
         })
     }
 
@@ -304,7 +311,7 @@ impl<H: ModelHandler> Models for Handled<H> {
             if self.named && self.state(model).is_none() {
                 return Err(unknown(&ModelRef::new(model)));
             }
-            let unloaded = self.handler.model_unload(&ModelRef::new(model)).await;
+            let unloaded = fenced(self.handler.model_unload(&ModelRef::new(model))).await;
             self.forget();
             unloaded?;
             self.set(model, ModelState::Unavailable, UNLOADED);

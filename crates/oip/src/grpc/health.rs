@@ -209,7 +209,11 @@ fn answer(status: ServingStatus) -> HealthCheckResponse {
 
 #[cfg(test)]
 mod tests {
-    use oip_core::{Access, Dataplane, DefaultModelHandler};
+    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+    use oip_core::models::Handled;
+    use oip_core::{Access, Dataplane, DefaultModelHandler, Limits, ModelHandler};
+    use oip_protocol::ModelRef;
 
     use super::*;
     use crate::door::DoorOptions;
@@ -257,5 +261,31 @@ mod tests {
         assert_eq!(late.changed().await, Some(ServingStatus::NotServing));
         door.dataplane.close();
         assert_eq!(late.changed().await, None);
+    }
+
+    /// Panics when it is asked whether it is ready, until it is well.
+    struct Unwell(Arc<AtomicBool>);
+
+    impl ModelHandler for Unwell {
+        async fn model_ready(&self, _: &ModelRef) -> oip_protocol::Result<bool> {
+            assert!(self.0.load(Relaxed), "as it was told to");
+            Ok(true)
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_model_that_panics_when_it_is_asked_ends_no_watch() {
+        let well = Arc::new(AtomicBool::new(false));
+        let models = Handled::new(Unwell(Arc::clone(&well)), ["m"]);
+        let dataplane = Dataplane::new(Arc::new(models), Access::open(), Limits::default());
+        dataplane.start().await;
+        let door = Arc::new(Door::new(Arc::new(dataplane), DoorOptions::default()));
+        let lookout = Arc::new(Lookout::new());
+        let mut watching = watch(&lookout, &door);
+        for status in [ServingStatus::NotServing, ServingStatus::Serving] {
+            let changed = tokio::time::timeout(EVERY * 10, watching.changed()).await;
+            assert_eq!(changed, Ok(Some(status)));
+            well.store(true, Relaxed);
+        }
     }
 }

@@ -3,8 +3,13 @@
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
+use oip::grpc::generated_client::grpc_inference_service_client::GrpcInferenceServiceClient;
+use oip::grpc::messages;
 use oip::testing::TestServer;
-use oip::{Call, Error, InferRequest, InferResponse, ModelHandler, Result, Server, Tensor};
+use oip::{
+    Call, Error, InferRequest, InferResponse, ModelHandler, ModelMetadata, ModelRef, Result,
+    Server, Tensor,
+};
 
 use crate::{http, lab};
 
@@ -101,4 +106,43 @@ fn a_handler_that_blocks_its_network_thread_keeps_its_caller_beyond_the_deadline
     let (status, took) = runtime.block_on(blocked).unwrap();
     assert!(status == 200 || status == 504, "{status}");
     assert!(took > Duration::from_millis(400), "{took:?}");
+}
+
+/// Says neither whether a model is ready nor what it declares.
+struct Silent;
+
+impl ModelHandler for Silent {
+    async fn model_ready(&self, _: &ModelRef) -> Result<bool> {
+        std::future::pending().await
+    }
+
+    async fn model_metadata(&self, _: &ModelRef) -> Result<ModelMetadata> {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test]
+async fn a_model_that_does_not_say_whether_it_is_ready_holds_up_no_probe_and_no_metrics() {
+    let mut limits = oip::server::Limits::default();
+    limits.request_timeout = Some(Duration::from_millis(200));
+    let server = Server::new(Silent).model("m").without_authentication();
+    let server = TestServer::start(server.limits(limits)).await.unwrap();
+    let get = async |path: &str| {
+        let asked = http::request(server.rest_address(), "GET", path, &[], b"");
+        let answered = tokio::time::timeout(Duration::from_secs(20), asked).await;
+        answered.unwrap_or_else(|_| panic!("{path} is not answered"))
+    };
+    let metrics = get("/metrics").await;
+    assert_eq!(metrics.status, 200);
+    assert!(String::from_utf8_lossy(&metrics.body).contains("\noip_ready 0\n"));
+    assert_eq!(get("/v2/health/ready").await.status, 503);
+    for path in ["/v2/models/m", "/v2/models/m/ready", "/v2/models/m/stats"] {
+        let answer = get(path).await;
+        assert_eq!(answer.status, 504, "{path}: {}", answer.error());
+    }
+    let channel = format!("http://{}", server.grpc_address());
+    let channel = tonic::transport::Channel::from_shared(channel).unwrap();
+    let mut client = GrpcInferenceServiceClient::new(channel.connect().await.unwrap());
+    let ready = client.server_ready(messages::ServerReadyRequest {}).await;
+    assert!(!ready.unwrap().into_inner().ready);
 }

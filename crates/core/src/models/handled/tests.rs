@@ -1,13 +1,14 @@
 use super::*;
 use crate::DefaultModelHandler;
 
-/// Loads whatever is not called `broken`.
+/// Loads whatever is not called `broken` or `panics`.
 struct Loader;
 
 impl ModelHandler for Loader {
     async fn model_load(&self, model: &ModelRef) -> Result<()> {
         match model.name.as_str() {
             "broken" => Err(Error::does_not_fit("no weights")),
+            "panics" => panic!("oh"),
             _ => Ok(()),
         }
     }
@@ -47,6 +48,19 @@ async fn a_failed_load_makes_its_model_unavailable_and_the_server_not_ready() {
     let model = ModelRef::new("broken");
     let refused = models.resolve(&model).await.err().unwrap();
     assert_eq!(refused.kind(), ErrorKind::Unavailable);
+}
+
+#[tokio::test]
+async fn a_panic_in_one_load_is_the_failure_of_its_model_alone() {
+    let models = Handled::new(Loader, ["iris", "panics", "rose"]);
+    models.start().await;
+    let index = models.index().await.unwrap();
+    let states: Vec<_> = index.iter().map(|entry| entry.state).collect();
+    use ModelState::{Ready, Unavailable};
+    assert_eq!(states, [Ready, Unavailable, Ready]);
+    assert!(!models.all_ready().await);
+    let error = models.load("panics").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::HandlerFailed);
 }
 
 /// Notes itself how long its run took.

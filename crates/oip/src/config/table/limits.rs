@@ -117,7 +117,7 @@ pub(super) const LIMITS: &[ConfigOption] = &[
         "request_timeout",
         Duration,
         "5min",
-        "Longest that one inference may take; 0s leaves it to the caller.",
+        "Longest that one request may take, but for loads and unloads; 0s leaves it to the caller.",
     )
     .hot(),
     new(
