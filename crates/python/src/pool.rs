@@ -5,7 +5,7 @@
 //! woken and waits for the GIL keeps no job from the one that is running.
 //!
 //! What only lets go of memory goes first and is no request: it takes next to no time, and nobody is
-//! refused for it.
+//! refused for it. Next come questions about a model, lest probes wait for all inferences that do.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -29,6 +29,15 @@ pub(crate) struct Pool {
 #[derive(Clone)]
 pub(crate) struct Jobs(Arc<Queue>);
 
+/// What a job is to those who wait for others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// An inference, or what takes as long.
+    Work,
+    /// What a model declares, or whether it is ready.
+    Question,
+}
+
 #[derive(Default)]
 struct Queue {
     state: Mutex<State>,
@@ -39,8 +48,9 @@ struct Queue {
 
 #[derive(Default)]
 struct State {
-    /// In the order of their numbers.
+    /// In the order of their numbers, as the next.
     jobs: VecDeque<(u64, Job)>,
+    questions: VecDeque<(u64, Job)>,
     /// The number of the next one.
     next: u64,
     /// What lets go of memory.
@@ -53,23 +63,35 @@ struct State {
 
 impl State {
     fn is_empty(&self) -> bool {
-        self.jobs.is_empty() && self.releases.is_empty()
+        self.jobs.is_empty() && self.questions.is_empty() && self.releases.is_empty()
     }
 
     fn take(&mut self) -> Option<Job> {
-        let release = self.releases.pop();
-        release.or_else(|| self.jobs.pop_front().map(|(_, job)| job))
+        if let Some(release) = self.releases.pop() {
+            return Some(release);
+        }
+        let first = self.questions.pop_front();
+        first.or_else(|| self.jobs.pop_front()).map(|(_, job)| job)
+    }
+
+    fn of(&mut self, kind: Kind) -> &mut VecDeque<(u64, Job)> {
+        match kind {
+            Kind::Work => &mut self.jobs,
+            Kind::Question => &mut self.questions,
+        }
     }
 
     /// Whether work waits that nobody is on the way to.
     fn is_short(&self) -> bool {
-        self.sleeping == 0 && !self.waking && !self.jobs.is_empty()
+        let waits = !self.jobs.is_empty() || !self.questions.is_empty();
+        self.sleeping == 0 && !self.waking && waits
     }
 }
 
 /// A job that waits, for whoever may want it back.
 pub(crate) struct Ticket {
     queue: Arc<Queue>,
+    kind: Kind,
     number: u64,
 }
 
@@ -77,10 +99,9 @@ impl Ticket {
     /// Takes the job out of the queue and drops it; nothing where it has begun.
     pub(crate) fn give_up(self) {
         let mut state = self.queue.lock();
-        let place = state
-            .jobs
-            .binary_search_by_key(&self.number, |(number, _)| *number);
-        let job = place.ok().and_then(|place| state.jobs.remove(place));
+        let jobs = state.of(self.kind);
+        let place = jobs.binary_search_by_key(&self.number, |(number, _)| *number);
+        let job = place.ok().and_then(|place| jobs.remove(place));
         // What it holds is let go of when the lock is free.
         drop(state);
         drop(job);
@@ -158,20 +179,25 @@ impl Jobs {
     /// Puts a job at the end of the queue. It is dropped when the pool is closed.
     pub(crate) fn push(&self, job: Job) {
         // Nobody waits for a job that was dropped.
-        let _ = self.push_within(job, usize::MAX);
+        let _ = self.push_within(Kind::Work, job, usize::MAX);
     }
 
-    /// Puts a job at the end of the queue, unless so many wait already. Those that a thread without
-    /// work is about to take do not wait.
+    /// Puts a job at the end of those of its kind, unless so many of them wait already. Those that
+    /// a thread without work is about to take do not wait.
     ///
     /// The ticket is `None` where the job was dropped, as the pool is closed.
     ///
     /// # Errors
     /// How many wait.
-    pub(crate) fn push_within(&self, job: Job, most: usize) -> Result<Option<Ticket>, usize> {
+    pub(crate) fn push_within(
+        &self,
+        kind: Kind,
+        job: Job,
+        most: usize,
+    ) -> Result<Option<Ticket>, usize> {
         let mut state = self.0.lock();
         let taken = state.sleeping + usize::from(state.waking);
-        let waiting = state.jobs.len().saturating_sub(taken);
+        let waiting = state.of(kind).len().saturating_sub(taken);
         if state.closed || waiting >= most {
             let closed = state.closed;
             drop(state);
@@ -180,10 +206,11 @@ impl Jobs {
         }
         let number = state.next;
         state.next += 1;
-        state.jobs.push_back((number, job));
+        state.of(kind).push_back((number, job));
         self.0.wake(state);
         Ok(Some(Ticket {
             queue: Arc::clone(&self.0),
+            kind,
             number,
         }))
     }

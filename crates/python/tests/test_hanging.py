@@ -82,3 +82,61 @@ def test_when_every_thread_hangs_others_are_told_at_their_deadline_and_the_serve
     end = time.monotonic() + 5
     while ask.infer("well", fp32("x", [1]))[0] != 200:
         assert time.monotonic() < end, "threads that are let go take no requests"
+
+
+class Silent(Hangs):
+    """Its models say neither whether they are ready nor what they declare."""
+
+    checks_metadata = False
+
+    def model_ready(self, model_name, model_version=None):
+        self.gone.wait()
+        return True
+
+    def model_metadata(self, model_name, model_version=None):
+        self.gone.wait()
+        raise NotImplementedError
+
+
+def test_a_model_that_does_not_say_whether_it_is_ready_holds_up_no_probe_and_no_metrics(serve: Any) -> None:
+    handler = Silent()
+    ask = serve(handler, threads=THREADS, model_name="m")
+    try:
+        status, metrics = ask("/metrics")
+        assert status == 200 and b"\noip_ready 0\n" in metrics
+        # Each question takes a thread, and those who ask when there is none are answered, too.
+        assert [ask("/v2/health/ready")[0] for _ in range(THREADS + 1)] == [503] * (THREADS + 1)
+        assert ask("/v2/health/live")[0] == 200
+        handler.gone.set()
+        end = time.monotonic() + 5
+        while ask("/v2/health/ready")[0] != 200:
+            assert time.monotonic() < end, "it says so now"
+    finally:
+        handler.gone.set()
+
+
+def test_questions_whose_callers_have_left_wait_no_longer(serve: Any) -> None:
+    handler = Silent()
+    ask = serve(handler, threads=1, model_queue=2, request_timeout="300ms")
+    try:
+        # The first has the thread, and of the others there are more than may wait at once.
+        assert [ask("/v2/models/m")[0] for _ in range(5)] == [504] * 5
+        handler.gone.set()
+        end = time.monotonic() + 5
+        while (status := ask("/v2/models/m")[0]) == 504:
+            assert time.monotonic() < end, "it says so now"
+        assert status == 501 and ask.infer("m", fp32("x", [1]))[0] == 200
+    finally:
+        handler.gone.set()
+
+
+def test_a_handler_without_model_ready_is_ready_also_when_all_its_threads_hang(serve: Any) -> None:
+    handler = Hangs()
+    ask = serve(handler, threads=THREADS, model_name="hangs", request_timeout="600ms")
+    try:
+        with ThreadPoolExecutor(THREADS) as pool:
+            hang(ask, handler, pool, THREADS)
+            assert ask("/v2/health/ready")[0] == 200
+            assert ask("/v2/models/hangs/ready")[0] == 200
+    finally:
+        handler.gone.set()

@@ -112,3 +112,33 @@ def test_those_who_have_left_take_nobodys_place_in_the_queue(serve: Any, kind: A
         # It is answered once the thread is free.
         assert ask.infer("m", fp32("x", [0]))[0] == 200
         assert hog.result()[0] == 200
+
+
+def test_a_model_is_asked_whether_it_is_ready_before_the_inferences_that_wait(serve: Any) -> None:
+    class Notes(ModelHandler):
+        checks_metadata = False
+
+        def infer(self, payload, model_name, model_version=None):
+            called.append(model_name)
+            if model_name == "first":
+                entered.set()
+                go.wait(10)
+            return {"y": [1.0]}
+
+        def model_ready(self, model_name, model_version=None):
+            called.append("ready")
+            return True
+
+    called: list[str] = []
+    entered, go = threading.Event(), threading.Event()
+    ask = serve(Notes(), threads=1)
+    with ThreadPoolExecutor(5) as pool:
+        calls = [pool.submit(ask.infer, "first", fp32("x", [1]))]
+        assert entered.wait(5)
+        calls += [pool.submit(ask.infer, "m", fp32("x", [1])) for _ in range(3)]
+        time.sleep(0.3)
+        ready = pool.submit(ask, "/v2/models/m/ready")
+        time.sleep(0.3)
+        go.set()
+        assert ready.result()[0] == 200 and {call.result()[0] for call in calls} == {200}
+    assert called == ["first", "ready", "m", "m", "m"]

@@ -93,6 +93,13 @@ def method_of(handler: Any, name: str) -> Any:
     return getattr(_standing, name) if found is None else found
 
 
+def says_when_ready(handler: Any) -> bool:
+    """Whether a handler is to be asked if its models are ready: where it has no word of its own on
+    that, they are."""
+    function = getattr(method_of(handler, "model_ready"), "__func__", None)
+    return function is not ModelHandler.model_ready
+
+
 METHODS = ("infer", "model_metadata", "model_load", "model_unload", "model_ready")
 _WISHES = ("model_names", "max_batch_size", "max_batch_delay", "checks_metadata")
 

@@ -15,7 +15,7 @@ use super::PyHandler;
 use super::ask::{Arguments, Ask, Method};
 use crate::aio::{CancelOnDrop, Finish};
 use crate::errors;
-use crate::pool::Ticket;
+use crate::pool::{Kind, Ticket};
 
 /// A method that is looked up already.
 pub(super) struct Bound {
@@ -259,15 +259,15 @@ impl PyHandler {
                 result => finish(py, result),
             }
         });
-        match method {
-            Method::Infer => {
-                let pushed = self.0.jobs.push_within(job, self.0.most_waiting);
-                return pushed.map_err(queue_full);
+        let (jobs, kind, most) = match method {
+            Method::Infer => (&self.0.jobs, Kind::Work, self.0.most_waiting),
+            // There are as many as callers who wait for them: whoever leaves takes his along.
+            Method::Load | Method::Unload => (&self.0.jobs, Kind::Work, usize::MAX),
+            Method::Metadata | Method::Ready => {
+                (&self.0.control, Kind::Question, self.0.most_waiting)
             }
-            Method::Load | Method::Unload => self.0.jobs.push(job),
-            Method::Metadata | Method::Ready => self.0.control.push(job),
-        }
-        Ok(None)
+        };
+        jobs.push_within(kind, job, most).map_err(queue_full)
     }
 }
 

@@ -39,6 +39,8 @@ struct Inner {
     asyncio: Loop,
     metadata: MetadataCache,
     checks_metadata: bool,
+    /// Whether it has a word of its own on whether a model is ready.
+    says_when_ready: bool,
     batches: Option<(Wish, Batches)>,
 }
 
@@ -58,6 +60,8 @@ impl PyHandler {
         let methods = methods.map(|method| calls::Bound::of(object, method));
         let methods = methods.collect::<PyResult<Vec<_>>>()?.try_into();
         let checks = object.getattr("checks_metadata");
+        let module = object.py().import("oip.handler")?;
+        let says_when_ready = module.call_method1("says_when_ready", (object,))?;
         Ok(Self(Arc::new(Inner {
             methods: methods.map_err(|_| errors::value("a handler has five methods"))?,
             jobs: pool.jobs(),
@@ -67,6 +71,7 @@ impl PyHandler {
             metadata: MetadataCache::default(),
             batches: stacked::wish(object)?.map(|wish| (wish, Batches::default())),
             checks_metadata: checks.and_then(|checks| checks.is_truthy()).unwrap_or(true),
+            says_when_ready: says_when_ready.is_truthy()?,
         })))
     }
 
@@ -165,7 +170,11 @@ impl ModelHandler for PyHandler {
         self.call(ask::unload(model)).await
     }
 
+    /// One that has nothing to say needs no thread for that: it is ready, also when all are taken.
     async fn model_ready(&self, model: &ModelRef) -> Result<bool> {
-        self.call(ask::ready(model)).await
+        match self.0.says_when_ready {
+            true => self.call(ask::ready(model)).await,
+            false => Ok(true),
+        }
     }
 }
