@@ -25,6 +25,7 @@ pub use overview::{ModelOverview, VersionOverview};
 
 use crate::directory::{Directory, FoundModel};
 use crate::engine::{self, Engines};
+use crate::schedule::Threads;
 use slot::ModelSlot;
 
 /// A folder of models.
@@ -35,6 +36,8 @@ pub struct Repository {
     /// Every model that was ever found here and has not vanished. Names come from the folder's
     /// listing only, so callers cannot make it grow.
     slots: RwLock<BTreeMap<String, Arc<ModelSlot>>>,
+    /// Where models run, all of them.
+    threads: Arc<Threads>,
     loads: Loads,
     /// This very repository, for the task that watches the folder.
     this: Weak<Self>,
@@ -76,6 +79,7 @@ impl Repository {
                 directory,
                 engines,
                 slots: RwLock::default(),
+                threads: Arc::default(),
                 loads: Loads::default(),
                 this: Weak::clone(this),
             };
@@ -95,7 +99,7 @@ impl Repository {
     /// The slot of a model that the folder has.
     fn slot_for(&self, name: &str) -> Arc<ModelSlot> {
         let mut slots = self.slots.write().unwrap_or_else(PoisonError::into_inner);
-        let new = || Arc::new(ModelSlot::new(name, &self.options));
+        let new = || Arc::new(ModelSlot::new(name, &self.options, &self.threads));
         Arc::clone(slots.entry(name.to_owned()).or_insert_with(new))
     }
 
@@ -204,6 +208,7 @@ impl Models for Repository {
             for slot in self.all() {
                 slot.unload().await;
             }
+            self.threads.end();
         })
     }
 

@@ -10,7 +10,7 @@ use oip_protocol::error::excerpt;
 use super::RepositoryOptions;
 use super::state::{Phase, Snapshot, Version};
 use crate::cache::Answers;
-use crate::schedule::Schedule;
+use crate::schedule::{Schedule, Threads};
 use crate::settings::ModelSettings;
 
 /// The place of one model.
@@ -26,12 +26,14 @@ pub(super) struct ModelSlot {
 }
 
 impl ModelSlot {
-    pub(super) fn new(name: &str, options: &RepositoryOptions) -> Self {
+    /// Its requests run on these threads.
+    pub(super) fn new(name: &str, options: &RepositoryOptions, threads: &Arc<Threads>) -> Self {
         let owner = format!("model '{}'", excerpt(name));
+        let limits = options.limits(&ModelSettings::default(), None, None);
         Self {
             name: name.to_owned(),
             snapshot: ArcSwap::from_pointee(Snapshot::of(Phase::Loading)),
-            schedule: Schedule::new(owner, options.limits(&ModelSettings::default(), None, None)),
+            schedule: Schedule::new(owner, limits, Arc::clone(threads)),
             answers: Answers::default(),
             changing: tokio::sync::Mutex::default(),
         }

@@ -6,12 +6,13 @@
 //! | `limits`, `admit` | what a schedule is held to; who is let in |
 //! | `queue` | what waits, and what runs next |
 //! | `direct`, `batched` | running one request alone, several as one |
+//! | `threads` | the threads on which they run |
 //! | `merge`, `split` | several requests as one and back, along dimension 0 |
 //! | `sessions` | how many runs of a version go on at once, where its engine has such a bound |
 //! | `pace` | how long a run takes, and so how long one waits |
 //! | `check` | whether a model answers a batch as it answers requests alone |
 //!
-//! An instance is a compute thread that runs what waits until nothing does. All versions of a
+//! An instance is a thread that runs what waits until nothing does. All versions of a
 //! model share its instances and its queue, across reloads.
 
 mod admit;
@@ -27,18 +28,22 @@ mod pace;
 mod queue;
 mod sessions;
 mod split;
+mod threads;
 
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use oip_core::Call;
 use oip_core::telemetry::Queued;
 use oip_protocol::{Error, InferRequest, Result};
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 pub(crate) use job::{Ran, Runnable, telling};
 pub(crate) use limits::{Limits, priority};
+pub(crate) use threads::Threads;
 
 use job::{Job, in_order, rows};
 use pace::Pace;
@@ -54,6 +59,8 @@ pub(crate) struct Schedule(Arc<Inner>);
 struct Inner {
     /// Whose schedule this is, as a refusal says it.
     owner: String,
+    /// Shared with the other models.
+    threads: Arc<Threads>,
     state: Mutex<State>,
 }
 
@@ -72,9 +79,10 @@ struct State {
 
 impl Schedule {
     /// `owner` stands in refusals, for instance `model 'iris'`.
-    pub(crate) fn new(owner: impl Into<String>, limits: Limits) -> Self {
+    pub(crate) fn new(owner: impl Into<String>, limits: Limits, threads: Arc<Threads>) -> Self {
         Self(Arc::new(Inner {
             owner: owner.into(),
+            threads,
             state: Mutex::new(State {
                 limits,
                 queue: Queue::default(),
@@ -233,12 +241,34 @@ impl Inner {
     /// Gives idle instances what is to run.
     fn dispatch(self: &Arc<Self>) {
         while let Some(jobs) = self.start_one() {
-            let this = Arc::clone(self);
-            tokio::task::spawn_blocking(move || this.work(jobs));
+        // Outside a runtime only callers leave, at the end of one; an alarm needs a runtime too.
+        let Ok(runtime) = Handle::try_current() else {
+            return;
+        };
+            let (this, runtime) = (Arc::clone(self), runtime.clone());
+            let requests = jobs.len();
+            let begun = self.threads.run(move || {
+                // Models may ask for it, and so do alarms.
+                let _entered = runtime.enter();
+                this.work(jobs);
+            });
+            if let Err(error) = begun {
+                self.without_thread(requests, &error);
+            }
         }
     }
 
     fn start_one(self: &Arc<Self>) -> Option<Vec<Job>> {
+    /// A run of so many requests has not begun. They are dropped by now, which tells their callers.
+    fn without_thread(&self, requests: usize, error: &io::Error) {
+        let mut state = self.state();
+        state.busy -= 1;
+        state.running -= requests;
+        drop(state);
+        let owner = &self.owner;
+        tracing::error!(owner, %error, "no thread can be made for a run");
+    }
+
         let mut state = self.state();
         if state.busy >= state.limits.instances {
             return None;

@@ -106,7 +106,7 @@ impl Lab {
             outputs: runnable.model.outputs().to_vec(),
             ..ModelMetadata::default()
         };
-        let schedule = Schedule::new("model 'm'", limits);
+        let schedule = Schedule::new("model 'm'", limits, Arc::default());
         let one = Arc::new(One(schedule.clone(), runnable, metadata));
         let models = Arc::new(Only(Arc::clone(&one)));
         let dataplane = Dataplane::new(models, Access::open(), oip_core::Limits::default());
@@ -256,6 +256,32 @@ async fn instances_run_side_by_side_and_no_more_than_there_are() {
         asked.await.unwrap().unwrap();
     }
     assert_eq!(lab.model.sizes(), [1; 5]);
+}
+
+#[test]
+fn runs_take_no_threads_from_other_work_that_blocks() {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(1).max_blocking_threads(1);
+    let runtime = runtime.enable_all().build().unwrap();
+    runtime.block_on(async {
+        let three = Limits {
+            instances: 3,
+            ..limits()
+        };
+        let lab = Lab::of(Fake::new(), None, three);
+        let gate = lab.model.gate.lock().unwrap();
+        let asked: Vec<_> = (0..3).map(|x| lab.ask(rows(&[x], 1))).collect();
+        let minute = Duration::from_secs(60);
+        let run = tokio::time::timeout(minute, lab.until_entered(3));
+        run.await.expect("the runs wait for threads");
+        let other = tokio::task::spawn_blocking(|| 7);
+        let other = tokio::time::timeout(minute, other).await;
+        assert_eq!(other.expect("it waits for a run").unwrap(), 7);
+        drop(gate);
+        for asked in asked {
+            asked.await.unwrap().unwrap();
+        }
+    });
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

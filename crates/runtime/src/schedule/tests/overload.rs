@@ -49,7 +49,7 @@ impl Trial {
     fn of(load: Load) -> (f64, u64) {
         let model = Fake::new();
         let mut trial = Self {
-            schedule: Schedule::new("model 'm'", limits()),
+            schedule: Schedule::new("model 'm'", limits(), Arc::default()),
             runnable: runnable(&model, load.gathers.clone()),
             dice: Dice(0x1234_5678_9abc_def1),
             runs: None,
