@@ -383,7 +383,10 @@ impl Drop for Place<'_> {
         if let Some((inner, id)) = self.0 {
             // Dropped outside the lock, tensors and all.
             let left = inner.state().queue.remove(id);
-            drop(left);
+            if left.is_some() {
+                // Who is alone now waits for others no longer.
+                inner.dispatch();
+            }
         }
     }
 }

@@ -108,6 +108,56 @@ async fn a_lone_request_does_not_wait_for_the_delay_and_two_run_together_after_i
     assert_eq!(lab.model.sizes(), [2]);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_alone_because_another_has_left_waits_for_nobody() {
+    let delayed = Batching {
+        max_queue_delay: Duration::from_secs(3600),
+        ..batching(8)
+    };
+    let lab = Lab::of(Fake::new(), Some(delayed), limits());
+    let gate = lab.model.gate.lock().unwrap();
+    let first = lab.ask(rows(&[1], 1));
+    lab.until_entered(1).await;
+    let (stays, leaves) = (lab.ask(rows(&[2], 1)), lab.ask(rows(&[3], 1)));
+    lab.until_waiting(2).await;
+    // Long enough that two are better run as one.
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    drop(gate);
+    first.await.unwrap().unwrap();
+    // The instance is idle, and the two wait for more.
+    while lab.schedule.0.state().busy > 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(lab.schedule.waiting(), 2);
+    leaves.abort();
+    let alone = tokio::time::timeout(Duration::from_secs(60), stays).await;
+    let alone = alone.expect("it waits for the delay");
+    assert_eq!(alone.unwrap().unwrap(), [4]);
+    assert_eq!(lab.model.sizes(), [1, 1]);
+}
+
+#[test]
+fn a_caller_may_leave_outside_a_runtime() {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().build().unwrap();
+    let delayed = Batching {
+        max_queue_delay: Duration::from_secs(3600),
+        adaptive: false,
+        ..batching(8)
+    };
+    let lab = Lab::of(Fake::new(), Some(delayed), limits());
+    let request = InferRequest::new([rows(&[1], 1)]);
+    let mut asked = Box::pin(ask(&lab.dataplane, request, None));
+    {
+        let _entered = runtime.enter();
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(asked.as_mut().poll(&mut context).is_pending());
+    }
+    assert_eq!(lab.schedule.waiting(), 1);
+    drop(asked);
+    assert_eq!(lab.schedule.waiting(), 0);
+}
+
 #[tokio::test]
 async fn what_takes_microseconds_goes_the_way_that_it_goes_without_batching() {
     let adaptive = Lab::of(Fake::new(), Some(batching(8)), limits());
