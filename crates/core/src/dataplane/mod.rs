@@ -247,18 +247,27 @@ impl Dataplane {
         self.slots.refuse_beyond(before.min(others))
     }
 
-    /// The same for the queue of the model that a permit is for.
+    /// The same for the queue of the model that a permit is for. `deadline` is the door's; the
+    /// server's own limit may come first.
     ///
     /// # Errors
-    /// `TooManyRequests`. A model that is not there is no matter here.
-    pub async fn refuse_queued(&self, permit: &Permit<actions::Infer>) -> Result<()> {
+    /// `TooManyRequests`, `TimedOut`. A model that is not there is no matter here.
+    pub async fn refuse_queued(
+        &self,
+        permit: &Permit<actions::Infer>,
+        deadline: Option<Instant>,
+    ) -> Result<()> {
         let Some(model) = permit.model() else {
             return Ok(());
         };
-        match self.ask(self.models.resolve(model)).await {
-            Ok(model) => model.refuse_full(),
-            Err(_) => Ok(()),
-        }
+        // It counts from the arrival of the head, which was before now: later than what holds.
+        let limit = self.request_timeout();
+        let limit = limit.and_then(|limit| Instant::now().checked_add(limit));
+        let deadline = deadline.into_iter().chain(limit).min();
+        let Ok(model) = until(deadline, pin!(fenced(self.models.resolve(model)))).await else {
+            return Ok(());
+        };
+        model.refuse_unread(deadline)
     }
 
     /// The memory that bodies take.

@@ -285,7 +285,7 @@ async fn what_a_model_is_asked_besides_inferences_has_a_deadline_and_a_fence_too
         }
         // Whatever keeps it from saying whether its queue is full is found out by the inference.
         let infer = dataplane.authorize_model(&caller, model()).await.unwrap();
-        soon(dataplane.refuse_queued(&infer)).await.unwrap();
+        soon(dataplane.refuse_queued(&infer, None)).await.unwrap();
     }
 }
 

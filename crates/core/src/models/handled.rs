@@ -411,7 +411,7 @@ impl<H: ModelHandler> ResolvedModel for HandledModel<H> {
         })
     }
 
-    fn refuse_full(&self) -> Result<()> {
+    fn refuse_unread(&self, _: Option<tokio::time::Instant>) -> Result<()> {
         self.slots.refuse_full()
     }
 

@@ -5,12 +5,12 @@ mod bounds;
 mod handled;
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use oip_protocol::{
     Error, InferRequest, InferResponse, ModelConfig, ModelMetadata, ModelRef, RepositoryEntry,
     Result,
 };
+use tokio::time::Instant;
 
 pub use bounds::Bounds;
 pub use handled::Handled;
@@ -45,7 +45,7 @@ pub trait Models: Send + Sync + 'static {
     fn resolve_at_once(
         &self,
         model: &ModelRef,
-        now: Instant,
+        now: std::time::Instant,
     ) -> Option<Result<Arc<dyn ResolvedModel>>> {
         let _ = (model, now);
         None
@@ -140,11 +140,14 @@ pub trait ResolvedModel: Send + Sync {
         call: &'a Call,
     ) -> BoxFuture<'a, Result<InferResponse>>;
 
-    /// Refuses at once where one more request would be refused now because too many wait.
+    /// Refuses a request of which only the deadline is known where it would be refused now
+    /// because too many wait, whatever else it says. One without a deadline may have one all the
+    /// same, in its parameters.
     ///
     /// # Errors
-    /// `TooManyRequests`.
-    fn refuse_full(&self) -> Result<()> {
+    /// `TooManyRequests`; `TimedOut` where the deadline is over.
+    fn refuse_unread(&self, deadline: Option<Instant>) -> Result<()> {
+        let _ = deadline;
         Ok(())
     }
 

@@ -105,7 +105,7 @@ async fn read(
     let most = arrived.rest.door.options.body_limit;
     let dataplane = &arrived.rest.door.dataplane;
     dataplane.refuse_full(watched.before())?;
-    refuse_overload(dataplane, declared, most, permit).await?;
+    refuse_overload(dataplane, declared, most, permit, deadline).await?;
     let entered = watched.enter();
     let body = {
         let body = pin!(body::read(arrived, declared, form.header_length(), held));
@@ -119,19 +119,20 @@ async fn read(
     Ok((request, non_finite))
 }
 
-/// Refuses a request that would be refused for want of room, before its body is read.
+/// Refuses a request that would be refused for want of room or time, before its body is read.
 async fn refuse_overload(
     dataplane: &Dataplane,
     declared: Option<usize>,
     most: usize,
     permit: &Permit<actions::Infer>,
+    deadline: Option<tokio::time::Instant>,
 ) -> Result<()> {
     if declared.is_some_and(|length| length <= SMALL || length > most) {
         // Looking takes longer than reading; one over its limit is told so, whatever room there is.
         return Ok(());
     }
     dataplane.memory().refuse_announced(declared.unwrap_or(1))?;
-    dataplane.refuse_queued(permit).await
+    dataplane.refuse_queued(permit, deadline).await
 }
 
 fn non_finite(headers: &HeaderMap) -> Result<NonFinite> {

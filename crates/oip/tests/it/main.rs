@@ -15,3 +15,4 @@ mod parity;
 mod streams;
 mod takers;
 mod tls;
+mod unread;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use oip_core::call::Part;
 use oip_core::{BoxFuture, Call, ResolvedModel};
 use oip_protocol::{InferRequest, InferResponse, ModelMetadata, Result, Tensor};
+use tokio::time::Instant;
 
 use crate::cache::{Cache, Lookup};
 use crate::directory::Fingerprint;
@@ -44,11 +45,12 @@ impl ResolvedModel for Served {
         Some(&self.metadata)
     }
 
-    fn refuse_full(&self) -> Result<()> {
-        // A kept answer needs no place in the queue, and which it is shows in the body alone.
+    fn refuse_unread(&self, deadline: Option<Instant>) -> Result<()> {
+        // A kept answer needs no place in the queue and no run, and whether there is one shows in
+        // the body alone.
         match self.version.cache {
             Some(_) => Ok(()),
-            None => self.schedule.refuse_full(),
+            None => self.schedule.refuse_unread(deadline),
         }
     }
 

@@ -1,5 +1,8 @@
 //! Who is let into the queue: whoever will surely have an answer in time, as far as that can be
 //! told from what waits and from how long runs took.
+//!
+//! It is asked twice where a request is large: before its body is read, by what its head says, and
+//! again when all of it is known. The first refuses nobody whom the second would let in.
 
 use std::time::Duration;
 
@@ -35,6 +38,31 @@ impl State {
         let ahead = self.queue.ahead(level).without(self.idle());
         self.pace.wait(ahead, self.limits.instances)
     }
+
+    /// How long one waits who comes now and joins a run that is expected to begin then.
+    fn wait_to_join(&self, begins: Instant, now: Instant) -> Duration {
+        // However late that one is, something runs before it.
+        let least = self.pace.wait(Ahead::default(), self.limits.instances);
+        begins.saturating_duration_since(now).max(least)
+    }
+
+    /// How long anybody waits at least who comes now, whatever the priority and whatever runs
+    /// there are to join; `None` where an idle instance may be left.
+    fn least_wait(&self, now: Instant) -> Option<Duration> {
+        let joins = self.queue.soonest();
+        if self.runs_to_begin(0, joins.is_some()) <= self.idle() as u64 {
+            return None;
+        }
+        // Not always that of the highest priority: more runs of fewer rows may take less.
+        let opens = (0..self.queue.levels()).map(|level| self.wait(level));
+        let joins = joins.map(|begins| self.wait_to_join(begins, now));
+        opens.chain(joins).min()
+    }
+
+    /// How many runs are to begin for one of this priority to be in one of them.
+    fn runs_to_begin(&self, level: usize, joins: bool) -> u64 {
+        self.queue.ahead(level).runs + u64::from(!joins)
+    }
 }
 
 impl Inner {
@@ -42,26 +70,50 @@ impl Inner {
     /// where it would only wait in vain.
     pub(super) fn admit(&self, state: &State, job: &Job, kind: Option<&Kind>) -> Result<Instant> {
         let now = job.queued;
-        let left = job.deadline.map(|end| end.saturating_duration_since(now));
-        if left.is_some_and(|left| left.is_zero()) {
-            return Err(too_late());
-        }
+        let left = left(job.deadline, now)?;
         if state.is_full_for(job.level) {
             return Err(self.full(state));
         }
         let joins = kind.and_then(|kind| state.queue.joins(job, kind));
-        let runs = state.queue.ahead(job.level).runs + u64::from(joins.is_none());
         // What waits for others to join it goes when its own deadline needs that.
-        if runs <= state.idle() as u64 {
+        if state.runs_to_begin(job.level, joins.is_some()) <= state.idle() as u64 {
             return Ok(now);
         }
         let opens = state.wait(job.level);
-        let wait = joins.map_or(opens, |begins| {
-            // However late that one is, something runs before it.
-            let least = state.pace.wait(Ahead::default(), state.limits.instances);
-            opens.min(begins.saturating_duration_since(now).max(least))
-        });
-        let run = state.pace.run(job.size());
+        let wait = joins.map_or(opens, |begins| opens.min(state.wait_to_join(begins, now)));
+        self.in_time(state, wait, state.pace.run(job.size()), left)?;
+        // A tenth later than expected: whoever joins relies on it.
+        let begins = opens.saturating_add(opens / 10);
+        Ok(now.checked_add(begins).unwrap_or(now))
+    }
+
+    /// Refuses a request whose priority and tensors nobody knows yet where [`admit`](Self::admit)
+    /// would refuse it now, whatever they are.
+    pub(super) fn admit_unread(
+        &self,
+        state: &State,
+        now: Instant,
+        deadline: Option<Instant>,
+    ) -> Result<()> {
+        let left = left(deadline, now)?;
+        if state.is_full_for(0) {
+            return Err(self.full(state));
+        }
+        match state.least_wait(now) {
+            Some(wait) => self.in_time(state, wait, state.pace.shortest(), left),
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses who would wait longer than is allowed, or may not have the answer of a run in the
+    /// time that is left.
+    fn in_time(
+        &self,
+        state: &State,
+        wait: Duration,
+        run: Duration,
+        left: Option<Duration>,
+    ) -> Result<()> {
         match (left, state.limits.max_time) {
             (_, Some(most)) if wait > most => {
                 Err(self.overloaded(wait, run, most, "the wait that is allowed"))
@@ -69,11 +121,7 @@ impl Inner {
             (Some(left), _) if Pace::surely_done(wait, run) > left => {
                 Err(self.overloaded(wait, run, left, "the time that is left"))
             }
-            _ => {
-                // A tenth later than expected: whoever joins relies on it.
-                let begins = opens.saturating_add(opens / 10);
-                Ok(now.checked_add(begins).unwrap_or(now))
-            }
+            _ => Ok(()),
         }
     }
 
@@ -109,6 +157,15 @@ impl Inner {
         ))
         .retry_after(retry_seconds(state.wait(usize::MAX)))
         .at_limit(Limit::ModelQueue)
+    }
+}
+
+/// The time that is left until a deadline, which must not be over.
+fn left(deadline: Option<Instant>, now: Instant) -> Result<Option<Duration>> {
+    let left = deadline.map(|end| end.saturating_duration_since(now));
+    match left {
+        Some(left) if left.is_zero() => Err(too_late()),
+        _ => Ok(left),
     }
 }
 

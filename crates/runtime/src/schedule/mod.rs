@@ -174,13 +174,14 @@ impl Schedule {
         Ok((id, answered))
     }
 
-    /// Refuses where one more request would find the queue full now, whatever its priority.
-    pub(crate) fn refuse_full(&self) -> Result<()> {
+    /// Refuses where a request of which only the deadline is known would be refused now, whatever
+    /// else it says: the queue is full, or nobody who comes now has an answer in time.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub(crate) fn refuse_unread(&self, deadline: Option<Instant>) -> Result<()> {
         let state = self.0.state();
-        match state.is_full_for(0) {
-            true => Err(self.0.full(&state)),
-            false => Ok(()),
-        }
+        self.0.admit_unread(&state, Instant::now(), deadline)
     }
 
     /// The place among the levels, from 0, of a request of this [`priority`].
@@ -240,11 +241,11 @@ impl Inner {
 
     /// Gives idle instances what is to run.
     fn dispatch(self: &Arc<Self>) {
-        while let Some(jobs) = self.start_one() {
         // Outside a runtime only callers leave, at the end of one; an alarm needs a runtime too.
         let Ok(runtime) = Handle::try_current() else {
             return;
         };
+        while let Some(jobs) = self.start_one() {
             let (this, runtime) = (Arc::clone(self), runtime.clone());
             let requests = jobs.len();
             let begun = self.threads.run(move || {
@@ -258,7 +259,6 @@ impl Inner {
         }
     }
 
-    fn start_one(self: &Arc<Self>) -> Option<Vec<Job>> {
     /// A run of so many requests has not begun. They are dropped by now, which tells their callers.
     fn without_thread(&self, requests: usize, error: &io::Error) {
         let mut state = self.state();
@@ -269,6 +269,7 @@ impl Inner {
         tracing::error!(owner, %error, "no thread can be made for a run");
     }
 
+    fn start_one(self: &Arc<Self>) -> Option<Vec<Job>> {
         let mut state = self.state();
         if state.busy >= state.limits.instances {
             return None;

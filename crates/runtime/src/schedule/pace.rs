@@ -94,6 +94,14 @@ impl Pace {
         seconds(self.seconds(self.rows.max(rows as f64)))
     }
 
+    /// How long a run takes at least, whatever the rows of a request that comes.
+    pub(super) fn shortest(&self) -> Duration {
+        let usual = self.rows.max(1.0);
+        let larger = self.sizes.iter().flatten().filter(|size| size.rows > usual);
+        let larger = larger.map(|size| size.seconds);
+        seconds(larger.fold(self.seconds(usual), f64::min))
+    }
+
     /// How long it takes at most, by all likelihood, until whoever waits so long has his answer
     /// from a run that takes this long.
     ///
@@ -161,6 +169,19 @@ mod tests {
         // Two full runs that wait, though one row at a time ran of late.
         let wait = pace.wait(Ahead { runs: 2, rows: 64 }, 1);
         assert_eq!(wait, 125 * MS);
+    }
+
+    #[test]
+    fn the_shortest_run_is_that_of_whatever_size_takes_least() {
+        let mut pace = Pace::default();
+        assert_eq!(pace.shortest(), Duration::ZERO);
+        pace.record(1, 10 * MS);
+        assert_eq!(pace.shortest(), pace.run(1));
+        pace.record(32, 8 * MS);
+        for _ in 0..20 {
+            pace.record(1, 10 * MS);
+        }
+        assert_eq!(pace.shortest(), 8 * MS);
     }
 
     #[test]

@@ -30,6 +30,8 @@ pub(super) struct Queue {
     waiting: BTreeMap<(Instant, Place), u64>,
     /// Those of the waiting whose model is adaptive.
     eager: BTreeMap<Place, u64>,
+    /// The groups whose last run has room, by when that is expected to begin.
+    open: BTreeSet<(Instant, u64)>,
     /// Of each priority, what waits at it and above.
     ahead: ByLevel<Ahead>,
 }
@@ -185,6 +187,16 @@ impl Queue {
         self.ahead.at(level)
     }
 
+    /// How many priorities are to be told apart: those below have the same ahead of them.
+    pub(super) fn levels(&self) -> usize {
+        self.ahead.0.len().max(1)
+    }
+
+    /// When the first of the runs that further requests may join is expected to begin.
+    pub(super) fn soonest(&self) -> Option<Instant> {
+        self.open.first().map(|(begins, _)| *begins)
+    }
+
     /// When the run is expected to begin that a request would join, if one that waits has room.
     pub(super) fn joins(&self, job: &Job, kind: &Kind) -> Option<Instant> {
         let group = self.groups.get(self.kinds.get(kind)?)?;
@@ -289,6 +301,9 @@ impl Queue {
             }
             return;
         };
+        if let Some(begins) = group.has_room() {
+            self.open.insert((begins, number));
+        }
         let until = group.until(first);
         let adaptive = first.runnable.gathers.as_ref().is_some_and(|b| b.adaptive);
         group.filed = Some((place, until));
@@ -307,8 +322,13 @@ impl Queue {
 
     /// Takes a group from where it is filed, before its requests change.
     fn unfile(&mut self, number: u64) {
-        let group = self.groups.get_mut(&number);
-        match group.and_then(|group| group.filed.take()) {
+        let Some(group) = self.groups.get_mut(&number) else {
+            return;
+        };
+        if let Some(begins) = group.has_room() {
+            self.open.remove(&(begins, number));
+        }
+        match group.filed.take() {
             None => {}
             Some((place, None)) => {
                 self.ready.remove(&place);
@@ -334,6 +354,12 @@ impl Group {
         self.jobs
             .first_key_value()
             .map(|(place, job)| (*place, job))
+    }
+
+    /// When the last run is expected to begin, where it has room for the smallest request.
+    fn has_room(&self) -> Option<Instant> {
+        let room = self.kind.is_some() && self.open.filled < self.most;
+        room.then_some(self.open.begins)
     }
 
     /// Until when it waits for others to join; `None` where it does not: it is full, has a

@@ -91,7 +91,7 @@ async fn a_kept_answer_passes_a_full_queue_and_what_is_to_run_does_not() {
     // Before the body is read, which alone shows whether the answer is kept.
     let refuses = async |name| {
         let served = house.repository.resolve(&ModelRef::new(name)).await;
-        served.unwrap().refuse_full().is_err()
+        served.unwrap().refuse_unread(None).is_err()
     };
     assert_eq!((refuses("m").await, refuses("n").await), (false, true));
 }

@@ -347,6 +347,29 @@ async fn one_who_joins_a_run_that_waits_begins_with_it() {
 }
 
 #[tokio::test]
+async fn the_soonest_run_that_has_room_is_known_whatever_comes_and_goes() {
+    let mut line = Line::of(batching(4));
+    let soonest = |line: &Line| {
+        let begins = line.queue.soonest();
+        begins.map(|begins| begins.duration_since(line.began).as_secs())
+    };
+    // It runs alone, and nobody joins it.
+    line.push_rows(&[9]);
+    assert_eq!(soonest(&line), None);
+    line.push_rows(&[2]);
+    line.push(rows(&[1], 3), 0, Parameters::new());
+    assert_eq!(soonest(&line), Some(2));
+    line.push_rows(&[2]);
+    assert_eq!(soonest(&line), Some(3), "the first is full");
+    line.push_rows(&[1]);
+    assert_eq!(line.queue.open.len(), 2);
+    line.queue.remove(3);
+    assert_eq!(soonest(&line), Some(5));
+    line.all();
+    assert!(line.queue.open.is_empty());
+}
+
+#[tokio::test]
 async fn parameters_make_a_kind_in_any_order_and_by_type_and_value() {
     let mut line = Line::of(batching(8));
     let pairs = |pairs: &[(&str, f64)]| Parameters::from_iter(pairs.iter().copied());

@@ -64,7 +64,12 @@ async fn a_wait_that_would_outlast_the_deadline_is_refused_at_once() {
     // 25 runs of 0.1 s and half a one.
     assert_eq!(error.retry_after_seconds(), Some(3));
     assert!(began.elapsed() < Duration::from_millis(500));
+    // As much is known before the body is read.
+    let unread = lab.schedule.refuse_unread(in_a_second).unwrap_err();
+    assert!(unread.message().starts_with("model 'm' is overloaded"));
+    assert_eq!(unread.retry_after_seconds(), Some(3));
     // Whoever has the time is let in.
+    assert!(lab.schedule.refuse_unread(None).is_ok());
     let patient = Some(Instant::now() + Duration::from_secs(60));
     let patient = lab.ask_until(rows(&[9], 1), patient);
     lab.until_waiting(26).await;
@@ -73,10 +78,11 @@ async fn a_wait_that_would_outlast_the_deadline_is_refused_at_once() {
         ..limits()
     });
     let error = lab.ask(rows(&[9], 1)).await.unwrap().unwrap_err();
-    assert!(
-        error.message().contains("the wait that is allowed"),
-        "{error}"
-    );
+    let unread = lab.schedule.refuse_unread(None).unwrap_err();
+    for error in [error, unread] {
+        let told = error.message();
+        assert!(told.contains("the wait that is allowed"), "{error}");
+    }
     lab.schedule.limit(Limits {
         instances: 20,
         ..limits()
@@ -147,7 +153,7 @@ async fn the_last_one_of_a_full_queue_gives_way_to_a_higher_priority_and_to_no_o
         lab.until_waiting(waits.len()).await;
     }
     // Before the body is read nobody knows its priority.
-    assert!(lab.schedule.refuse_full().is_ok());
+    assert!(lab.schedule.refuse_unread(None).is_ok());
     for priority in [2, 3] {
         let full = "the queue of model 'm' is full: 2 requests wait already";
         assert_eq!(refused(ask(9, priority)).await, full);
@@ -160,7 +166,10 @@ async fn the_last_one_of_a_full_queue_gives_way_to_a_higher_priority_and_to_no_o
         assert_eq!(refused(gives_way).await, gave_way);
         assert_eq!(lab.schedule.waiting(), 2);
     }
-    assert!(lab.schedule.refuse_full().is_err(), "nobody gives way now");
+    assert!(
+        lab.schedule.refuse_unread(None).is_err(),
+        "nobody gives way now"
+    );
     assert!(refused(ask(9, 1)).await.contains("2 requests wait already"));
     drop(gate);
     for asked in waits.into_iter().chain([first]) {
@@ -228,6 +237,7 @@ async fn while_a_batch_waits_for_its_delay_an_idle_instance_takes_who_comes_in_a
     let job = lab.job(Duration::from_millis(120));
     let kind = job.kind();
     assert!(lab.schedule.0.admit(&state(), &job, kind.as_ref()).is_ok());
+    assert!(lab.schedule.refuse_unread(job.deadline).is_ok());
     // One of another kind would be a second run, for which no instance is left.
     let error = lab.schedule.0.admit(&state(), &job, None).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TooManyRequests);
@@ -247,11 +257,11 @@ async fn the_queue_is_full_only_beyond_what_idle_instances_take() {
     );
     let mut waits = Vec::new();
     for count in 1..=3 {
-        assert!(lab.schedule.refuse_full().is_ok(), "{count}");
+        assert!(lab.schedule.refuse_unread(None).is_ok(), "{count}");
         waits.push(lab.ask(rows(&[1], 1)));
         lab.until_waiting(count).await;
     }
-    assert!(lab.schedule.refuse_full().is_err());
+    assert!(lab.schedule.refuse_unread(None).is_err());
     let error = lab.ask(rows(&[1], 1)).await.unwrap().unwrap_err();
     assert!(
         error

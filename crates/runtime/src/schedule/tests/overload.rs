@@ -17,6 +17,8 @@ struct Load {
     row: f64,
     /// Milliseconds until an answer is worthless.
     within: u64,
+    /// How many priorities there are.
+    levels: u64,
 }
 
 impl Load {
@@ -26,6 +28,12 @@ impl Load {
 
     fn most_rows(&self) -> u64 {
         self.gathers.as_ref().map_or(1, |b| b.max_batch_size)
+    }
+
+    /// The most rows that can be answered in a second.
+    fn most_per_second(&self) -> f64 {
+        let most = self.most_rows() as f64;
+        most / self.takes(most).as_secs_f64()
     }
 }
 
@@ -39,14 +47,15 @@ struct Trial {
     runs: Option<(Vec<Job>, Instant)>,
     good: u64,
     refused: u64,
+    /// Those of them who could have been refused before their bodies were read.
+    unread: u64,
 }
 
 /// How long it goes on.
 const SECONDS: u64 = 4;
 
 impl Trial {
-    /// The rows that were answered in time, as a part of the most that can be.
-    fn of(load: Load) -> (f64, u64) {
+    fn of(load: Load) -> Self {
         let model = Fake::new();
         let mut trial = Self {
             schedule: Schedule::new("model 'm'", limits(), Arc::default()),
@@ -55,10 +64,10 @@ impl Trial {
             runs: None,
             good: 0,
             refused: 0,
+            unread: 0,
             load,
         };
-        let most = trial.load.most_rows() as f64;
-        let per_second = most / trial.load.takes(most).as_secs_f64();
+        let per_second = trial.load.most_per_second();
         let began = Instant::now();
         let mut now = began;
         let end = now + Duration::from_secs(SECONDS);
@@ -72,14 +81,17 @@ impl Trial {
             trial.go_on(now);
             trial.arrive(id, rows, now);
         }
-        (
-            trial.good as f64 / (per_second * SECONDS as f64),
-            trial.refused,
-        )
+        trial
+    }
+
+    /// The rows that were answered in time, as a part of the most that can be.
+    fn part(&self) -> f64 {
+        self.good as f64 / (self.load.most_per_second() * SECONDS as f64)
     }
 
     fn arrive(&mut self, id: u64, count: u64, now: Instant) {
         let width = 1 + self.dice.roll(self.load.kinds) as usize;
+        let level = self.dice.roll(self.load.levels) as usize;
         let inputs = vec![rows(&vec![1; count as usize], width)];
         let mut state = self.schedule.0.state();
         let gathers = state.gathers(&self.runnable);
@@ -90,16 +102,23 @@ impl Trial {
             inputs,
             parameters: telling(Default::default()),
             note: None,
-            level: 0,
+            level,
             queued: now,
             deadline: Some(now + Duration::from_millis(self.load.within)),
             latest: None,
             answer: oneshot::channel().0,
         };
         let kind = job.kind();
+        let unread = self.schedule.0.admit_unread(&state, now, job.deadline);
         match self.schedule.0.admit(&state, &job, kind.as_ref()) {
-            Ok(begins) => state.queue.push(job, kind, begins),
-            Err(_) => self.refused += 1,
+            Ok(begins) => {
+                assert!(unread.is_ok(), "{unread:?}, and would be let in");
+                state.queue.push(job, kind, begins);
+            }
+            Err(_) => {
+                self.refused += 1;
+                self.unread += u64::from(unread.is_err());
+            }
         }
         drop(state);
         self.begin(now);
@@ -153,6 +172,7 @@ async fn nine_tenths_of_the_most_are_answered_in_time_at_ten_times_the_load() {
         run,
         row,
         within,
+        levels: 1,
     };
     for (what, load) in [
         ("alone", load(1, 1, None, 5.0, 0.0, 500)),
@@ -170,8 +190,33 @@ async fn nine_tenths_of_the_most_are_answered_in_time_at_ten_times_the_load() {
             load(4, 1, gathers(), 20.0, 0.1, 500),
         ),
     ] {
-        let (part, refused) = Trial::of(load);
+        let trial = Trial::of(load);
+        let part = trial.part();
         assert!(part >= 0.9, "{what}: {part:.3}");
-        assert!(refused > 0, "{what}: nobody was refused");
+        assert!(trial.refused > 0, "{what}: nobody was refused");
+        let (unread, refused) = (trial.unread, trial.refused);
+        assert!(unread > 0, "{what}: all of {refused} were read");
+    }
+}
+
+#[tokio::test]
+async fn who_is_refused_unread_would_be_refused_when_read() {
+    let load = |kinds, rows, gathers, levels| Load {
+        kinds,
+        rows,
+        gathers,
+        run: 10.0,
+        row: 1.0,
+        within: 300,
+        levels,
+    };
+    // Each arrival asserts it. Where all are alike and run alone, the head tells all.
+    let trial = Trial::of(load(1, 1, None, 1));
+    assert_eq!(trial.unread, trial.refused);
+    for levels in [2, 5] {
+        for gathers in [None, Some(batching(8)), Some(batching(32))] {
+            let trial = Trial::of(load(3, 8, gathers, levels));
+            assert!(trial.refused > 0, "{levels}: nobody was refused");
+        }
     }
 }
