@@ -27,7 +27,7 @@ use super::request;
 use super::run::Cpus;
 use super::sample::Input;
 use super::target::Host;
-use super::work::{SMALL, Wire};
+use super::work::Wire;
 use super::{BenchError, affinity};
 
 /// The load, as multiples of what the server can do.
@@ -40,12 +40,14 @@ const CLOSED: usize = 40;
 
 /// The models: one sleeps, one computes, one sleeps and takes requests in batches.
 const MODELS: [&str; 3] = ["sleeps", "computes", "gathers"];
-/// How many rows a batch has at most; a request of [`SMALL`] elements has as many rows.
-const BATCH: usize = 4 * SMALL;
+/// How many rows a batch has at most; a request has one, whatever its elements.
+const BATCH: u32 = 4;
 
 /// One model under growing load.
 pub(super) struct Overload {
     model: &'static str,
+    /// Of a request.
+    elements: usize,
     /// What the server can do, in answers a second.
     most: f64,
     /// At each of the multiples.
@@ -93,10 +95,11 @@ pub(super) fn run(options: &Options) -> Result<Vec<Overload>, BenchError> {
         progress,
     };
     let mut overloads = Vec::new();
+    let elements = options.one_elements();
     for model in MODELS {
         // It answers when its model is loaded.
         let declared = asking.block_on(server.target.inputs(model))?;
-        let inputs: Vec<_> = declared.iter().map(|input| input.fill(SMALL)).collect();
+        let inputs: Vec<_> = declared.iter().map(|input| input.fill(elements)).collect();
         overloads.push(trial.of(model, &inputs)?);
     }
     trial.progress.finish();
@@ -131,6 +134,7 @@ impl Trial<'_> {
         let failures = closed.failures + rows.iter().map(|row| row.failures).sum::<u64>();
         Ok(Overload {
             model,
+            elements: self.options.one_elements(),
             most: closed.median(|figures| figures.rate).unwrap_or(0.0),
             rows,
             failures,
@@ -184,8 +188,9 @@ pub(super) fn table(overloads: &[Overload]) -> String {
     for overload in overloads {
         let _ = writeln!(
             table,
-            "the model {}; at most {:.0} answers a second\n{:>6} {:>10} {:>10} {:>8} {:>10} {:>10} {:>9} {:>9}",
+            "the model {}, {} elements a request; at most {:.0} answers a second\n{:>6} {:>10} {:>10} {:>8} {:>10} {:>10} {:>9} {:>9}",
             overload.model,
+            overload.elements,
             overload.most,
             "load",
             "sent/s",
@@ -237,6 +242,7 @@ pub(super) fn as_json(overloads: &[Overload]) -> Value {
             });
         json!({
             "model": overload.model,
+            "elements": overload.elements,
             "most_per_second": overload.most,
             "rows": rows.collect::<Vec<_>>(),
         })
@@ -292,8 +298,12 @@ impl Engine for Taking {
         let micros = micros.and_then(|text| text.trim().parse().ok());
         let micros =
             micros.ok_or_else(|| LoadError::Invalid("no number of microseconds".to_owned()))?;
-        let tensor = |name: &str| vec![TensorMetadata::new(name, Datatype::Fp32, vec![-1])];
         let lies_in = |folder: &str| file.path.iter().any(|part| part == folder);
+        let shape: Vec<i64> = match lies_in("gathers") {
+            true => vec![-1, -1],
+            false => vec![-1],
+        };
+        let tensor = |name: &str| vec![TensorMetadata::new(name, Datatype::Fp32, shape.clone())];
         Ok(Arc::new(Takes {
             time: Duration::from_micros(micros),
             computes: lies_in("computes"),
@@ -323,10 +333,11 @@ impl Model for Takes {
     }
 
     fn run(&self, inputs: &[Tensor], _: &mut Laps) -> Result<Vec<Tensor>> {
-        let rows = inputs.first().map_or(0, Tensor::element_count);
+        let rows = |input: &Tensor| input.shape().dims().first().copied().unwrap_or(0);
         match self.computes {
             false if self.gathers => {
-                std::thread::sleep(self.time + self.time * rows as u32 / (BATCH / 2) as u32);
+                let rows = inputs.first().map_or(0, rows);
+                std::thread::sleep(self.time + self.time * rows as u32 / (BATCH / 2));
             }
             false => std::thread::sleep(self.time),
             // Of its own: what others use of the CPU meanwhile does not count.
@@ -356,6 +367,7 @@ mod tests {
         let rows = TIMES.map(|times| row(&[(200.0 * f64::min(times, 0.95), None)]));
         let overload = Overload {
             model: "sleeps",
+            elements: 16,
             most: 200.0,
             rows: rows.into(),
             failures: 0,

@@ -228,6 +228,8 @@ fn bench_shows_what_remains_under_overload() {
             "2",
             "--within",
             "100",
+            "--elements",
+            "1k",
         ])
         .args(short)
         .arg("--plot")
@@ -239,6 +241,7 @@ fn bench_shows_what_remains_under_overload() {
         .lines()
         .filter(|line| line.trim_start().starts_with("10x"));
     assert_eq!(tenfold.count(), 3, "{table}");
+    assert_eq!(table.matches("1024 elements").count(), 3, "{table}");
     assert_eq!(files(folder.path()), ["goodput-by-load.svg"]);
 }
 

@@ -46,6 +46,7 @@ Examples:
   oip bench --url ours=127.0.0.1:8082 --url theirs=127.0.0.1:8000 --input request.json
   oip bench --latency
   oip bench --overload --plot plots
+  oip bench --overload --elements 150528
   oip bench --seconds 20 --csv figures.csv";
 
 /// The heading of flags that measure something else.
@@ -107,7 +108,7 @@ fn load() -> [Arg; 10] {
         named(
             "elements",
             "N,...",
-            "Elements of each input, in place of 16 and 150528 [16, 4k, 1M]",
+            "Elements of each input, in place of 16 and 150528 [16, 4k, 1M]; one number for --overload",
         )
         .value_parser(ValueParser::new(parse::elements)),
         named(
@@ -200,15 +201,16 @@ fn servers() -> [Arg; 6] {
 /// What is measured in place of throughput.
 fn modes() -> [Arg; 8] {
     const ELSEWHERE: [&str; 6] = ["url", "grpc-url", "pid", "token-file", "input", "no-floor"];
-    let mode = |name: &'static str, help: &'static str| {
+    let sized = |name: &'static str, help: &'static str| {
         Arg::new(name)
             .long(name)
             .help(help)
             .help_heading(INSTEAD)
             .action(ArgAction::SetTrue)
             .conflicts_with_all(MODES.into_iter().filter(|other| *other != name))
-            .conflicts_with_all(["elements", "rate"])
+            .conflicts_with("rate")
     };
+    let mode = |name, help| sized(name, help).conflicts_with("elements");
     let ours = |name, help| mode(name, help).conflicts_with_all(ELSEWHERE);
     [
         ours(
@@ -236,7 +238,7 @@ fn modes() -> [Arg; 8] {
             "Latency of small requests while large ones run on the same server",
         )
         .conflicts_with_all(["only", "csv", "plot"]),
-        ours(
+        sized(
             "overload",
             "What remains of the throughput at up to ten times the load",
         )
@@ -244,8 +246,9 @@ fn modes() -> [Arg; 8] {
             "What remains of the throughput at up to ten times the load: a model that takes \
                  --service-time (once sleeping, once computing, once sleeping in batches) behind a bounded queue is sent \
                  half to ten times of what it can do, in an open loop. Only answers within \
-                 --within count.",
+                 --within count. A request has 16 elements, or as many as --elements says.",
         )
+        .conflicts_with_all(ELSEWHERE)
         .conflicts_with_all(["only", "csv"]),
         ours(
             "onnx",

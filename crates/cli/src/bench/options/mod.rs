@@ -15,7 +15,7 @@ use super::BenchError;
 use super::arrivals::{Rate, Spacing};
 use super::identity;
 use super::target::Target;
-use super::work::{WORKS, Wire, Work};
+use super::work::{SMALL, WORKS, Wire, Work};
 
 pub(crate) use flags::{child_command, command};
 
@@ -123,6 +123,12 @@ impl Options {
     pub(super) fn one_connections(&self) -> usize {
         self.connections.first().copied().unwrap_or(1)
     }
+
+    /// The number of elements of a run that has one.
+    pub(super) fn one_elements(&self) -> usize {
+        let first = self.works.first().and_then(|work| work.elements);
+        first.unwrap_or(SMALL)
+    }
 }
 
 fn all<T: Clone + Send + Sync + 'static>(matches: &ArgMatches, name: &str) -> Vec<T> {
@@ -198,6 +204,11 @@ fn works(matches: &ArgMatches, mode: Mode, targets: &[Target]) -> Result<Vec<Wor
         only.iter().any(|asked| *asked == name || asked == wire)
     };
     let elements = matches.get_one::<Vec<usize>>("elements");
+    if mode == Mode::Overload && elements.is_some_and(|elements| elements.len() > 1) {
+        return Err(BenchError::Usage {
+            why: "--elements: one number, no list, for --overload".to_owned(),
+        });
+    }
     let mut works = match elements {
         _ if matches.contains_id("input") => Wire::ALL.map(Work::of_file).to_vec(),
         Some(elements) => {

@@ -169,6 +169,20 @@ fn what_is_measured_instead_is_one_thing_and_has_its_own_connections() {
 }
 
 #[test]
+fn under_overload_requests_have_as_many_elements_as_is_said() {
+    let elements = |arguments: &[&str]| options(arguments).map(|options| options.one_elements());
+    assert_eq!(elements(&["--overload"]).unwrap(), 16);
+    let images = elements(&["--overload", "--elements", "150528"]);
+    assert_eq!(images.unwrap(), 150_528);
+    let list = elements(&["--overload", "--elements", "16,4k"]).unwrap_err();
+    assert!(list.contains("no list"), "{list}");
+    for mode in ["--gates", "--batching", "--latency", "--mixed", "--onnx"] {
+        let refusal = elements(&[mode, "--elements", "16"]).unwrap_err();
+        assert!(refusal.contains("--elements"), "{refusal}");
+    }
+}
+
+#[test]
 fn flags_that_would_change_nothing_are_refused() {
     for (arguments, needed) in [
         (&["--arrivals", "constant"][..], "--rate"),
