@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -148,3 +149,32 @@ def test_where_the_answer_lacks_rows_each_runs_alone() -> None:
         answers = pool.map(lambda i: asked.infer("m", row(i)), range(2))
         assert [answer.output("y").numpy().tolist() for answer in answers] == [[[0, 0]], [[1, 1]]]
     assert sizes == [2, 1, 1]
+
+
+def test_who_comes_when_a_call_has_found_that_all_have_left_is_answered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Slow(Rows):
+        max_batch_delay = 1.0
+
+    nobody, go_on = threading.Event(), threading.Event()
+    made = oip.errors.of_status
+
+    def of_status(status: int, message: str, retry_after: int | None = None) -> Any:
+        if "nobody waits" in message:
+            nobody.set()
+            go_on.wait(30)
+        return made(status, message, retry_after)
+
+    monkeypatch.setattr(oip.errors, "of_status", of_status)
+    handler = Slow()
+    with client(handler) as asked, ThreadPoolExecutor(2) as pool:
+        with pytest.raises(oip.errors.TimedOut):
+            asked.infer("m", row(1), context=oip.Context(remaining=0.05))
+        assert nobody.wait(30)
+        # It waits for others within its own call, while the first one still ends.
+        comes = pool.submit(asked.infer, "m", row(2))
+        time.sleep(0.3)
+        go_on.set()
+        assert comes.result().output("y").numpy().tolist() == [[4, 4]]
+    assert handler.sizes == [1]

@@ -12,8 +12,16 @@ use super::{PyHandler, ask};
 use crate::batch::{self, Batches, Key, Waiting, Wish};
 use crate::{errors, messages};
 
-/// Who is in a call, and whether others wait for the next one.
-type Taken = Arc<Mutex<(Vec<Waiting>, bool)>>;
+/// What is settled when a call begins.
+#[derive(Default)]
+struct Taken {
+    /// Whether it has begun: until then nobody else makes one for those who wait.
+    begun: bool,
+    /// Who is in it; nobody where all of them have left.
+    waiting: Vec<Waiting>,
+    /// Whether others wait for the next one.
+    more: bool,
+}
 
 /// Whether a handler wants batches: `max_batch_size` rows, `max_batch_delay` seconds.
 pub(super) fn wish(object: &Bound<'_, PyAny>) -> PyResult<Option<Wish>> {
@@ -65,24 +73,24 @@ impl PyHandler {
             tokio::time::sleep(delay).await;
         }
         loop {
-            let taken = Taken::default();
+            let taken = Arc::<Mutex<Taken>>::default();
             let result = self.run_batch(&key, &taken).await;
-            let (waiting, more) = {
+            let taken = {
                 let mut taken = taken.lock().unwrap_or_else(PoisonError::into_inner);
                 std::mem::take(&mut *taken)
             };
-            if let (true, Err(error), Some((_, batches))) =
-                (waiting.is_empty(), &result, &self.0.batches)
+            if let (false, Err(error), Some((_, batches))) = (taken.begun, &result, &self.0.batches)
             {
-                // The call never began: the server is stopping.
+                // The call never began: the server is stopping, or its queue is full.
                 let (left, _) = batches.take(&key, u64::MAX);
                 for one in left {
                     one.answer(Err(error.clone()));
                 }
                 return;
             }
-            self.answer(&key.0, waiting, result);
-            if !more {
+            // Whoever has come since it began may be another task's already.
+            self.answer(&key.0, taken.waiting, result);
+            if !taken.more {
                 return;
             }
         }
@@ -123,15 +131,17 @@ impl PyHandler {
     }
 
     /// One call. Who is in it is settled on the thread that runs it, at the last moment.
-    async fn run_batch(&self, key: &Key, taken: &Taken) -> Result<InferResponse> {
+    async fn run_batch(&self, key: &Key, taken: &Arc<Mutex<Taken>>) -> Result<InferResponse> {
         let (this, taken, key) = (self.clone(), Arc::clone(taken), key.clone());
         let (model, declared) = (key.0.clone(), self.0.metadata.outputs(&key.0));
         let ask = ask::infer_with(&model, declared, move |py| {
             let mut taken = taken.lock().unwrap_or_else(PoisonError::into_inner);
+            taken.begun = true;
             if let Some((wish, batches)) = &this.0.batches {
-                *taken = batches.take(&key, wish.most);
+                (taken.waiting, taken.more) = batches.take(&key, wish.most);
             }
-            let request = batch::merge(&taken.0).map_err(|error| errors::exception(py, &error))?;
+            let request =
+                batch::merge(&taken.waiting).map_err(|error| errors::exception(py, &error))?;
             drop(taken);
             let payload = messages::request(py, request, None)?;
             let ModelRef { name, version } = key.0;
