@@ -249,7 +249,7 @@ fn read_ahead(limits: &ConnectionLimits) -> usize {
     head.max(READ_AHEAD)
 }
 
-fn builder(limits: &ConnectionLimits) -> auto::Builder<TokioExecutor> {
+pub(super) fn builder(limits: &ConnectionLimits) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     // Not `pipeline_flush`: with it hyper copies every answer's body into its own buffer, and an
     // answer is held back while anything stands unread behind its request, and is lost when that

@@ -10,7 +10,8 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-use super::life::{InFlight, Life, Spell};
+use super::life::{InFlight, Life};
+use super::owed::Spell;
 use crate::door::Body;
 
 /// Pieces up to this are not followed beyond this place, in bytes: what is small is no burden.

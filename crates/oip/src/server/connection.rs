@@ -89,13 +89,23 @@ impl Connection {
                     Step::Cut => return Poll::Ready(None),
                 }
                 if life.is_wanted() && !leaving {
-                    match life.rests_since() {
+                    let rests = life.rests_since();
+                    match rests {
                         // It has asked for nothing yet: nothing is lost with it.
                         Some(_) if !life.has_asked() => return Poll::Ready(None),
                         Some(_) => {
                             leaving = true;
                             life.close();
                             connection.as_mut().graceful_shutdown();
+                            // It is told, and its answer not waited for: who needs its place
+                            // must not depend on it.
+                            if let Poll::Ready(ended) = connection.as_mut().poll(context) {
+                                return Poll::Ready(Some(ended));
+                            }
+                            if life.rests_since() == rests {
+                                return Poll::Ready(None);
+                            }
+                            // A request has come in the last moment.
                             look.set(Instant::now() + LINGER);
                             continue;
                         }
@@ -242,4 +252,70 @@ fn head_bytes(request: &Request<Incoming>) -> usize {
         .sum();
     let path = request.uri().path_and_query();
     headers + path.map_or(0, |path| path.as_str().len())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::super::accept;
+    use super::*;
+    use crate::door::{Served, Serves};
+
+    /// Answers with nothing.
+    struct Nothing;
+
+    impl Serves for Nothing {
+        fn answer(&self, _: Request<Body>, _: Arc<Remote>) -> Answering {
+            Box::pin(std::future::ready(Ok(Response::new(Body::empty()))))
+        }
+    }
+
+    fn connection(life: &Arc<Life>) -> Connection {
+        let limits = Arc::new(ConnectionLimits::default());
+        let door = || Served::new(Nothing);
+        Connection {
+            builder: Arc::new(accept::builder(&limits)),
+            doors: Doors {
+                kind: Kind::Rest,
+                pair: Pair {
+                    rest: door(),
+                    grpc: door(),
+                },
+                remote: Arc::default(),
+                limits,
+                life: Arc::clone(life),
+                spare: None,
+            },
+            drain: Drain::new(),
+        }
+    }
+
+    /// The preface, empty settings, and a GET of `/` in the words of HPACK's static table.
+    const ASKS: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\
+        \0\0\x06\x01\x05\0\0\0\x01\x82\x84\x86\x41\x01a";
+
+    #[tokio::test(start_paused = true)]
+    async fn whose_place_is_needed_is_told_and_gone_whatever_it_answers() {
+        let life = Arc::new(Life::new(Arc::new(ConnectionLimits::default())));
+        let (mut client, stream) = tokio::io::duplex(1 << 16);
+        let served = tokio::spawn(connection(&life).serve(stream));
+        client.write_all(ASKS).await.unwrap();
+        let mut answer = [0; 4096];
+        while !life.has_asked() || life.rests_since().is_none() {
+            assert!(client.read(&mut answer).await.unwrap() > 0);
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let begun = Instant::now();
+        life.make_room();
+        served.await.unwrap();
+        assert_eq!(Instant::now(), begun, "it was waited for");
+        let mut last = Vec::new();
+        client.read_to_end(&mut last).await.unwrap();
+        // The kind of a frame stands behind its length, and GOAWAY is the seventh of them.
+        assert!(
+            last.windows(5).any(|bytes| bytes == [0, 0, 8, 7, 0]),
+            "{last:?}"
+        );
+    }
 }

@@ -43,14 +43,15 @@ impl Crowd {
         }
     }
 
-    /// Has the connection end that has rested longest, also one whose first head has not come.
-    /// Whether there was one.
+    /// Has the connection end that has rested longest, also one whose first head has not come, and
+    /// none whose other end has yet to take an answer. Whether there was one.
     pub(super) fn make_room(&self) -> bool {
         let now = Instant::now();
         let longest = {
             let members = self.members();
             let lives = members.lives.values();
             let resting = lives.filter(|life| !life.is_wanted());
+            let resting = resting.filter(|life| life.owes_nothing());
             let resting = resting.filter_map(|life| Some((life.rests_since()?, life)));
             let longest = resting.min_by_key(|(since, _)| *since);
             let longest = longest.filter(|(since, _)| now.duration_since(*since) >= LEAST_REST);
@@ -94,5 +95,18 @@ mod tests {
         assert!(!crowd.make_room() && !served.is_wanted());
         drop(members);
         assert!(crowd.members().lives.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whose_answer_is_not_taken_yet_does_not_make_room() {
+        let crowd = Crowd::default();
+        let life = Arc::new(Life::new(Arc::new(ConnectionLimits::default())));
+        let _member = crowd.join(Arc::clone(&life));
+        drop(life.begin(Version::HTTP_11));
+        life.written(true);
+        tokio::time::advance(Duration::from_secs(10)).await;
+        assert!(!crowd.make_room());
+        life.written(false);
+        assert!(crowd.make_room());
     }
 }

@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::ConnectionLimits;
+use super::owed::{Owed, Spell};
 
 /// One connection. Times are milliseconds since it was accepted, from 1; 0 is never.
 pub(super) struct Life {
@@ -36,7 +37,7 @@ pub(super) struct Life {
     held: AtomicBool,
     released: AtomicBool,
     /// Pieces of answers that wait for the other end, where it takes each stream by itself.
-    owed: Ring,
+    owed: Owed,
     /// When it was told to end as it rested.
     told: AtomicU64,
     /// Whether somebody else needs its place.
@@ -49,25 +50,6 @@ pub(super) struct Life {
 
 /// What HTTP/2 begins with, and no request of HTTP/1.
 const PREFACE: &[u8] = b"PRI * HTTP/2";
-
-/// How many pieces wait, by the spell in which they began to. A spell is a quarter of the time
-/// that they may take. So there is no clock to be read for each, and no list of them.
-#[derive(Default)]
-struct Ring {
-    spell: AtomicUsize,
-    /// When it began.
-    begun: AtomicU64,
-    waiting: [AtomicUsize; SPELLS],
-}
-
-/// Spells that are told apart.
-const SPELLS: usize = 8;
-/// What has waited for so many spells has waited too long.
-const PATIENT: usize = 5;
-
-/// The spell in which a piece began to wait.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Spell(u8);
 
 /// What becomes of a connection.
 #[derive(Debug, PartialEq, Eq)]
@@ -95,7 +77,7 @@ impl Life {
             blocked: AtomicU64::new(0),
             held: AtomicBool::new(false),
             released: AtomicBool::new(false),
-            owed: Ring::default(),
+            owed: Owed::default(),
             told: AtomicU64::new(0),
             wanted: AtomicBool::new(false),
             dismissed: AtomicBool::new(false),
@@ -105,7 +87,7 @@ impl Life {
     }
 
     fn now(&self) -> u64 {
-        u64::try_from(self.born.elapsed().as_millis()).map_or(u64::MAX, |now| now.saturating_add(1))
+        milliseconds(self.born.elapsed()).saturating_add(1)
     }
 
     fn at(&self, time: u64, after: Duration) -> Instant {
@@ -199,32 +181,12 @@ impl Life {
 
     /// The other end has to take a piece of an answer, which must be [`taken`](Self::taken).
     pub(super) fn owes(&self) -> Spell {
-        let spell = self.owed.spell.load(Relaxed) % SPELLS;
-        self.owed.waiting[spell].fetch_add(1, Relaxed);
-        Spell(spell as u8)
+        self.owed.owes()
     }
 
     /// It has, or never will.
     pub(super) fn taken(&self, spell: Spell) {
-        self.owed.waiting[usize::from(spell.0) % SPELLS].fetch_sub(1, Relaxed);
-    }
-
-    /// Whether a piece of an answer has waited for too long, and until when nobody need look.
-    fn is_stalled(&self) -> Result<Instant, ()> {
-        let length = (self.limits.write_timeout / 4).max(Duration::from_millis(1));
-        let end = self.at(self.owed.begun.load(Relaxed), length);
-        if Instant::now() < end {
-            return Ok(end);
-        }
-        let now = self.now();
-        self.owed.begun.store(now, Relaxed);
-        let spell = self.owed.spell.fetch_add(1, Relaxed).wrapping_add(1);
-        let late = (PATIENT..SPELLS).map(|spells| spell.wrapping_sub(spells) % SPELLS);
-        let mut late = late.map(|spell| self.owed.waiting[spell].load(Relaxed));
-        match late.any(|waiting| waiting > 0) {
-            true => Err(()),
-            false => Ok(self.at(now, length)),
-        }
+        self.owed.taken(spell);
     }
 
     /// Since when nothing is in flight; `None` while something is.
@@ -240,9 +202,12 @@ impl Life {
     pub(super) fn has_rested_for(&self, a_while: Duration) -> bool {
         let rests = self.rests_since();
         let rests = rests.is_some_and(|since| since + a_while <= Instant::now());
-        let mut owed = self.owed.waiting.iter();
-        let is_taken = owed.all(|waiting| waiting.load(Relaxed) == 0);
-        rests && is_taken && self.blocked.load(Relaxed) == 0 && !self.holds_back()
+        rests && self.owes_nothing()
+    }
+
+    /// Whether the other end has taken every answer, as far as that is seen here.
+    pub(super) fn owes_nothing(&self) -> bool {
+        self.owed.is_nothing() && self.blocked.load(Relaxed) == 0 && !self.holds_back()
     }
 
     /// Who is to be woken when its place is needed.
@@ -310,9 +275,10 @@ impl Life {
         if blocked != 0 && passed(self.at(blocked, limits.write_timeout)) {
             return Verdict::Cut(Limit::WriteTimeout);
         }
-        match self.is_stalled() {
-            Ok(end) => _ = passed(end),
-            Err(()) => return Verdict::Cut(Limit::WriteTimeout),
+        let spell = milliseconds(limits.write_timeout / 4).max(1);
+        match self.owed.look(self.now(), spell) {
+            Some(end) => _ = passed(self.at(end, Duration::ZERO)),
+            None => return Verdict::Cut(Limit::WriteTimeout),
         }
         if !self.asked.load(Relaxed) {
             if passed(self.at(0, limits.header_timeout)) {
@@ -345,6 +311,10 @@ impl Life {
         }
         Verdict::Stay(next)
     }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A request whose answer has not ended.

@@ -15,6 +15,7 @@ mod life;
 mod listen;
 mod noticed;
 mod notify;
+mod owed;
 mod parting;
 mod places;
 mod reconfigure;

@@ -1,6 +1,7 @@
 //! Places for connections: those of a limit, and a few beside them so that who finds no place is
 //! answered at once, and probes always.
 
+use std::future::pending;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -19,7 +20,8 @@ pub(super) const FOR_METRICS: usize = 32;
 /// How often somebody is looked for who makes room, while none was found.
 const LOOK_FOR_ROOM: Duration = Duration::from_millis(100);
 /// How long a connection that was told to make room may take for it before its place is given up.
-const LEAVING: Duration = Duration::from_millis(300);
+/// It needs nobody's help for it, and takes longer only where the machine is busy.
+const LEAVING: Duration = Duration::from_millis(20);
 
 /// So many places, and who has them. Clones are the same.
 #[derive(Clone)]
@@ -124,12 +126,22 @@ impl Seating {
             if let Some(place) = self.spare.as_ref().and_then(Places::try_take) {
                 return Some(Found::Spare(place));
             }
-            if let Some(spare) = &self.spare {
-                spare.make_room();
+            let leaves = self.spare.as_ref().is_some_and(Places::make_room);
+            let a_while = if leaves { LEAVING } else { LOOK_FOR_ROOM };
+            tokio::select! {
+                biased;
+                place = own.as_mut() => return place.map(Found::Place),
+                place = self.spare_place() => return place.map(Found::Spare),
+                () = tokio::time::sleep(a_while) => {}
             }
-            if let Ok(place) = tokio::time::timeout(LOOK_FOR_ROOM, own.as_mut()).await {
-                return place.map(Found::Place);
-            }
+        }
+    }
+
+    /// A place beside those of the limit, once there is one.
+    async fn spare_place(&self) -> Option<Place> {
+        match &self.spare {
+            Some(spare) => spare.take().await,
+            None => pending().await,
         }
     }
 
@@ -221,5 +233,30 @@ mod tests {
         assert!(silent.is_wanted() && !served.is_wanted());
         drop(held);
         assert!(matches!(seating.find().await, Some(Found::Spare(_))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_place_is_taken_in_the_moment_in_which_whoever_was_told_to_leave_does() {
+        for spares in [None, Some(Places::new(1))] {
+            let (places, silent) = (Places::new(1), life());
+            let seating = Seating::new(places.clone(), spares.clone());
+            let busy = life();
+            let _busy = spares.is_some().then(|| {
+                let seat = places.try_take().unwrap().seat(&busy);
+                (seat, busy.begin(Version::HTTP_11))
+            });
+            let sits = seating.seat(seating.find().await.unwrap(), &silent);
+            tokio::time::advance(Duration::from_secs(1)).await;
+            let begun = tokio::time::Instant::now();
+            let leaves = async {
+                while !silent.is_wanted() {
+                    tokio::task::yield_now().await;
+                }
+                drop(sits);
+            };
+            let (found, ()) = tokio::join!(seating.find(), leaves);
+            assert_eq!(matches!(found, Some(Found::Spare(_))), spares.is_some());
+            assert_eq!(tokio::time::Instant::now(), begun, "it waited");
+        }
     }
 }

@@ -225,3 +225,37 @@ async fn a_connection_is_cut_when_it_is_twice_as_old_as_it_may_be() {
     raw.closed().await;
     assert!(begun.elapsed() > Duration::from_millis(450));
 }
+
+#[tokio::test]
+async fn clients_that_rest_and_ignore_their_end_give_their_places_to_all_that_come() {
+    let mut limits = ConnectionLimits::default();
+    limits.connections = 6;
+    let server = TestServer::start(lab::server().connections(limits)).await;
+    let server = server.unwrap();
+    let mut resting = Vec::new();
+    for _ in 0..6 {
+        let mut raw = Raw::connect(server.rest_address(), 65_535).await;
+        raw.ask(1, "GET", "/v2", None).await;
+        while raw.read().await.0 != HEADERS {}
+        resting.push(raw);
+    }
+    // Who has rested for less is about to ask again.
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    let mut busy = Vec::new();
+    for _ in 0..6 {
+        let mut stream = TcpStream::connect(server.rest_address()).await.unwrap();
+        let head = b"POST /v2/models/free/infer HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\n";
+        stream.write_all(head).await.unwrap();
+        busy.push(stream);
+    }
+    for stream in &mut busy {
+        stream.write_all(b"{}").await.unwrap();
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).await.unwrap();
+        // There was a place for each: it is told what is wrong with its body.
+        assert_eq!(&answer, b"HTTP/1.1 400");
+    }
+    for mut raw in resting {
+        raw.closed().await;
+    }
+}
