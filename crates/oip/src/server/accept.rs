@@ -13,6 +13,7 @@ use oip_protocol::Limit;
 use super::connection::{Connection, Doors};
 use super::drain::Drain;
 use super::files;
+use super::insistent::Insistent;
 use super::life::Life;
 use super::listen::{Accepted, Kind, Listener};
 use super::places::{FOR_METRICS, Found, Places, SPARE, Seating};
@@ -235,7 +236,10 @@ impl Entrance {
                     }
                     transport.serve(stream, peer, connection).await;
                 }
-                Accepted::Unix(stream) => connection.serve(stream).await,
+                Accepted::Unix(stream) => {
+                    let life = Arc::clone(&connection.doors.life);
+                    connection.serve(Insistent::new(stream, life)).await;
+                }
             }
             drop((seat, open, counted));
         });

@@ -156,6 +156,12 @@ impl Life {
         }
     }
 
+    /// Whether the other end has taken nothing for a good part of the time that it may.
+    pub(super) fn is_blocked_for_long(&self) -> bool {
+        let since = self.blocked.load(Relaxed);
+        since != 0 && self.at(since, self.limits.write_timeout / 8) <= Instant::now()
+    }
+
     /// A part of what was written is held back, as more may follow; or nothing is.
     pub(super) fn holds(&self, held: bool) {
         self.held.store(held, Relaxed);

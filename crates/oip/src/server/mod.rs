@@ -10,6 +10,7 @@ mod crowd;
 mod drain;
 mod files;
 mod inherited;
+mod insistent;
 mod keeping;
 mod life;
 mod listen;

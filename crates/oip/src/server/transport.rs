@@ -7,6 +7,7 @@ use tokio::net::TcpStream;
 
 use super::connection::Connection;
 use super::drain::Drain;
+use super::insistent::Insistent;
 #[cfg(feature = "tls")]
 use crate::door::Remote;
 #[cfg(feature = "tls")]
@@ -73,13 +74,14 @@ impl Transport {
         peer: SocketAddr,
         mut connection: Connection,
     ) {
+        let life = Arc::clone(&connection.doors.life);
+        let around = |stream| Insistent::new(stream, Arc::clone(&life));
         let Some(tls) = &self.tls else {
-            return connection.serve(stream).await;
+            return connection.serve(around(stream)).await;
         };
         let patience = connection.doors.limits.header_timeout;
-        let life = Arc::clone(&connection.doors.life);
         let opened = tokio::select! {
-            opened = tls.open_connection(stream, peer, patience) => opened,
+            opened = tls.open_connection(stream, peer, patience, around) => opened,
             // A client that has just come may finish it.
             () = connection.drain.begun_for(HANDSHAKE_AT_STOP) => None,
             () = life.left() => None,
@@ -99,8 +101,9 @@ impl Transport {
     pub(super) fn start(&self, _: &Drain) {}
 
     pub(super) async fn serve(&self, stream: TcpStream, _: SocketAddr, connection: Connection) {
+        let life = Arc::clone(&connection.doors.life);
         match &self.tls {
-            None => connection.serve(stream).await,
+            None => connection.serve(Insistent::new(stream, life)).await,
             Some(never) => match **never {},
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use oip_auth::certificate::Certificate;
 use rustls::pki_types::CertificateDer;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -26,22 +26,24 @@ const PLAIN: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/jso
     {\"error\":\"this port speaks TLS: begin with https://\"}";
 
 /// A connection after its handshake.
-pub(crate) struct Opened {
-    pub(crate) stream: TlsStream<TcpStream>,
+pub(crate) struct Opened<S> {
+    pub(crate) stream: TlsStream<S>,
     /// The certificate that was shown and holds.
     pub(crate) certificate: Option<ClientCertificate>,
 }
 
 impl Tls {
-    /// Shakes hands, within ten seconds and within `patience`. `None`: it failed, and the
-    /// connection is gone.
-    pub(crate) async fn open_connection(
+    /// Shakes hands, within ten seconds and within `patience`, with what is put `around` the socket
+    /// of a client that does begin a handshake. `None`: it failed, and the connection is gone.
+    pub(crate) async fn open_connection<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         stream: TcpStream,
         peer: SocketAddr,
         patience: Duration,
-    ) -> Option<Opened> {
-        let opened = tokio::time::timeout(patience.min(HANDSHAKE), self.shake_hands(stream)).await;
+        around: impl FnOnce(TcpStream) -> S,
+    ) -> Option<Opened<S>> {
+        let hands = self.shake_hands(stream, around);
+        let opened = tokio::time::timeout(patience.min(HANDSHAKE), hands).await;
         let opened = opened.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
         opened
             .inspect_err(|error| {
@@ -51,7 +53,11 @@ impl Tls {
             .ok()
     }
 
-    async fn shake_hands(&self, mut stream: TcpStream) -> io::Result<Opened> {
+    async fn shake_hands<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        mut stream: TcpStream,
+        around: impl FnOnce(TcpStream) -> S,
+    ) -> io::Result<Opened<S>> {
         let mut first = [0];
         match stream.peek(&mut first).await? {
             0 => return Err(io::ErrorKind::UnexpectedEof.into()),
@@ -62,7 +68,7 @@ impl Tls {
             }
         }
         let acceptor = TlsAcceptor::from(self.loaded().config.clone());
-        let stream = acceptor.accept(stream).await?;
+        let stream = acceptor.accept(around(stream)).await?;
         let (_, session) = stream.get_ref();
         let shown = session.peer_certificates().and_then(<[_]>::first);
         let certificate = shown.map(holder);

@@ -8,8 +8,8 @@ use oip::grpc::messages::model_infer_request::InferInputTensor;
 use oip::server::{ConnectionLimits, Limits};
 use oip::testing::TestServer;
 use prost::Message as _;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixStream};
 
 use crate::limits::counted;
 use crate::{http, lab};
@@ -111,6 +111,20 @@ impl Raw {
     }
 }
 
+/// A request over HTTP/1 for the model that answers with what it is sent.
+fn identity_request(bytes: usize) -> Vec<u8> {
+    let json = format!(
+        r#"{{"inputs":[{{"name":"x","shape":[{bytes}],"datatype":"UINT8","parameters":{{"binary_data_size":{bytes}}}}}],"parameters":{{"binary_data_output":true}}}}"#,
+    );
+    let head = format!(
+        "POST /v2/models/free/infer HTTP/1.1\r\nhost: a\r\nconnection: close\r\ninference-header-content-length: {}\r\n\
+         content-length: {}\r\n\r\n{json}",
+        json.len(),
+        json.len() + bytes
+    );
+    [head.into_bytes(), vec![7; bytes]].concat()
+}
+
 /// A call of the model that answers with what it is sent, as gRPC frames it.
 fn identity(bytes: usize) -> Vec<u8> {
     let message = ModelInferRequest {
@@ -152,17 +166,7 @@ async fn server(memory: usize, write_timeout: Duration) -> TestServer {
 #[tokio::test]
 async fn an_answer_that_is_not_read_is_counted_as_memory_until_it_is_dropped() {
     let server = server(20 * MIB, Duration::from_secs(60)).await;
-    let json = format!(
-        r#"{{"inputs":[{{"name":"x","shape":[{0}],"datatype":"UINT8","parameters":{{"binary_data_size":{0}}}}}],"parameters":{{"binary_data_output":true}}}}"#,
-        8 * MIB
-    );
-    let head = format!(
-        "POST /v2/models/free/infer HTTP/1.1\r\nhost: a\r\nconnection: close\r\ninference-header-content-length: {}\r\n\
-         content-length: {}\r\n\r\n{json}",
-        json.len(),
-        json.len() + 8 * MIB
-    );
-    let request = [head.into_bytes(), vec![7; 8 * MIB]].concat();
+    let request = identity_request(8 * MIB);
     let memory = server.dataplane().memory().clone();
     let mut silent = Vec::new();
     for n in 1..=2 {
@@ -224,6 +228,40 @@ async fn a_connection_is_cut_when_it_is_twice_as_old_as_it_may_be() {
     let begun = Instant::now();
     raw.closed().await;
     assert!(begun.elapsed() > Duration::from_millis(450));
+}
+
+/// Takes an answer of 24 MiB, the beginning of it a little at a time: slower than the system says
+/// that there is room again.
+async fn takes_slowly(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
+    stream.write_all(&identity_request(24 * MIB)).await.unwrap();
+    let (mut little, mut taken) = (vec![0; 64 << 10], 0);
+    while taken < 3 * MIB {
+        let length = stream.read(&mut little).await.unwrap();
+        assert!(length > 0, "cut off after {taken} bytes");
+        taken += length;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let mut rest = Vec::new();
+    let _ = stream.read_to_end(&mut rest).await;
+    taken += rest.len();
+    assert!(taken > 24 * MIB, "cut off after {taken} bytes");
+}
+
+#[tokio::test]
+async fn a_client_that_reads_slowly_and_steadily_is_not_cut_off() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("rest");
+    let mut limits = ConnectionLimits::default();
+    limits.write_timeout = Duration::from_millis(800);
+    let server = || lab::server().connections(limits.clone());
+    let tcp = TestServer::start(server()).await.unwrap();
+    let unix = server().rest_socket(&socket).grpc_socket(&socket);
+    let unix = unix.bind().await.unwrap();
+    let unix = tokio::spawn(unix.serve(std::future::pending()));
+    let over_tcp = TcpStream::connect(tcp.rest_address()).await.unwrap();
+    let over_unix = UnixStream::connect(&socket).await.unwrap();
+    tokio::join!(takes_slowly(over_tcp), takes_slowly(over_unix));
+    unix.abort();
 }
 
 #[tokio::test]
