@@ -33,7 +33,8 @@ pub struct ConnectionLimits {
     /// Largest head of a request (names and values of its headers, and its path), in bytes;
     /// 64 KiB. A larger one is refused with 431.
     pub header_bytes: usize,
-    /// Longest that a head may take to arrive; 30 s. Then the connection is closed.
+    /// Longest that a head may take to arrive, the first one with the handshake of TLS before it;
+    /// 30 s. Then the connection is closed.
     pub header_timeout: Duration,
     /// Longest that the other end may take nothing of what is written, with HTTP/2 of any one
     /// answer; 30 s. Then the connection is closed.
@@ -234,7 +235,7 @@ impl Entrance {
                     if let Err(error) = stream.set_nodelay(true) {
                         tracing::debug!(%error, "cannot set TCP_NODELAY");
                     }
-                    transport.serve(stream, peer, connection).await;
+                    transport.serve(stream, peer, connection, &open).await;
                 }
                 Accepted::Unix(stream) => {
                     let life = Arc::clone(&connection.doors.life);

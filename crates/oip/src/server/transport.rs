@@ -10,6 +10,7 @@ use super::drain::Drain;
 use super::insistent::Insistent;
 #[cfg(feature = "tls")]
 use crate::door::Remote;
+use crate::telemetry::OpenConnection;
 #[cfg(feature = "tls")]
 use crate::tls::Tls;
 
@@ -67,12 +68,14 @@ impl Transport {
         });
     }
 
-    /// Brings a connection to its doors, after a handshake where there is one.
+    /// Brings a connection to its doors, after a handshake where there is one. `open` is how it
+    /// counts.
     pub(super) async fn serve(
         &self,
         stream: TcpStream,
         peer: SocketAddr,
         mut connection: Connection,
+        open: &OpenConnection,
     ) {
         let life = Arc::clone(&connection.doors.life);
         let around = |stream| Insistent::new(stream, Arc::clone(&life));
@@ -81,17 +84,23 @@ impl Transport {
         };
         let patience = connection.doors.limits.header_timeout;
         let opened = tokio::select! {
-            opened = tls.open_connection(stream, peer, patience, around) => opened,
+            opened = tls.open_connection(stream, patience, around) => opened,
             // A client that has just come may finish it.
-            () = connection.drain.begun_for(HANDSHAKE_AT_STOP) => None,
-            () = life.left() => None,
+            () = connection.drain.begun_for(HANDSHAKE_AT_STOP) => return,
+            () = life.left() => return,
         };
-        if let Some(opened) = opened {
-            connection.doors.remote = Arc::new(Remote {
-                peer: Some(peer),
-                certificate: opened.certificate,
-            });
-            connection.serve(opened.stream).await;
+        match opened {
+            Ok(opened) => {
+                connection.doors.remote = Arc::new(Remote {
+                    peer: Some(peer),
+                    certificate: opened.certificate,
+                });
+                connection.serve(opened.stream).await;
+            }
+            Err(error) => {
+                open.handshake_failed();
+                tracing::debug!(%peer, %error, "TLS handshake failed");
+            }
         }
     }
 }
@@ -100,7 +109,13 @@ impl Transport {
 impl Transport {
     pub(super) fn start(&self, _: &Drain) {}
 
-    pub(super) async fn serve(&self, stream: TcpStream, _: SocketAddr, connection: Connection) {
+    pub(super) async fn serve(
+        &self,
+        stream: TcpStream,
+        _: SocketAddr,
+        connection: Connection,
+        _: &OpenConnection,
+    ) {
         let life = Arc::clone(&connection.doors.life);
         match &self.tls {
             None => connection.serve(Insistent::new(stream, life)).await,

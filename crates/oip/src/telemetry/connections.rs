@@ -1,7 +1,7 @@
 //! How many connections are open, and streams that may rest, and how many may be.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 /// The connections of one server.
 #[derive(Debug, Default)]
@@ -9,6 +9,7 @@ pub(crate) struct Connections {
     open: AtomicUsize,
     most: AtomicUsize,
     streams: AtomicUsize,
+    failed_handshakes: AtomicU64,
 }
 
 /// One of them, until it is dropped.
@@ -48,6 +49,19 @@ impl Connections {
 
     pub(crate) fn most(&self) -> usize {
         self.most.load(Relaxed)
+    }
+
+    /// How many handshakes of TLS have failed.
+    pub(crate) fn failed_handshakes(&self) -> u64 {
+        self.failed_handshakes.load(Relaxed)
+    }
+}
+
+#[cfg(feature = "tls")]
+impl OpenConnection {
+    /// Its handshake has failed.
+    pub(crate) fn handshake_failed(&self) {
+        self.0.failed_handshakes.fetch_add(1, Relaxed);
     }
 }
 

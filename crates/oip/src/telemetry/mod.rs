@@ -40,7 +40,7 @@ use tokio::runtime::Handle;
 use crate::logging::{LogControl, LogSettings};
 
 pub(crate) use calls::Calls;
-pub(crate) use connections::{Connections, OpenStream};
+pub(crate) use connections::{Connections, OpenConnection, OpenStream};
 pub(crate) use log_settings::{LogForm, LogValue, shown, update};
 pub(crate) use outbox::Fates;
 pub use payload::PayloadOptions;

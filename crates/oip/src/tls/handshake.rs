@@ -1,11 +1,10 @@
 //! The beginning of a connection: the handshake, and the certificate of the other end.
 
 use std::io;
-use std::net::SocketAddr;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use oip_auth::certificate::Certificate;
+use oip_protocol::Limit;
 use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -15,8 +14,6 @@ use tokio_rustls::server::TlsStream;
 use super::Tls;
 use crate::door::ClientCertificate;
 
-/// Longest that a handshake may take.
-const HANDSHAKE: Duration = Duration::from_secs(10);
 /// The first byte of a handshake (RFC 8446, section 5.1).
 const HANDSHAKE_RECORD: u8 = 22;
 
@@ -33,24 +30,22 @@ pub(crate) struct Opened<S> {
 }
 
 impl Tls {
-    /// Shakes hands, within ten seconds and within `patience`, with what is put `around` the socket
-    /// of a client that does begin a handshake. `None`: it failed, and the connection is gone.
+    /// Shakes hands within `patience`, with what is put `around` the socket of a client that does
+    /// begin a handshake.
+    ///
+    /// # Errors
+    /// Why it failed; the connection is gone.
     pub(crate) async fn open_connection<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         stream: TcpStream,
-        peer: SocketAddr,
         patience: Duration,
         around: impl FnOnce(TcpStream) -> S,
-    ) -> Option<Opened<S>> {
-        let hands = self.shake_hands(stream, around);
-        let opened = tokio::time::timeout(patience.min(HANDSHAKE), hands).await;
-        let opened = opened.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-        opened
-            .inspect_err(|error| {
-                let failed = self.failed.fetch_add(1, Ordering::Relaxed) + 1;
-                tracing::debug!(%peer, %error, failed, "TLS handshake failed");
-            })
-            .ok()
+    ) -> io::Result<Opened<S>> {
+        let opened = tokio::time::timeout(patience, self.shake_hands(stream, around)).await;
+        opened.unwrap_or_else(|_| {
+            Limit::HeaderTimeout.reached();
+            Err(io::ErrorKind::TimedOut.into())
+        })
     }
 
     async fn shake_hands<S: AsyncRead + AsyncWrite + Unpin>(

@@ -10,7 +10,6 @@ mod reading;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use arc_swap::ArcSwap;
 use tokio::sync::Mutex;
@@ -48,7 +47,6 @@ pub struct Tls {
     settings: TlsSettings,
     current: ArcSwap<Loaded>,
     seen: Mutex<Seen>,
-    failed: AtomicU64,
 }
 
 impl Tls {
@@ -64,7 +62,6 @@ impl Tls {
             seen: Mutex::new(Seen::new(files.fingerprint())),
             current: ArcSwap::from_pointee(loaded),
             settings,
-            failed: AtomicU64::new(0),
         })
     }
 

@@ -1,5 +1,7 @@
 use std::path::Path;
+use std::time::Duration;
 
+use oip_protocol::Limit;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
 use tempfile::TempDir;
 
@@ -142,6 +144,23 @@ fn authorities_that_expired_are_left_out_and_at_least_one_must_stay() {
     std::fs::write(&path, old + &authority(|_| {})).unwrap();
     let warnings = Tls::open(settings).unwrap().warnings();
     assert!(warnings[0].contains("holds 1 that expired"), "{warnings:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handshake_may_take_as_long_as_a_head_and_is_counted_as_one_when_it_takes_longer() {
+    let (_folder, settings) = folder();
+    let tls = Tls::open(settings).unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let silent = tokio::net::TcpStream::connect(listener.local_addr().unwrap());
+    let (silent, accepted) = tokio::join!(silent, listener.accept());
+    let (stream, _) = accepted.unwrap();
+    let (begun, before) = (tokio::time::Instant::now(), Limit::HeaderTimeout.count());
+    let patience = Duration::from_secs(25);
+    let opened = tls.open_connection(stream, patience, |stream| stream).await;
+    assert_eq!(opened.err().unwrap().kind(), std::io::ErrorKind::TimedOut);
+    assert!(begun.elapsed() >= patience);
+    assert!(Limit::HeaderTimeout.count() > before);
+    drop(silent);
 }
 
 /// Looks at the files, and tells the certificate in force by its last second.

@@ -31,7 +31,8 @@ pub(super) const LIMITS: &[ConfigOption] = &[
         "header_timeout",
         Duration,
         "30s",
-        "Longest that the head of a request may take to arrive.",
+        "Longest that the head of a request may take to arrive; for the first one of a connection from \
+         its beginning, the handshake of TLS included.",
     ),
     new(
         Limits,

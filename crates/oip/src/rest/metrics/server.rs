@@ -119,6 +119,12 @@ fn write_room(text: &mut Text, door: &Door) {
     ] {
         text.single(name, Type::Gauge, help, value);
     }
+    text.single(
+        "oip_tls_handshakes_failed_total",
+        Type::Counter,
+        "TLS handshakes that failed or took too long.",
+        connections.failed_handshakes(),
+    );
 }
 
 fn write_fates(text: &mut Text, name: &str, help: &str, fates: Option<&Fates>) {

@@ -71,13 +71,28 @@ impl Trust {
         path: &str,
         headers: &str,
     ) -> io::Result<u16> {
+        Ok(self.ask(address, path, headers).await?.status)
+    }
+
+    /// The text of what is there.
+    pub(super) async fn page(&self, address: SocketAddr, path: &str) -> io::Result<String> {
+        let answer = self.ask(address, path, "").await?;
+        String::from_utf8(answer.body).map_err(io::Error::other)
+    }
+
+    async fn ask(
+        &self,
+        address: SocketAddr,
+        path: &str,
+        headers: &str,
+    ) -> io::Result<http::Answer> {
         let mut stream = self.connect(address, b"http/1.1").await?;
         let head =
             format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{headers}\r\n");
         stream.write_all(head.as_bytes()).await?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await?;
-        Ok(http::parse(&answer).status)
+        Ok(http::parse(&answer))
     }
 
     /// A client of the gRPC door.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use oip::InferRequest;
 use oip::server::ConnectionLimits;
+use oip_protocol::Limit;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
@@ -77,6 +78,7 @@ async fn a_client_that_connects_and_says_nothing_holds_nobody_up_and_is_closed()
     let server = TestServer::start(secured(pki.settings()).connections(limits))
         .await
         .unwrap();
+    let before = Limit::HeaderTimeout.count();
     let mut silent = Vec::new();
     for n in 0..50 {
         let mut stream = TcpStream::connect(server.rest_address()).await.unwrap();
@@ -91,6 +93,10 @@ async fn a_client_that_connects_and_says_nothing_holds_nobody_up_and_is_closed()
         let closed = timeout(Duration::from_secs(5), stream.read_to_end(&mut Vec::new())).await;
         assert!(closed.is_ok(), "it stays open");
     }
+    assert!(Limit::HeaderTimeout.count() >= before + 50);
+    let metrics = trust.page(server.rest_address(), "/metrics").await.unwrap();
+    let counted = "\noip_tls_handshakes_failed_total 50\n";
+    assert!(metrics.contains(counted), "{metrics}");
 }
 
 #[tokio::test]
