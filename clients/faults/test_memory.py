@@ -10,6 +10,8 @@ import time
 
 import pytest
 
+from load import metric
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 FORMULA = re.search(r"### Memory.*?```text\n(.*?)```", (ROOT / "docs" / "reliability.md").read_text(), re.S)[1]
 INFER = "/inference.GRPCInferenceService/ModelInfer"
@@ -62,8 +64,9 @@ class Http2:
         return length & 0xFF, flags, stream, self._exactly(length >> 8)
 
     def head(self, stream, path):
-        fields = [(":method", "POST"), (":scheme", "http"), (":path", path), (":authority", "a"),
-                  ("content-type", "application/grpc"), ("te", "trailers")]
+        fields = [(":method", "POST"), (":scheme", "http"), (":path", path), (":authority", "a")]
+        if not path.startswith("/v2"):
+            fields += [("content-type", "application/grpc"), ("te", "trailers")]
         block = b"".join(b"\0" + bytes([len(n)]) + n.encode() + bytes([len(v)]) + v.encode() for n, v in fields)
         self.socket.sendall(frame(HEADERS, 4, stream, block))
 
@@ -131,13 +134,19 @@ def test_a_frame_of_which_the_end_is_missing_takes_no_more_than_is_documented(se
     ("/grpc.health.v1.Health/Watch", b"\0" * 5, ("connections", "streams")),
     ("/inference.GRPCInferenceService/ModelStreamInfer", b"", ("connections", "streams")),
     ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", b"", ("connections", "streams")),
-    (INFER, b"", ("in_flight", "requests"))], ids=["Watch", "ModelStreamInfer", "reflection", "heads"])
+    (INFER, b"", ("in_flight", "requests")),
+    ("/inference.GRPCInferenceService/ServerLive", b"", ("connections", "calls")),
+    ("/inference.GRPCInferenceService/ModelMetadata", b"", ("connections", "calls")),
+    ("/grpc.health.v1.Health/Check", b"", ("connections", "calls")),
+    ("/v2/repository/index", b"", ("connections", "calls"))],
+    ids=["Watch", "ModelStreamInfer", "reflection", "heads", "ServerLive", "ModelMetadata", "Check", "index"])
 def test_a_stream_that_rests_and_a_head_without_a_body_take_no_more_than_is_documented(served, path, sent, what):
     server = served()
+    port = server.rest_port if path.startswith("/v2") else server.grpc_port
     with contextlib.ExitStack() as held:
         before = server.resident_mib()
         for _ in range(8):
-            connection = held.enter_context(contextlib.closing(Http2(server.grpc_port)))
+            connection = held.enter_context(contextlib.closing(Http2(port)))
             for stream in range(1, 2 * connection.streams, 2):
                 connection.head(stream, path)
                 if sent:
@@ -146,6 +155,30 @@ def test_a_stream_that_rests_and_a_head_without_a_body_take_no_more_than_is_docu
         kib = (server.resident_mib() - before) * 1024 / (8 * connection.streams)
     print(f"\n{kib:.1f} KiB each")
     assert kib < documented_kib(*what)
+
+
+@pytest.mark.parametrize("path", ["/inference.GRPCInferenceService/ServerLive", "/grpc.health.v1.Health/Check",
+                                  "/v2/repository/index"])
+def test_calls_whose_messages_never_come_take_no_more_memory_however_many_come(served, path):
+    most = 100
+    server = served("--connections", str(most))
+    port = server.rest_port if path.startswith("/v2") else server.grpc_port
+    with contextlib.ExitStack() as held:
+        before = server.resident_mib()
+        for _ in range(40):
+            connection = held.enter_context(contextlib.closing(Http2(port)))
+            for stream in range(1, 2 * connection.streams, 2):
+                connection.head(stream, path)
+                # No faster than they are answered: what comes faster waits.
+                if stream % 64 == 63:
+                    time.sleep(0.01)
+        time.sleep(0.5)
+        grown = (server.resident_mib() - before) * 1024
+        assert metric(server, "oip_limit_reached_total", limit="calls_waiting") > 5000
+        # Whoever asks is answered, beside all of them.
+        assert server.status_of("/v2/health/live") == 200
+    print(f"\n{grown / 1024:.1f} MiB")
+    assert grown < most * (documented_kib("connections", "heads") + documented_kib("connections", "calls"))
 
 
 @pytest.mark.parametrize("door", ["rest", "grpc"])

@@ -138,6 +138,8 @@ limits! {
     KeepAlive = "keep_alive",
     /// A connection carries as many requests at once as it may, or the server as many streams.
     Streams = "streams",
+    /// As many calls wait for their messages as may.
+    CallsWaiting = "calls_waiting",
     /// As many inferences are in flight as may be.
     InFlight = "in_flight",
     /// The queue of a model is full, or longer than a caller can wait.

@@ -3,6 +3,7 @@
 
 pub(crate) mod access_log;
 mod arrival;
+pub(crate) mod awaited;
 mod body;
 mod deadline;
 mod origin;
@@ -119,7 +120,8 @@ pub struct DoorOptions {
     pub body_limit: usize,
     /// Longest that nothing may arrive of a body, or of a gRPC message, that has begun: 30 s.
     pub body_timeout: Duration,
-    /// Longest that a body, or a gRPC message, may take to arrive in all: 5 min.
+    /// Longest that a body, or a gRPC message, may take to arrive in all: 5 min. That of a call that
+    /// is no inference has 5 s at most.
     pub body_time: Duration,
     /// What decoders refuse to take in.
     pub decode: DecodeLimits,

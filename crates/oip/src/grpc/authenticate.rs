@@ -18,7 +18,7 @@ use tower::Service;
 
 use super::charged::Charged;
 use super::generated::grpc_inference_service_server::GrpcInferenceServiceServer;
-use super::message::Messages;
+use super::message::{Messages, Of};
 use super::methods::{self, Method};
 use super::packed::Packing;
 use super::service::InferenceService;
@@ -156,7 +156,12 @@ impl Inner {
         if methods::may_rest(parts.uri.path()) {
             passing.stream = Some(self.begin_stream()?);
         }
-        let body = Messages::new(body, &self.door, rests);
+        let of = match method {
+            _ if rests => Of::Stream,
+            Method::Call(Action::Infer) => Of::Inference,
+            _ => Of::Other,
+        };
+        let body = Messages::new(body, &self.door, of);
         let packing = match passing.present.has(Present::ENCODING) {
             true => Packing::of(&parts.headers),
             false => Some(Packing::default()),
@@ -334,7 +339,7 @@ impl Inner {
             Some(frame) => Body::whole(asked::plain(&self.door, frame, packing).await?),
             None => Body::empty(),
         };
-        Ok(Messages::new(body, &self.door, false))
+        Ok(Messages::new(body, &self.door, Of::Other))
     }
 }
 

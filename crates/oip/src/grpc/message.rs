@@ -17,6 +17,7 @@ use tokio::time::{Instant, Sleep};
 use tonic::Status;
 
 use super::respond;
+use crate::door::awaited::{self, Awaited, awaited};
 use crate::door::{Body, Door};
 use crate::pieces::Pieces;
 
@@ -33,6 +34,7 @@ pub(super) struct Messages {
     pieces: Pieces,
     memory: Held,
     arriving: Option<Arriving>,
+    counts: Counts,
     /// Whether a message has passed since `memory` last grew.
     passed: bool,
     /// Bytes of the current message that may pass.
@@ -50,6 +52,27 @@ impl Arriving {
     }
 }
 
+/// The calls that messages are of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Of {
+    /// An inference, which is in flight from the arrival of its head.
+    Inference,
+    /// A stream, between whose messages there may be any time.
+    Stream,
+    /// Any other call.
+    Other,
+}
+
+/// Where a call counts while its message is waited for.
+enum Counts {
+    /// Where streams or inferences do.
+    Elsewhere,
+    /// Nowhere yet.
+    Nowhere(Arc<Door>),
+    /// Among those that wait.
+    Waiting(Awaited),
+}
+
 /// What messages are held to.
 #[derive(Debug, Clone, Copy)]
 struct Bounds {
@@ -65,19 +88,25 @@ struct Bounds {
 }
 
 impl Messages {
-    /// `rests`: whether it is a stream, between whose messages there may be any time.
-    pub(super) fn new(body: Body, door: &Door, rests: bool) -> Self {
+    pub(super) fn new(body: Body, door: &Arc<Door>, of: Of) -> Self {
         let options = &door.options;
-        let bounds = Bounds {
+        let mut bounds = Bounds {
             limit: options.body_limit,
             pause: options.body_timeout,
             total: options.body_time,
-            rests,
+            rests: of == Of::Stream,
         };
-        Self::within(body, bounds, door.dataplane.memory().nothing())
+        let counts = match of {
+            Of::Inference | Of::Stream => Counts::Elsewhere,
+            Of::Other => {
+                bounds.total = bounds.total.min(awaited::LONGEST);
+                Counts::Nowhere(Arc::clone(door))
+            }
+        };
+        Self::within(body, bounds, counts, door.dataplane.memory().nothing())
     }
 
-    fn within(body: Body, bounds: Bounds, memory: Held) -> Self {
+    fn within(body: Body, bounds: Bounds, counts: Counts, memory: Held) -> Self {
         Self {
             body,
             bounds,
@@ -86,6 +115,7 @@ impl Messages {
             pieces: Pieces::default(),
             memory,
             arriving: None,
+            counts,
             passed: false,
             passing: 0,
             ended: false,
@@ -139,6 +169,14 @@ impl Messages {
                 self.memory.release();
             }
             return Poll::Pending;
+        }
+        if let Counts::Nowhere(door) = &self.counts {
+            self.counts = Counts::Waiting(awaited(door));
+        }
+        if let Counts::Waiting(awaited) = &mut self.counts
+            && let Poll::Ready(error) = awaited.as_mut().poll(context)
+        {
+            return Poll::Ready(Some(Err(respond::status(&error))));
         }
         let due = &mut self.due;
         let stalled = self.stalled.get_or_insert_with(|| {
@@ -267,11 +305,8 @@ mod tests {
             rests,
         };
         let memory = oip_core::execute::Memory::new(100).nothing();
-        Messages::within(
-            Body::new(axum::body::Body::from_stream(pieces)),
-            bounds,
-            memory,
-        )
+        let body = Body::new(axum::body::Body::from_stream(pieces));
+        Messages::within(body, bounds, Counts::Elsewhere, memory)
     }
 
     async fn timed_out(mut messages: Messages) -> Status {
@@ -306,6 +341,49 @@ mod tests {
         let whole = stream::iter([Ok(Bytes::from_static(b"\0\0\0\0\0"))]);
         let status = timed_out(of(whole.chain(stream::pending()), false)).await;
         assert_eq!(status.code(), tonic::Code::DeadlineExceeded);
+    }
+
+    /// A door, and the messages of a call of this kind of which nothing ever comes.
+    fn silent(of: Of) -> (Arc<Door>, Messages) {
+        use oip_core::{Access, Dataplane, DefaultModelHandler};
+
+        let dataplane = Dataplane::of_handler(DefaultModelHandler, Access::open());
+        let door = Door::new(Arc::new(dataplane), crate::DoorOptions::default());
+        let door = Arc::new(door);
+        let body = axum::body::Body::from_stream(stream::pending::<Piece>());
+        let messages = Messages::new(Body::new(body), &door, of);
+        (door, messages)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_is_no_inference_has_a_short_time_for_its_message() {
+        for (of, least) in [(Of::Inference, 30), (Of::Other, 5)] {
+            let begun = Instant::now();
+            let status = timed_out(silent(of).1).await;
+            assert_eq!(status.code(), tonic::Code::DeadlineExceeded);
+            assert_eq!(begun.elapsed().as_secs(), least, "{of:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_without_a_message_makes_room_for_others_and_ends_when_the_server_stops() {
+        let (door, mut first) = silent(Of::Other);
+        door.telemetry.connections.allow(1);
+        assert!(poll_once(&mut first).is_none());
+        let next = awaited(&door);
+        assert_eq!(
+            timed_out(first).await.code(),
+            tonic::Code::ResourceExhausted
+        );
+        drop(next);
+        for (of, code) in [
+            (Of::Other, tonic::Code::Unavailable),
+            (Of::Inference, tonic::Code::DeadlineExceeded),
+        ] {
+            let (door, messages) = silent(of);
+            door.dataplane.close();
+            assert_eq!(timed_out(messages).await.code(), code, "{of:?}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -57,6 +57,31 @@ async fn connections_whose_clients_are_gone_do_not_hold_the_stop_up() {
 }
 
 #[tokio::test]
+async fn calls_whose_messages_never_come_do_not_hold_the_stop_up() {
+    let server = patient().await;
+    let mut grpc = Raw::connect(server.grpc_address(), 65_535).await;
+    for (stream, path) in [
+        (1, "/inference.GRPCInferenceService/ServerLive"),
+        (3, "/inference.GRPCInferenceService/ModelMetadata"),
+        (5, "/grpc.health.v1.Health/Check"),
+        (7, "/grpc.health.v1.Health/Watch"),
+    ] {
+        grpc.begin(stream, path).await;
+    }
+    let mut rest = Raw::connect(server.rest_address(), 65_535).await;
+    rest.begin_rest(1, "/v2/repository/models/free/load").await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let begun = Instant::now();
+    assert_eq!(server.stop().await, 0);
+    assert!(
+        begun.elapsed() < Duration::from_secs(4),
+        "{:?}",
+        begun.elapsed()
+    );
+    drop((grpc, rest));
+}
+
+#[tokio::test]
 async fn half_of_a_first_head_at_the_stop_is_answered_when_the_rest_comes() {
     let server = patient().await;
     let mut stream = TcpStream::connect(server.rest_address()).await.unwrap();

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use oip::grpc::generated_client::grpc_inference_service_client::GrpcInferenceServiceClient;
-use oip::grpc::messages::ModelInferRequest;
+use oip::grpc::messages::{ModelInferRequest, ServerLiveRequest};
 use oip::server::{ConnectionLimits, Limits};
 use oip::testing::TestServer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -110,4 +110,44 @@ async fn there_are_as_many_streams_in_all_as_there_may_be_connections() {
         assert!(Instant::now() < end, "there is no room again: {refused}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+#[tokio::test]
+async fn calls_whose_messages_never_come_make_room_for_further_ones_at_both_doors() {
+    let mut limits = ConnectionLimits::default();
+    limits.connections = 3;
+    let server = TestServer::start(lab::server().connections(limits))
+        .await
+        .unwrap();
+    let before = counted(&server, "calls_waiting").await;
+    // Each is there before the next.
+    let comes = || tokio::time::sleep(Duration::from_millis(100));
+    let mut grpc = Raw::connect(server.grpc_address(), 65_535).await;
+    let mut rest = Raw::connect(server.rest_address(), 65_535).await;
+    for (stream, method) in [(1, "ServerLive"), (3, "ModelMetadata")] {
+        let path = format!("/inference.GRPCInferenceService/{method}");
+        grpc.begin(stream, &path).await;
+        comes().await;
+    }
+    for stream in [1, 3] {
+        rest.begin_rest(stream, "/v2/repository/index").await;
+        comes().await;
+    }
+    while grpc.read().await != (HEADERS, 1) {}
+    // Who sends a message is answered all the while.
+    let mut client = client(&server).await;
+    for _ in 0..3 {
+        let live = client.server_live(ServerLiveRequest {}).await;
+        assert!(live.unwrap().into_inner().live);
+    }
+    for stream in [5, 7, 9] {
+        grpc.begin(stream, "/grpc.health.v1.Health/Check").await;
+        comes().await;
+    }
+    while grpc.read().await != (HEADERS, 3) {}
+    let mut told = 0;
+    while told < 2 {
+        told += i32::from(rest.read().await.0 == HEADERS);
+    }
+    assert!(counted(&server, "calls_waiting").await >= before + 4);
 }

@@ -80,6 +80,11 @@ impl Raw {
         self.head(stream, "POST", path, true, false).await;
     }
 
+    /// The same for a request of REST with a body.
+    pub(crate) async fn begin_rest(&mut self, stream: u32, path: &str) {
+        self.head(stream, "POST", path, false, false).await;
+    }
+
     async fn head(&mut self, stream: u32, method: &str, path: &str, grpc: bool, ends: bool) {
         let mut headers = Vec::new();
         let more = [("content-type", "application/grpc"), ("te", "trailers")];

@@ -47,7 +47,8 @@ pub(super) const LIMITS: &[ConfigOption] = &[
         "body_time",
         Duration,
         "5m",
-        "Longest that a body, or a gRPC message, may take to arrive in all.",
+        "Longest that a body, or a gRPC message, may take to arrive in all; that of a call that is no \
+         inference has 5 s at most.",
     )
     .hot(),
     new(

@@ -13,7 +13,8 @@ use oip_core::execute::Held;
 use oip_protocol::{Error, Limit, Result};
 use tokio::time::Instant;
 
-use crate::door::Body;
+use crate::door::awaited::{self, awaited};
+use crate::door::{Body, Door};
 use crate::pieces::Pieces;
 
 static CUT_SHORT: AtomicU64 = AtomicU64::new(0);
@@ -49,12 +50,33 @@ pub(super) fn refuse_declared(declared: Option<usize>, limit: usize) -> Result<(
 }
 
 /// How long a body may take.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Patience {
+#[derive(Clone, Copy)]
+pub(super) struct Patience<'a> {
     /// Longest that nothing comes.
     pub(super) pause: Duration,
     /// Longest in all.
     pub(super) total: Duration,
+    /// The door of a call that is no inference: it counts among those that wait.
+    pub(super) of_call: Option<&'a Door>,
+}
+
+impl<'a> Patience<'a> {
+    /// With the body of an inference, or of another call.
+    pub(super) fn of(door: &'a Door, inference: bool) -> Self {
+        let (pause, total) = (door.options.body_timeout, door.options.body_time);
+        match inference {
+            true => Self {
+                pause,
+                total,
+                of_call: None,
+            },
+            false => Self {
+                pause,
+                total: total.min(awaited::LONGEST),
+                of_call: Some(door),
+            },
+        }
+    }
 }
 
 /// The error of a body over the limit.
@@ -71,7 +93,7 @@ pub(super) fn too_large(limit: usize) -> Error {
 pub(super) async fn gather(
     body: &mut Body,
     limit: usize,
-    patience: Patience,
+    patience: Patience<'_>,
     held: &mut Held,
 ) -> Result<Pieces> {
     let mut gathered = Pieces::default();
@@ -101,12 +123,12 @@ pub(super) async fn gather(
 }
 
 /// The time that a body takes, from the first wait for it.
-struct Clock {
-    patience: Patience,
+struct Clock<'a> {
+    patience: Patience<'a>,
     end: Option<Instant>,
 }
 
-impl Clock {
+impl Clock<'_> {
     /// Waits no longer than allowed. What is there already is taken without looking at a clock.
     async fn patiently<T>(&mut self, next: impl Future<Output = T>) -> Result<T> {
         let mut next = pin!(next);
@@ -115,9 +137,21 @@ impl Clock {
             return Ok(there);
         }
         let now = Instant::now();
-        let Patience { pause, total } = self.patience;
+        let Patience {
+            pause,
+            total,
+            of_call,
+        } = self.patience;
         let end = *self.end.get_or_insert(now + total);
-        let waited = tokio::time::timeout_at(end.min(now + pause), next).await;
+        let waits = tokio::time::timeout_at(end.min(now + pause), next);
+        let waited = match of_call.map(awaited) {
+            None => waits.await,
+            Some(ends) => tokio::select! {
+                biased;
+                waited = waits => waited,
+                error = ends => return Err(error),
+            },
+        };
         waited.map_err(|_| match Instant::now() >= end {
             true => Error::timed_out("the body took too long to arrive").at_limit(Limit::BodyTime),
             false => Error::timed_out("the body stopped arriving").at_limit(Limit::BodyTimeout),
@@ -127,13 +161,16 @@ impl Clock {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use bytes::Bytes;
 
     use super::*;
 
-    const PATIENCE: Patience = Patience {
+    const PATIENCE: Patience<'_> = Patience {
         pause: Duration::from_secs(1),
         total: Duration::from_secs(10),
+        of_call: None,
     };
 
     fn nothing() -> Held {
@@ -180,6 +217,36 @@ mod tests {
         let mut body = Body::new(Once(Some(Bytes::from_static(b"{}"))));
         let gathered = gather(&mut body, 5, PATIENCE, &mut nothing()).await;
         assert_eq!(gathered.unwrap().length(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_is_no_inference_has_a_short_time_for_its_body_and_less_at_a_stop() {
+        use oip_core::{Access, Dataplane, DefaultModelHandler};
+        use oip_protocol::ErrorKind::{TimedOut, TooManyRequests, Unavailable};
+
+        let dataplane = Dataplane::of_handler(DefaultModelHandler, Access::open());
+        let door = Door::new(Arc::new(dataplane), crate::DoorOptions::default());
+        door.telemetry.connections.allow(1);
+        let ends = async || {
+            let silence = futures_util::stream::pending::<Result<Bytes, std::io::Error>>();
+            let mut body = Body::new(axum::body::Body::from_stream(silence));
+            let patience = Patience::of(&door, false);
+            let refused = gather(&mut body, 5, patience, &mut nothing()).await;
+            refused.err().unwrap().kind()
+        };
+        let begun = Instant::now();
+        assert_eq!(ends().await, TimedOut);
+        assert_eq!(begun.elapsed().as_secs(), awaited::LONGEST.as_secs());
+        let mut further = None;
+        let comes = async {
+            tokio::task::yield_now().await;
+            further = Some(awaited(&door));
+        };
+        let (displaced, ()) = tokio::join!(ends(), comes);
+        assert_eq!(displaced, TooManyRequests);
+        drop(further);
+        door.dataplane.close();
+        assert_eq!(ends().await, Unavailable);
     }
 
     #[tokio::test(start_paused = true)]

@@ -5,6 +5,7 @@ mod gather;
 mod media;
 
 use bytes::Bytes;
+use oip_core::Action;
 use oip_core::execute::Held;
 use oip_protocol::{Limit, Result};
 
@@ -39,12 +40,9 @@ pub(super) async fn read(
     header_length: usize,
     held: &mut Held,
 ) -> Result<Bytes> {
-    let options = &arrived.rest.door.options;
-    let limit = options.body_limit;
-    let patience = Patience {
-        pause: options.body_timeout,
-        total: options.body_time,
-    };
+    let door = &arrived.rest.door;
+    let limit = door.options.body_limit;
+    let patience = Patience::of(door, arrived.action == Some(Action::Infer));
     let codings = match arrived.present.has(Present::ENCODING) {
         true => Codings::of(&arrived.parts.headers)?,
         false => Codings::default(),
