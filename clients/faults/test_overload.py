@@ -9,6 +9,7 @@ import resource
 import signal
 import socket
 import statistics
+import struct
 import subprocess
 import threading
 import time
@@ -136,14 +137,17 @@ def test_a_full_queue_of_a_model_is_refused_and_counted(start, repository, busy)
     onnx_models.put(repository, "busy", busy)
     server = start(repository, "--model-queue", "1")
     side = 700
-    data = ",".join(["0.25"] * (side * side))
-    body = f'{{"inputs":[{{"name":"x","datatype":"FP32","shape":[{side},{side}],"data":[{data}]}}]}}'.encode()
+    # Binary: large JSON is read in turn, and might not come faster than the model computes.
+    raw = struct.pack("<f", 0.25) * side * side
+    head = json.dumps({"inputs": [{"name": "x", "datatype": "FP32", "shape": [side, side],
+                                   "parameters": {"binary_data_size": len(raw)}}]}).encode()
+    headers = {"Inference-Header-Content-Length": str(len(head))}
     statuses = []
 
     def ask():
         connection = http.client.HTTPConnection("127.0.0.1", server.rest_port, timeout=60)
         with contextlib.closing(connection), contextlib.suppress(ConnectionError):
-            connection.request("POST", "/v2/models/busy/infer", body)
+            connection.request("POST", "/v2/models/busy/infer", head + raw, headers)
             reply = connection.getresponse()
             reply.read()
             statuses.append(reply.status)
