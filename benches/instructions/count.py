@@ -4,10 +4,11 @@
     benches/instructions/count.py            fails when one has grown by over 10%
     benches/instructions/count.py --write    writes counts.toml anew
 
-Needs valgrind, and builds what it counts: the doors and the gates as they are released, without engines. Each path runs a few times and then
-some more times: the difference is what one time costs, without the start of the process. Counts
-do not depend on how busy the machine is; they do on its instruction set (glibc picks its memcpy
-by it), so a small part may differ between machines.
+Needs valgrind, and builds what it counts: the doors and the gates as they are released, without
+engines. Each path runs a few times and then some more times: the difference is what one time costs,
+without the start of the process. Counts do not depend on how busy the machine is; they do on its
+instruction set (glibc picks its memcpy by it), so a small part may differ between machines. Looks at
+the clock cost next to nothing here, as valgrind has its own.
 """
 
 import os
