@@ -267,7 +267,8 @@ def test_a_line_has_a_bound_whatever_is_sent(kept, issuer):
     audit = kept()
     long = "x" * 6000
     for door in DOORS:
-        audit.server.ask(door, "metadata", [*authorization(issuer.bearer(long)), ("X-Request-Id", long)], long)
+        # The longest name that a model may have.
+        audit.server.ask(door, "metadata", [*authorization(issuer.bearer(long)), ("X-Request-Id", long)], long[:1024])
     assert len(audit.lines()) == 2
     assert all(len(line) < 10_000 for line in audit.file.read_text().splitlines())
 

@@ -5,7 +5,8 @@
 //! woken and waits for the GIL keeps no job from the one that is running.
 //!
 //! What only lets go of memory goes first and is no request: it takes next to no time, and nobody is
-//! refused for it. Next come questions about a model, lest probes wait for all inferences that do.
+//! refused for it. Next come questions about a model, lest probes wait for all inferences that do,
+//! in turn with inferences, lest those wait for all probes.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -51,6 +52,8 @@ struct State {
     /// In the order of their numbers, as the next.
     jobs: VecDeque<(u64, Job)>,
     questions: VecDeque<(u64, Job)>,
+    /// A question was taken last, so it is the turn of a job where one waits.
+    asked: bool,
     /// The number of the next one.
     next: u64,
     /// What lets go of memory.
@@ -70,8 +73,12 @@ impl State {
         if let Some(release) = self.releases.pop() {
             return Some(release);
         }
-        let first = self.questions.pop_front();
-        first.or_else(|| self.jobs.pop_front()).map(|(_, job)| job)
+        self.asked = !self.questions.is_empty() && (self.jobs.is_empty() || !self.asked);
+        let jobs = match self.asked {
+            true => &mut self.questions,
+            false => &mut self.jobs,
+        };
+        jobs.pop_front().map(|(_, job)| job)
     }
 
     fn of(&mut self, kind: Kind) -> &mut VecDeque<(u64, Job)> {
@@ -197,9 +204,9 @@ impl Jobs {
     ) -> Result<Option<Ticket>, usize> {
         let mut state = self.0.lock();
         let taken = state.sleeping + usize::from(state.waking);
-        let waiting = state.of(kind).len().saturating_sub(taken);
-        if state.closed || waiting >= most {
-            let closed = state.closed;
+        let there = state.of(kind).len();
+        if state.closed || there >= taken.saturating_add(most) {
+            let (closed, waiting) = (state.closed, there - taken.min(there));
             drop(state);
             drop(job);
             return if closed { Ok(None) } else { Err(waiting) };

@@ -138,7 +138,53 @@ def test_a_model_is_asked_whether_it_is_ready_before_the_inferences_that_wait(se
         calls += [pool.submit(ask.infer, "m", fp32("x", [1])) for _ in range(3)]
         time.sleep(0.3)
         ready = pool.submit(ask, "/v2/models/m/ready")
-        time.sleep(0.3)
+        time.sleep(1)
         go.set()
         assert ready.result()[0] == 200 and {call.result()[0] for call in calls} == {200}
     assert called == ["first", "ready", "m", "m", "m"]
+
+
+def test_models_that_are_asked_all_at_once_whether_they_are_ready_are_however_short_the_queue_is(serve: Any) -> None:
+    class Asked(ModelHandler):
+        checks_metadata = False
+
+        async def infer(self, payload, model_name, model_version=None):
+            return {"y": [1.0]}
+
+        def model_ready(self, model_name, model_version=None):
+            return True
+
+    for queue in (0, 2):
+        ask = serve(Asked(), models=[f"m{number}" for number in range(20)], threads=2, model_queue=queue)
+        assert ask("/v2/health/ready")[0] == 200
+        assert ask.infer("m3", fp32("x", [1]))[0] == 200
+
+
+def test_inferences_are_answered_while_probes_come_without_pause(serve: Any) -> None:
+    class Slow(ModelHandler):
+        checks_metadata = False
+
+        def infer(self, payload, model_name, model_version=None):
+            return {"y": [1.0]}
+
+        def model_ready(self, model_name, model_version=None):
+            time.sleep(0.02)
+            return True
+
+    ask = serve(Slow(), threads=1)
+    ended = threading.Event()
+
+    def probe() -> None:
+        while not ended.is_set():
+            ask("/v2/models/m/ready")
+
+    with ThreadPoolExecutor(9) as pool:
+        probes = [pool.submit(probe) for _ in range(8)]
+        time.sleep(0.3)
+        answered = pool.submit(ask.infer, "m", fp32("x", [1]))
+        try:
+            assert answered.result(timeout=30)[0] == 200
+        finally:
+            ended.set()
+        for one in probes:
+            one.result()

@@ -125,12 +125,19 @@ impl Dataplane {
         }
     }
 
+    /// The deadline of a caller, or the server's own limit from now on, whichever comes first. The
+    /// limit counts from the arrival of the head, which was before: this is later than what holds.
+    #[must_use]
+    pub fn within(&self, deadline: Option<Instant>) -> Option<Instant> {
+        let limit = self.request_timeout();
+        let limit = limit.and_then(|limit| Instant::now().checked_add(limit));
+        deadline.into_iter().chain(limit).min()
+    }
+
     /// Asks a model something that is no inference: what it panics with and for how long it hangs
     /// is its caller's matter alone.
     async fn ask<T>(&self, asked: impl Future<Output = Result<T>>) -> Result<T> {
-        let limit = self.request_timeout();
-        let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
-        until(deadline, pin!(fenced(asked))).await
+        until(self.within(None), pin!(fenced(asked))).await
     }
 
     /// The gates.
@@ -260,10 +267,7 @@ impl Dataplane {
         let Some(model) = permit.model() else {
             return Ok(());
         };
-        // It counts from the arrival of the head, which was before now: later than what holds.
-        let limit = self.request_timeout();
-        let limit = limit.and_then(|limit| Instant::now().checked_add(limit));
-        let deadline = deadline.into_iter().chain(limit).min();
+        let deadline = self.within(deadline);
         let Ok(model) = until(deadline, pin!(fenced(self.models.resolve(model)))).await else {
             return Ok(());
         };

@@ -61,13 +61,13 @@ pub(super) async fn encode(
     response: InferResponse,
     form: ContentsForm,
     wrapping: Wrapping,
-    deadline: Option<Instant>,
+    deadline: impl FnOnce() -> Option<Instant>,
 ) -> Result<Encoded, Status> {
     if !is_large(&response.outputs, form, wrapping) {
         return encode_now(response, form, wrapping);
     }
     let encoded = pin!(blocking::run(move || encode_now(response, form, wrapping)));
-    let encoded = until(deadline, encoded).await;
+    let encoded = until(deadline(), encoded).await;
     encoded.unwrap_or_else(|error| Err(respond::status(&error)))
 }
 

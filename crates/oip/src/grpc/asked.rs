@@ -104,6 +104,7 @@ async fn elsewhere<T: Send + 'static>(
     deadline: Option<Instant>,
     work: impl FnOnce(&Door) -> Result<T, Status> + Send + 'static,
 ) -> Result<T, Status> {
+    let deadline = door.dataplane.within(deadline);
     let door = Arc::clone(door);
     let done = pin!(blocking::run(move || work(&door)));
     let done = until(deadline, done).await;

@@ -168,6 +168,7 @@ impl Talk {
         let infer = self.service.infer(&self.caller, asked, deadline, watched);
         let (encoded, failure) = match infer.await {
             Ok((response, form)) => {
+                let deadline = || door.dataplane.within(deadline);
                 let encoded = answer::encode(response, form, self.wrapping, deadline).await?;
                 watched.encoded(encoded.length());
                 watched.keep_message(|| encoded.message());

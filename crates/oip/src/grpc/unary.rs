@@ -70,6 +70,7 @@ pub(super) async fn infer(
         streams: false,
         packs: packing.goes,
     };
+    let deadline = || service.door.dataplane.within(deadline);
     let encoded = answer::encode(response, form, wrapping, deadline).await?;
     watched.encoded(encoded.length());
     watched.keep_message(|| encoded.message());

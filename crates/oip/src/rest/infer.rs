@@ -16,7 +16,7 @@ use super::Arrived;
 use super::body::{self, Form, HEADER_LENGTH};
 use super::respond::{JSON, Reply};
 use crate::blocking;
-use crate::door::Present;
+use crate::door::{Door, Present};
 use crate::telemetry::Watched;
 
 /// The header by which a request says what becomes of floats that JSON has no number for.
@@ -76,6 +76,7 @@ async fn run(arrived: &mut Arrived, watched: &mut Watched) -> Result<Reply> {
         .await?;
     watched.answered(&response.model_name, response.model_version.as_deref());
     let shares = forms.any_binary();
+    let deadline = || dataplane.within(deadline);
     let mut reply = encode(response, forms, non_finite, deadline).await?;
     watched.encoded(reply.length());
     if watched.keeps() {
@@ -112,7 +113,7 @@ async fn read(
         until(deadline, body).await?
     };
     watched.received(&body, form.binary_length());
-    let request = decode(body, form, &arrived.rest.door.options.decode, deadline).await;
+    let request = decode(body, form, &arrived.rest.door, deadline).await;
     watched.leave(Room::Decode, entered);
     let request = request?;
     held.take_parameters(request.parameter_count())?;
@@ -145,9 +146,10 @@ fn non_finite(headers: &HeaderMap) -> Result<NonFinite> {
 async fn decode(
     body: Bytes,
     form: Form,
-    limits: &DecodeLimits,
+    door: &Door,
     deadline: Option<Instant>,
 ) -> Result<InferRequest> {
+    let limits = &door.options.decode;
     let text = match form {
         Form::Json => body.len(),
         Form::Binary(length) => length.min(body.len()),
@@ -157,7 +159,7 @@ async fn decode(
     }
     let limits = limits.clone();
     let decoded = pin!(blocking::run(move || decode_now(body, form, &limits)));
-    until(deadline, decoded).await?
+    until(door.dataplane.within(deadline), decoded).await?
 }
 
 fn decode_now(body: Bytes, form: Form, limits: &DecodeLimits) -> Result<InferRequest> {
@@ -172,7 +174,7 @@ async fn encode(
     response: InferResponse,
     forms: OutputForms,
     non_finite: NonFinite,
-    deadline: Option<Instant>,
+    deadline: impl FnOnce() -> Option<Instant>,
 ) -> Result<Reply> {
     let json = response
         .outputs
@@ -185,7 +187,7 @@ async fn encode(
     let encoded = pin!(blocking::run(move || encode_now(
         &response, &forms, non_finite
     )));
-    until(deadline, encoded).await?
+    until(deadline(), encoded).await?
 }
 
 fn encode_now(

@@ -93,6 +93,8 @@ impl Connection {
                     match rests {
                         // It has asked for nothing yet: nothing is lost with it.
                         Some(_) if !life.has_asked() => return Poll::Ready(None),
+                        // It has asked and was answered since it was chosen.
+                        Some(_) if !life.owes_nothing() => life.stays(),
                         Some(_) => {
                             leaving = true;
                             life.close();

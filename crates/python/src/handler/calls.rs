@@ -263,9 +263,7 @@ impl PyHandler {
             Method::Infer => (&self.0.jobs, Kind::Work, self.0.most_waiting),
             // There are as many as callers who wait for them: whoever leaves takes his along.
             Method::Load | Method::Unload => (&self.0.jobs, Kind::Work, usize::MAX),
-            Method::Metadata | Method::Ready => {
-                (&self.0.control, Kind::Question, self.0.most_waiting)
-            }
+            Method::Metadata | Method::Ready => (&self.0.control, Kind::Question, usize::MAX),
         };
         jobs.push_within(kind, job, most).map_err(queue_full)
     }

@@ -13,7 +13,7 @@ use oip_core::execute::Held;
 use oip_protocol::{Error, Limit, Result};
 use tokio::time::Instant;
 
-use crate::door::awaited::{self, awaited};
+use crate::door::awaited::{self, Awaited, awaited};
 use crate::door::{Body, Door};
 use crate::pieces::Pieces;
 
@@ -100,6 +100,7 @@ pub(super) async fn gather(
     let mut clock = Clock {
         patience,
         end: None,
+        refusal: None,
     };
     while let Some(frame) = clock.patiently(body.frame()).await? {
         let frame = frame.map_err(|error| {
@@ -126,6 +127,8 @@ pub(super) async fn gather(
 struct Clock<'a> {
     patience: Patience<'a>,
     end: Option<Instant>,
+    /// From the first wait on, whatever comes meanwhile.
+    refusal: Option<Awaited>,
 }
 
 impl Clock<'_> {
@@ -144,12 +147,12 @@ impl Clock<'_> {
         } = self.patience;
         let end = *self.end.get_or_insert(now + total);
         let waits = tokio::time::timeout_at(end.min(now + pause), next);
-        let waited = match of_call.map(awaited) {
+        let waited = match of_call {
             None => waits.await,
-            Some(ends) => tokio::select! {
+            Some(door) => tokio::select! {
                 biased;
                 waited = waits => waited,
-                error = ends => return Err(error),
+                error = self.refusal.get_or_insert_with(|| awaited(door)) => return Err(error),
             },
         };
         waited.map_err(|_| match Instant::now() >= end {
@@ -164,8 +167,11 @@ mod tests {
     use std::sync::Arc;
 
     use bytes::Bytes;
+    use oip_core::{Access, Dataplane, DefaultModelHandler};
+    use oip_protocol::ErrorKind;
 
     use super::*;
+    use crate::door::DoorOptions;
 
     const PATIENCE: Patience<'_> = Patience {
         pause: Duration::from_secs(1),
@@ -188,6 +194,26 @@ mod tests {
         let refused = gather(&mut body, 500, PATIENCE, &mut nothing()).await;
         assert_eq!(refused.err().unwrap().limit(), Some(Limit::BodyTime));
         assert!(begun.elapsed() <= Duration::from_secs(11));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_body_of_a_call_that_trickles_holds_no_stop_up() {
+        let dataplane = Dataplane::of_handler(DefaultModelHandler, Access::open());
+        let door = Door::new(Arc::new(dataplane), DoorOptions::default());
+        let trickle = futures_util::stream::unfold((), |()| async {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            Some((Ok::<_, std::io::Error>(Bytes::from_static(b" ")), ()))
+        });
+        let mut body = Body::new(axum::body::Body::from_stream(trickle));
+        let patience = Patience {
+            of_call: Some(&door),
+            ..PATIENCE
+        };
+        door.dataplane.close();
+        let begun = Instant::now();
+        let refused = gather(&mut body, 500, patience, &mut nothing()).await;
+        assert_eq!(refused.err().unwrap().kind(), ErrorKind::Unavailable);
+        assert!(begun.elapsed() < Duration::from_secs(1));
     }
 
     #[tokio::test]
@@ -221,11 +247,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_call_that_is_no_inference_has_a_short_time_for_its_body_and_less_at_a_stop() {
-        use oip_core::{Access, Dataplane, DefaultModelHandler};
-        use oip_protocol::ErrorKind::{TimedOut, TooManyRequests, Unavailable};
+        use ErrorKind::{TimedOut, TooManyRequests, Unavailable};
 
         let dataplane = Dataplane::of_handler(DefaultModelHandler, Access::open());
-        let door = Door::new(Arc::new(dataplane), crate::DoorOptions::default());
+        let door = Door::new(Arc::new(dataplane), DoorOptions::default());
         door.telemetry.connections.allow(1);
         let ends = async || {
             let silence = futures_util::stream::pending::<Result<Bytes, std::io::Error>>();
@@ -257,7 +282,7 @@ mod tests {
             .await
             .err()
             .unwrap();
-        assert_eq!(error.kind(), oip_protocol::ErrorKind::TimedOut);
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
     }
 
     #[tokio::test]
