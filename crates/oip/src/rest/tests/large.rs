@@ -57,8 +57,11 @@ async fn what_is_large_waits_for_its_turn_and_what_is_small_does_not() {
         for small in [infer("iris", TWO_FLOATS), packed(&floats(2_000))] {
             assert_eq!(ask(&router, small).await.0, 200);
         }
+        // It would leap to the server's limit while the work computes.
+        tokio::time::resume();
         drop(places);
         assert_eq!(answer.await.0, 200);
+        tokio::time::pause();
     }
 }
 
