@@ -155,7 +155,7 @@ def test_models_that_are_asked_all_at_once_whether_they_are_ready_are_however_sh
             return True
 
     for queue in (0, 2):
-        ask = serve(Asked(), models=[f"m{number}" for number in range(20)], threads=2, model_queue=queue)
+        ask = serve(Asked(), model_name=[f"m{number}" for number in range(20)], threads=2, model_queue=queue)
         assert ask("/v2/health/ready")[0] == 200
         assert ask.infer("m3", fp32("x", [1]))[0] == 200
 
