@@ -491,7 +491,7 @@ def test_a_stop_that_cuts_workers_off_speaks_of_no_new_ones(tmp_path: Path) -> N
             assert isinstance(call.exception(), OSError)
     finally:
         process.kill()
-    assert process.returncode == 0 and "grace ran out" in said
+    assert process.returncode == 0 and "grace ran out" in said, said
     assert "another one begins" not in said
 
 
