@@ -70,8 +70,8 @@ pub enum DecodeError {
         /// How many are read.
         limit: usize,
     },
-    /// Longer than the decoder takes in.
-    #[error("request: {what} is longer than {limit} bytes")]
+    /// The name or the version of a model is longer than any has.
+    #[error("there is no such model: {what} is longer than {limit} bytes")]
     TooLong {
         /// Of what.
         what: &'static str,
@@ -107,7 +107,11 @@ pub enum DecodeError {
 
 impl From<DecodeError> for Error {
     fn from(error: DecodeError) -> Self {
-        let refusal = Self::malformed(error.to_string());
+        let refusal = match error {
+            // No model has such a name.
+            DecodeError::TooLong { .. } => Self::not_found(error.to_string()),
+            _ => Self::malformed(error.to_string()),
+        };
         match error.limit() {
             Some(limit) => refusal.at_limit(limit),
             None => refusal,

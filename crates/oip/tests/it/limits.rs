@@ -400,7 +400,7 @@ async fn every_limit_of_a_request_has_its_answer_and_is_counted() {
             of("free"),
             r#"{"parameters":{"a":1,"b":2,"c":3}}"#.into(),
         ),
-        ("name_limit", 400, of(&"x".repeat(1025)), inputs(tensor)),
+        ("name_limit", 404, of(&"x".repeat(1025)), inputs(tensor)),
         ("body_limit", 413, of("free"), "x".repeat(20_001)),
         (
             "body_memory",

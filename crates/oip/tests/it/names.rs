@@ -34,7 +34,7 @@ async fn a_name_or_version_over_its_limit_is_refused_by_every_call_of_the_grpc_d
         client.repository_model_load(load).await.map(drop),
     ] {
         let refused = refused.unwrap_err();
-        assert_eq!(refused.code(), tonic::Code::InvalidArgument);
+        assert_eq!(refused.code(), tonic::Code::NotFound);
         let said = "of the model is longer than 1024 bytes";
         assert!(refused.message().ends_with(said), "{refused}");
     }

@@ -145,7 +145,7 @@ fn cases() -> Vec<Case> {
             "a name over its limit",
             &"x".repeat(ModelRef::LONGEST + 1),
             fits(),
-            Err(K::Malformed),
+            Err(K::NotFound),
         ),
         case(
             "a model that refuses",

@@ -85,7 +85,7 @@ async fn what_is_large_waits_for_its_turn_and_what_is_small_does_not() {
         drop(places);
         let expected = match what.ends_with("another call") {
             // It is its name that is long, and too long.
-            true => Code::InvalidArgument,
+            true => Code::NotFound,
             false => Code::Ok,
         };
         assert_eq!(answer.await.code(), expected, "{what}");
