@@ -86,6 +86,7 @@ impl Drain {
     }
 
     /// Is done when the grace has run out and connections are cut.
+    #[cfg(any(feature = "tls", test))]
     pub(super) async fn over(&self) {
         self.over.cancelled().await;
     }
