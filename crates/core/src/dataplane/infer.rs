@@ -75,7 +75,12 @@ impl Dataplane {
                 let run = pin!(async {
                     let model = match self.models.resolve_at_once(call.model(), begun) {
                         Some(found) => found?,
-                        None => execute::fenced(self.models.resolve(call.model())).await?,
+                        None => {
+                            let asked = Instant::now();
+                            let found = execute::fenced(self.models.resolve(call.model())).await;
+                            seen.asked(asked, call.timings());
+                            found?
+                        }
                     };
                     let model = resolved.insert(model);
                     let (name, version) = (&call.model().name, model.version());

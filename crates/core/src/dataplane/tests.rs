@@ -210,6 +210,31 @@ async fn successes_and_failures_are_counted_apart() {
     assert_eq!(row.inference_count, 2, "two rows in the open dimension");
 }
 
+/// Takes its time to say what a model declares, as one does that is busy with inferences.
+struct SlowToSay;
+
+impl ModelHandler for SlowToSay {
+    async fn infer(&self, _: InferRequest, _: &Call) -> Result<InferResponse> {
+        Ok(InferResponse::new([]))
+    }
+
+    async fn model_metadata(&self, _: &ModelRef) -> Result<ModelMetadata> {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        Ok(ModelMetadata::default())
+    }
+}
+
+#[tokio::test]
+async fn waiting_for_what_a_model_declares_is_waiting_in_the_queue() {
+    let dataplane = Dataplane::of_handler(SlowToSay, Access::open());
+    let request = InferRequest::default();
+    infer(&dataplane, "m", request, None).await.unwrap();
+    let caller = dataplane.authenticate(Arrival::default()).await.unwrap();
+    let permit = dataplane.authorize(&caller).await.unwrap();
+    let rows = dataplane.statistics(permit).await.unwrap();
+    assert!(rows[0].queue.ns >= 20_000_000, "{rows:?}");
+}
+
 /// Its models do as their names say, whatever they are asked besides inferences.
 struct Unwell;
 

@@ -79,6 +79,8 @@ pub struct Seen {
     record: Option<Arc<Mutex<ModelFigures>>>,
     laps: Option<Vec<Lap>>,
     parts: Parts,
+    /// How long the model was asked what it declares, which is part of the waiting.
+    asked: Duration,
     /// When the model had answered.
     answered: Option<Instant>,
     /// When the answer was written.
@@ -97,6 +99,7 @@ impl Seen {
             record: None,
             laps: None,
             parts: Parts::default(),
+            asked: Duration::ZERO,
             answered: None,
             written: None,
             received: 0,
@@ -149,6 +152,19 @@ impl Seen {
         self.laps.as_deref().unwrap_or_default()
     }
 
+    /// The model has been asked since then what it declares, perhaps behind others' inferences.
+    pub(crate) fn asked(&mut self, begun: Instant, timings: &Timings) {
+        self.asked = begun.elapsed();
+        timings.add(Part::Queue, self.asked);
+        if let Some(laps) = &mut self.laps {
+            laps.push(Lap {
+                room: Room::Queue,
+                begun,
+                took: self.asked,
+            });
+        }
+    }
+
     /// A handler has worked on it since then.
     pub(crate) fn worked(&mut self, entered: Option<Instant>, timings: &Timings) {
         let part = |part| Duration::from_nanos(timings.get(part));
@@ -163,7 +179,7 @@ impl Seen {
         let (Some(begun), Some(laps)) = (entered, &mut self.laps) else {
             return;
         };
-        let queue = self.parts.queue;
+        let queue = self.parts.queue.saturating_sub(self.asked);
         laps.push(Lap {
             room: Room::Queue,
             begun,

@@ -13,6 +13,7 @@ mod state;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock, Weak};
+use std::time::Instant;
 
 use oip_core::telemetry::{Loads, ModelLoads, Queued};
 use oip_core::{BoxFuture, Models, ResolvedModel};
@@ -127,6 +128,12 @@ impl Repository {
         self.known(&model.name).ok_or_else(|| not_found(model))
     }
 
+    /// What answers for this model now.
+    fn pick(&self, model: &ModelRef) -> Result<Arc<dyn ResolvedModel>> {
+        let served = self.find(model)?.snapshot().pick(model)?;
+        Ok(served)
+    }
+
     fn controlled(&self) -> Result<()> {
         match self.options.control {
             ModelControl::None => Err(Error::unavailable(
@@ -163,11 +170,15 @@ impl Models for Repository {
     }
 
     fn resolve<'a>(&'a self, model: &'a ModelRef) -> BoxFuture<'a, Result<Arc<dyn ResolvedModel>>> {
-        let resolved = self.find(model).and_then(|slot| {
-            let served: Arc<dyn ResolvedModel> = slot.snapshot().pick(model)?;
-            Ok(served)
-        });
-        Box::pin(std::future::ready(resolved))
+        Box::pin(std::future::ready(self.pick(model)))
+    }
+
+    fn resolve_at_once(
+        &self,
+        model: &ModelRef,
+        _now: Instant,
+    ) -> Option<Result<Arc<dyn ResolvedModel>>> {
+        Some(self.pick(model))
     }
 
     fn metadata<'a>(&'a self, model: &'a ModelRef) -> BoxFuture<'a, Result<ModelMetadata>> {
