@@ -40,7 +40,8 @@ const MOST_DECLARED: usize = 64;
 /// every inference.
 struct Declared<H> {
     models: HashMap<ModelRef, (Instant, Arc<HandledModel<H>>), foldhash::fast::RandomState>,
-    /// Counts loads and unloads: what was declared before one is not believed after it.
+    /// Counts loads, unloads and changes of state: what was declared before one is not believed
+    /// after it.
     generation: u64,
 }
 
@@ -88,6 +89,9 @@ impl<H: ModelHandler> Handled<H> {
         } else {
             names.remove(name);
         }
+        drop(names);
+        // What is remembered is answered for without a look at its state.
+        self.forget();
     }
 
     /// The models that are loaded; `None` where one is not that should be.
@@ -252,11 +256,10 @@ impl<H: ModelHandler> Models for Handled<H> {
         model: &ModelRef,
         now: Instant,
     ) -> Option<Result<Arc<dyn ResolvedModel>>> {
-        if let Err(error) = self.check(model) {
-            return Some(Err(error));
+        match self.known(model, now) {
+            Ok(known) => Some(Ok(known)),
+            Err(_) => self.check(model).err().map(Err),
         }
-        let known = self.known(model, now).ok()?;
-        Some(Ok(known))
     }
 
     fn metadata<'a>(&'a self, model: &'a ModelRef) -> BoxFuture<'a, Result<ModelMetadata>> {

@@ -104,6 +104,10 @@ impl ModelHandler for Declares {
     async fn model_load(&self, _: &ModelRef) -> Result<()> {
         Ok(())
     }
+
+    async fn model_unload(&self, _: &ModelRef) -> Result<()> {
+        Ok(())
+    }
 }
 
 #[tokio::test]
@@ -139,6 +143,9 @@ async fn what_was_declared_a_moment_ago_is_found_at_once_and_asked_anew_later() 
     assert_eq!(at_once(&model, now() + BELIEVED), None);
     models.load("iris").await.unwrap();
     assert_eq!(at_once(&model, now()), None, "it was loaded anew");
+    models.resolve(&model).await.unwrap();
+    models.unload("iris").await.unwrap();
+    assert_eq!(at_once(&model, now()), refused(ErrorKind::NotFound));
 }
 
 #[tokio::test]
