@@ -1,7 +1,6 @@
 //! Serve models over the Open Inference Protocol (KServe V2), REST and gRPC.
 //!
 //! Write a [`ModelHandler`] and hand it to a [`Server`].
-mod blocking;
 #[cfg(feature = "client")]
 pub mod client;
 pub mod config;

@@ -10,7 +10,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
 
@@ -62,6 +62,10 @@ struct State {
     /// A thread has been woken and has taken nothing yet.
     waking: bool,
     closed: bool,
+    /// How many threads there are.
+    threads: u32,
+    /// How long jobs took of late; the later ones count more.
+    lasted: Duration,
 }
 
 impl State {
@@ -171,10 +175,13 @@ impl Queue {
         }
     }
 
-    fn take(&self, woken: bool) -> Option<Job> {
+    /// Takes a job after another, if one was done and took so long.
+    fn take(&self, done: Option<Duration>) -> Option<Job> {
         let mut state = self.lock();
-        if woken {
-            state.waking = false;
+        match done {
+            None => state.waking = false,
+            Some(lasted) if state.lasted.is_zero() => state.lasted = lasted,
+            Some(lasted) => state.lasted = (state.lasted * 4 + lasted) / 5,
         }
         let job = state.take();
         self.wake(state);
@@ -220,6 +227,16 @@ impl Jobs {
             kind,
             number,
         }))
+    }
+
+    /// Whole seconds, one at least, until a thread is free for one more than so many that wait, by
+    /// how long jobs took of late.
+    pub(crate) fn seconds_until_free(&self, waiting: usize) -> u32 {
+        let state = self.0.lock();
+        let jobs = u32::try_from(waiting).unwrap_or(u32::MAX).saturating_add(1);
+        let rounds = jobs.div_ceil(state.threads.max(1));
+        let seconds = state.lasted.saturating_mul(rounds).as_secs_f64().ceil();
+        (seconds as u32).max(1)
     }
 
     /// Puts what lets go of memory before every job, without being one of those that wait. It is
@@ -290,11 +307,14 @@ impl Pool {
 }
 
 fn work(py: Python<'_>, queue: &Queue) {
+    queue.lock().threads += 1;
     while py.detach(|| queue.wait()) {
-        let mut woken = true;
-        while let Some(job) = queue.take(woken) {
-            woken = false;
+        let mut done = None;
+        while let Some(job) = queue.take(done) {
+            let begun = Instant::now();
             job(py);
+            done = Some(begun.elapsed());
         }
     }
+    queue.lock().threads -= 1;
 }

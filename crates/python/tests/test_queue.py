@@ -188,3 +188,29 @@ def test_inferences_are_answered_while_probes_come_without_pause(serve: Any) -> 
             ended.set()
         for one in probes:
             one.result()
+
+
+def test_a_full_queue_says_when_a_thread_will_be_free(serve: Any) -> None:
+    class Sleeps(ModelHandler):
+        def infer(self, payload, model_name, model_version=None):
+            entered.release()
+            time.sleep(1.1)
+            return {"y": [1]}
+
+    entered = threading.Semaphore(0)
+    ask = serve(Sleeps(), threads=1, model_queue=1)
+    assert ask.infer("m", fp32("x", [1]))[0] == 200
+    entered.acquire()
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(ask.infer, "m", fp32("x", [1]))
+        assert entered.acquire(timeout=10)
+        second = pool.submit(ask.infer, "m", fp32("x", [1]))
+        time.sleep(0.3)
+        connection = http.client.HTTPConnection(*ask.server.rest_address)
+        connection.request("POST", "/v2/models/m/infer", BODY)
+        refused = connection.getresponse()
+        refused.read()
+        connection.close()
+        assert {first.result()[0], second.result()[0]} == {200}
+    # Two more runs of over a second each.
+    assert refused.status == 429 and int(refused.headers["Retry-After"]) >= 3

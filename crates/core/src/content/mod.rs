@@ -16,6 +16,9 @@ use oip_protocol::{Error, InferRequest, InferResponse, Parameters, Result, Tenso
 
 pub use codecs::{Base64, Numpy, Text};
 
+/// Tensors of more bytes than this, together, are decoded and encoded off the async threads.
+const LARGE: usize = 256 << 10;
+
 /// The parameter that names a content type.
 pub const CONTENT_TYPE: &str = "content_type";
 
@@ -64,6 +67,34 @@ impl ContentCodecs {
             .iter()
             .find(|codec| codec.names().contains(&name))
             .map(AsRef::as_ref)
+    }
+
+    /// Whether [`decode_request`](Self::decode_request) takes long enough for others to notice.
+    pub(crate) fn decoding_takes_long(&self, request: &InferRequest) -> bool {
+        if length(&request.inputs) <= LARGE {
+            return false;
+        }
+        let all = self.is_known(&request.parameters);
+        let named = |input: &&Tensor| all || self.is_known(input.parameters());
+        length(request.inputs.iter().filter(named)) > LARGE
+    }
+
+    /// The same of [`encode_response`](Self::encode_response).
+    pub(crate) fn encoding_takes_long(&self, response: &InferResponse, asked: &Asked) -> bool {
+        if length(&response.outputs) <= LARGE {
+            return false;
+        }
+        let named = |output: &&Tensor| {
+            let asked = asked.of(output.name());
+            asked.is_some_and(|name| self.find(name).is_some())
+                || self.is_known(output.parameters())
+        };
+        length(response.outputs.iter().filter(named)) > LARGE
+    }
+
+    fn is_known(&self, parameters: &Parameters) -> bool {
+        let name = parameters.get(CONTENT_TYPE).and_then(|name| name.as_str());
+        name.is_some_and(|name| self.find(name).is_some())
     }
 
     /// Decodes the inputs that have a content type, their own or the request's.
@@ -153,6 +184,10 @@ impl ContentCodecs {
         response.outputs = encoded?;
         Ok(response)
     }
+}
+
+fn length<'a>(tensors: impl IntoIterator<Item = &'a Tensor>) -> usize {
+    tensors.into_iter().map(|tensor| tensor.data().len()).sum()
 }
 
 /// The content types that a request asks its outputs to have.

@@ -1,14 +1,18 @@
 //! The way of one inference through the rooms.
 
 use std::pin::pin;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use oip_protocol::{Error, ErrorKind, InferRequest, InferResponse, ModelRef, Result};
+use oip_protocol::{
+    Error, ErrorKind, InferRequest, InferResponse, ModelRef, RequestedOutput, Result,
+};
 
 use super::Dataplane;
 use crate::access::actions;
 use crate::call::Part;
+use crate::content::{Asked, ContentCodecs};
+use crate::execute::blocking;
 use crate::statistics::{self, Ended};
 use crate::telemetry::{ModelFigures, Room, Seen, Way};
 use crate::validate::{check_request, check_response};
@@ -85,7 +89,7 @@ impl Dataplane {
                     let model = resolved.insert(model);
                     let (name, version) = (&call.model().name, model.version());
                     seen.found(self.statistics.of(name, version, model.is_listed()));
-                    self.run(&**model, request, &call, seen).await
+                    self.run(model, request, &call, seen).await
                 });
                 execute::until_from(Some(now), deadline, run).await
             };
@@ -116,7 +120,7 @@ impl Dataplane {
     /// One line a room.
     async fn run(
         &self,
-        model: &dyn ResolvedModel,
+        model: &Arc<dyn ResolvedModel>,
         request: InferRequest,
         call: &Call,
         seen: &mut Seen,
@@ -127,16 +131,41 @@ impl Dataplane {
         let request = checked?;
         let wanted = self.codecs.asked(&request)?;
         let asked = without_tensors(&request);
-        let request = self.codecs.decode_request(request)?;
+        let request = match self.codecs.decoding_takes_long(&request) {
+            true => Box::pin(self.decode_elsewhere(request)).await?,
+            false => self.codecs.decode_request(request)?,
+        };
         let entered = seen.enter();
         let answered = execute::fenced(model.infer(request, call)).await;
         seen.worked(entered, call.timings());
-        let mut response = answered?;
+        let response = answered?;
         check_response(model.metadata(), &asked, &response)?;
-        select::select(model, &asked.outputs, &mut response)?;
-        let mut response = self.codecs.encode_response(response, &wanted)?;
-        address(&mut response, model, call.model(), asked.id);
+        let takes_long = select::takes_long(&asked.outputs, &response)
+            || self.codecs.encoding_takes_long(&response, &wanted);
+        let mut response = match takes_long {
+            true => Box::pin(self.finish_elsewhere(model, response, &asked, wanted)).await?,
+            false => finish(&**model, &self.codecs, response, &asked.outputs, &wanted)?,
+        };
+        address(&mut response, &**model, call.model(), asked.id);
         Ok(response)
+    }
+
+    /// Off the async threads, as all that computes for long.
+    async fn decode_elsewhere(&self, request: InferRequest) -> Result<InferRequest> {
+        let codecs = self.codecs.clone();
+        blocking::run(move || codecs.decode_request(request)).await?
+    }
+
+    async fn finish_elsewhere(
+        &self,
+        model: &Arc<dyn ResolvedModel>,
+        response: InferResponse,
+        asked: &InferRequest,
+        wanted: Asked,
+    ) -> Result<InferResponse> {
+        let (model, codecs) = (Arc::clone(model), self.codecs.clone());
+        let outputs = asked.outputs.clone();
+        blocking::run(move || finish(&*model, &codecs, response, &outputs, &wanted)).await?
     }
 
     /// Writes down what became of an inference: once, whatever happened.
@@ -241,6 +270,18 @@ fn without_tensors(request: &InferRequest) -> InferRequest {
         outputs: request.outputs.clone(),
         ..InferRequest::default()
     }
+}
+
+/// What was asked for of a model's answer, in the form in which it was asked for.
+fn finish(
+    model: &dyn ResolvedModel,
+    codecs: &ContentCodecs,
+    mut response: InferResponse,
+    outputs: &[RequestedOutput],
+    wanted: &Asked,
+) -> Result<InferResponse> {
+    select::select(model, outputs, &mut response)?;
+    codecs.encode_response(response, wanted)
 }
 
 /// How many inferences an answer stands for: its first dimension where the model declares that

@@ -1,5 +1,6 @@
 //! Running a handler: a slot, a deadline, and a fence against its panics.
 
+pub mod blocking;
 mod deadline;
 mod fence;
 mod memory;

@@ -38,16 +38,17 @@ enum Free {
 }
 
 impl Free {
-    fn take(&self) -> bool {
+    /// Takes one, and says how many were free; `None` where none was.
+    fn take(&self) -> Option<usize> {
         match self {
             Self::Counted(free) => {
                 let taken = free.fetch_update(Acquire, Relaxed, |free| free.checked_sub(1));
-                taken.is_ok()
+                taken.ok()
             }
-            Self::Queued(places) => places.try_acquire().is_ok_and(|permit| {
-                permit.forget();
-                true
-            }),
+            Self::Queued(places) => {
+                places.try_acquire().ok()?.forget();
+                Some(places.available_permits() + 1)
+            }
         }
     }
 
@@ -70,21 +71,22 @@ impl Free {
 #[derive(Debug)]
 pub struct Slot {
     slots: Arc<Inner>,
-    /// Since when it is held, of one that was waited for: only where requests wait is it of use
-    /// how long a place is held.
-    waited: Option<Instant>,
+    /// Since when it is held, of one that was among the last, or was waited for: only where places
+    /// become few is it of use how long one is held.
+    since: Option<Instant>,
+    has_waited: bool,
 }
 
 impl Slot {
     /// Whether it was waited for.
     pub(crate) fn has_waited(&self) -> bool {
-        self.waited.is_some()
+        self.has_waited
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        if let Some(since) = self.waited {
+        if let Some(since) = self.since {
             self.slots.record(since.elapsed());
         }
         self.slots.free.give_back();
@@ -126,8 +128,9 @@ impl Slots {
     /// # Errors
     /// [`TooManyRequests`](oip_protocol::ErrorKind::TooManyRequests) at once when the queue is full.
     pub async fn take(&self) -> Result<Slot> {
-        if self.0.free.take() {
-            return Ok(self.slot(None));
+        if let Some(free) = self.0.free.take() {
+            let is_scarce = free <= self.0.places / 2 + 1;
+            return Ok(self.slot(is_scarce.then(Instant::now), false));
         }
         let Free::Queued(places) = &self.0.free else {
             return Err(self.0.full(0));
@@ -137,7 +140,7 @@ impl Slots {
             Ok(permit) => {
                 // The slot gives it back.
                 permit.forget();
-                Ok(self.slot(Some(Instant::now())))
+                Ok(self.slot(Some(Instant::now()), true))
             }
             Err(_) => Err(Error::unavailable(format!(
                 "{} is shutting down",
@@ -147,10 +150,11 @@ impl Slots {
     }
 
     /// A place that was taken.
-    fn slot(&self, waited: Option<Instant>) -> Slot {
+    fn slot(&self, since: Option<Instant>, has_waited: bool) -> Slot {
         Slot {
             slots: Arc::clone(&self.0),
-            waited,
+            since,
+            has_waited,
         }
     }
 
@@ -327,17 +331,34 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn how_long_a_place_is_held_is_measured_where_requests_wait() {
-        let slots = Slots::new("model 'm'", 1, 1);
-        let held = slots.take().await.unwrap();
-        let mut waits = Box::pin(slots.take());
-        assert!(waits.as_mut().now_or_never().is_none());
-        drop(held);
-        let waited = waits.await.unwrap();
-        assert_eq!(slots.0.held.load(Relaxed), 0);
-        std::thread::sleep(Duration::from_millis(5));
-        drop(waited);
-        assert!(slots.0.held.load(Relaxed) >= 5000);
+    async fn how_long_a_place_is_held_is_measured_where_few_are_left() {
+        for waiting in [0, 1] {
+            let slots = Slots::new("model 'm'", 8, waiting);
+            let mut held = Vec::new();
+            for _ in 0..3 {
+                held.push(slots.take().await.unwrap());
+            }
+            std::thread::sleep(Duration::from_millis(5));
+            held.clear();
+            assert_eq!(slots.0.held.load(Relaxed), 0, "most of them are free");
+            for _ in 0..8 {
+                held.push(slots.take().await.unwrap());
+            }
+            std::thread::sleep(Duration::from_millis(5));
+            held.clear();
+            assert!(slots.0.held.load(Relaxed) >= 5000);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_refusal_where_nobody_waits_says_how_long_places_are_held() {
+        let slots = Slots::new("this server", 2, 0);
+        for _ in 0..100 {
+            slots.0.record(Duration::from_secs(7));
+        }
+        let _held = (slots.take().await.unwrap(), slots.take().await.unwrap());
+        let error = slots.take().await.unwrap_err();
+        assert_eq!(error.retry_after_seconds(), Some(7));
     }
 
     #[tokio::test]

@@ -3,11 +3,16 @@
 //!
 //! Source: Triton's `extension_classification.md`.
 
+use std::cmp::Ordering;
+
 use half::{bf16, f16};
-use oip_protocol::{Datatype, Error, RequestedOutput, Result, Tensor};
+use oip_protocol::{Datatype, Element, Error, RequestedOutput, Result, Tensor};
 
 use crate::ResolvedModel;
 use crate::validate::Mismatch;
+
+/// Most values that an output is classified into: each becomes a string of some twenty bytes.
+const MOST: usize = 1 << 20;
 
 /// The number of classes that an output is asked for; `None` when it is asked for as it is.
 pub(super) fn classes(asked: &RequestedOutput) -> Result<Option<usize>> {
@@ -31,7 +36,38 @@ pub(super) fn classify(
     output: &Tensor,
     classes: usize,
 ) -> Result<Tensor> {
-    let values = values(output)?;
+    macro_rules! of {
+        ($type:ty) => {
+            of_values::<$type>(model, output, classes)
+        };
+    }
+    match output.datatype() {
+        Datatype::Fp16 => of!(f16),
+        Datatype::Bf16 => of!(bf16),
+        Datatype::Fp32 => of!(f32),
+        Datatype::Fp64 => of!(f64),
+        Datatype::Int8 => of!(i8),
+        Datatype::Int16 => of!(i16),
+        Datatype::Int32 => of!(i32),
+        Datatype::Int64 => of!(i64),
+        Datatype::Uint8 => of!(u8),
+        Datatype::Uint16 => of!(u16),
+        Datatype::Uint32 => of!(u32),
+        Datatype::Uint64 => of!(u64),
+        other => Err(Mismatch::Output {
+            tensor: output.name().to_owned(),
+            reason: format!("{other} has no order, so it cannot be classified"),
+        }
+        .into()),
+    }
+}
+
+fn of_values<T: Value>(
+    model: &dyn ResolvedModel,
+    output: &Tensor,
+    classes: usize,
+) -> Result<Tensor> {
+    let values = output.to_slice::<T>()?;
     let (rows, row) = match output.shape().dims() {
         [] | [_] => (1, values.len()),
         [batch, ..] => {
@@ -40,100 +76,86 @@ pub(super) fn classify(
         }
     };
     let classes = classes.min(row);
-    let mut strings = Vec::with_capacity(rows.min(values.len()) * classes);
-    if row > 0 {
-        for row in values.chunks(row) {
-            top(row, classes, |class, value| {
-                strings.push(match model.label(output.name(), class) {
-                    Some(label) => format!("{value}:{class}:{label}"),
-                    None => format!("{value}:{class}"),
-                });
-            });
-        }
+    let name = output.name();
+    if rows.saturating_mul(classes) > MOST {
+        return Err(Error::does_not_fit(format!(
+            "output '{name}': parameter 'classification' asks for {classes} values of each of its \
+             {rows} rows, but an answer has {MOST} of them at most"
+        )));
     }
     let shape = match output.shape().rank() {
         0 | 1 => vec![classes as u64],
         _ => vec![rows as u64, classes as u64],
     };
-    let tensor = Tensor::from_strings(output.name(), shape, strings)?;
+    let strings = values.chunks(row.max(1)).flat_map(|row| {
+        let found = top(row, classes).into_iter();
+        found.map(|(class, value)| match model.label(name, class) {
+            Some(label) => format!("{}:{class}:{label}", value.text()),
+            None => format!("{}:{class}", value.text()),
+        })
+    });
+    let tensor = Tensor::from_strings(name, shape, strings)?;
     Ok(tensor.with_parameters(output.parameters().clone()))
 }
 
-/// One value: to be compared, and to be printed as its datatype prints.
-#[derive(Clone, Copy)]
-enum Value {
-    Float(f64),
-    Signed(i64),
-    Unsigned(u64),
-}
-
-impl std::fmt::Display for Value {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Float(value) => write!(f, "{value:.6}"),
-            Self::Signed(value) => value.fmt(f),
-            Self::Unsigned(value) => value.fmt(f),
-        }
-    }
-}
-
-impl Value {
+/// What has an order, and is printed as its datatype prints.
+trait Value: Element {
     /// Largest first; a NaN is after everything.
-    fn before(self, other: Self) -> std::cmp::Ordering {
-        match (self, other) {
-            (Self::Signed(a), Self::Signed(b)) => b.cmp(&a),
-            (Self::Unsigned(a), Self::Unsigned(b)) => b.cmp(&a),
-            (Self::Float(a), Self::Float(b)) => b
-                .partial_cmp(&a)
-                .unwrap_or_else(|| a.is_nan().cmp(&b.is_nan())),
-            _ => std::cmp::Ordering::Equal,
-        }
-    }
+    fn before(&self, other: &Self) -> Ordering;
+    fn text(self) -> String;
 }
 
-/// Calls `found` with the largest values of a row, largest first, equal ones by index.
-fn top(row: &[Value], classes: usize, mut found: impl FnMut(usize, Value)) {
-    let mut order: Vec<(usize, Value)> = row.iter().copied().enumerate().collect();
-    let by_value = |a: &(usize, Value), b: &(usize, Value)| a.1.before(b.1).then(a.0.cmp(&b.0));
-    if classes < order.len() {
-        order.select_nth_unstable_by(classes, by_value);
-        order.truncate(classes);
-    }
-    order.sort_unstable_by(by_value);
-    for (class, value) in order {
-        found(class, value);
-    }
-}
-
-fn values(output: &Tensor) -> Result<Vec<Value>> {
-    macro_rules! read {
-        ($type:ty, $variant:ident, $wide:ty) => {
-            output
-                .to_slice::<$type>()?
-                .iter()
-                .map(|value| Value::$variant(<$wide>::from(*value)))
-                .collect()
-        };
-    }
-    Ok(match output.datatype() {
-        Datatype::Fp16 => read!(f16, Float, f64),
-        Datatype::Bf16 => read!(bf16, Float, f64),
-        Datatype::Fp32 => read!(f32, Float, f64),
-        Datatype::Fp64 => read!(f64, Float, f64),
-        Datatype::Int8 => read!(i8, Signed, i64),
-        Datatype::Int16 => read!(i16, Signed, i64),
-        Datatype::Int32 => read!(i32, Signed, i64),
-        Datatype::Int64 => read!(i64, Signed, i64),
-        Datatype::Uint8 => read!(u8, Unsigned, u64),
-        Datatype::Uint16 => read!(u16, Unsigned, u64),
-        Datatype::Uint32 => read!(u32, Unsigned, u64),
-        Datatype::Uint64 => read!(u64, Unsigned, u64),
-        other => {
-            return Err(Mismatch::Output {
-                tensor: output.name().to_owned(),
-                reason: format!("{other} has no order, so it cannot be classified"),
+macro_rules! integers {
+    ($($type:ty)*) => {$(
+        impl Value for $type {
+            fn before(&self, other: &Self) -> Ordering {
+                other.cmp(self)
             }
-            .into());
+            fn text(self) -> String {
+                self.to_string()
+            }
         }
-    })
+    )*};
+}
+integers!(i8 i16 i32 i64 u8 u16 u32 u64);
+
+macro_rules! floats {
+    ($($type:ty)*) => {$(
+        impl Value for $type {
+            fn before(&self, other: &Self) -> Ordering {
+                let by_nan = || self.is_nan().cmp(&other.is_nan());
+                other.partial_cmp(self).unwrap_or_else(by_nan)
+            }
+            fn text(self) -> String {
+                format!("{:.6}", f64::from(self))
+            }
+        }
+    )*};
+}
+floats!(f16 bf16 f32 f64);
+
+/// The largest values of a row and where they are, largest first, equal ones by index. However long
+/// the row is, twice as many as are asked for are kept at a time.
+fn top<T: Value>(row: &[T], classes: usize) -> Vec<(usize, T)> {
+    let Some(last) = classes.checked_sub(1) else {
+        return Vec::new();
+    };
+    let order = |a: &(usize, T), b: &(usize, T)| a.1.before(&b.1).then(a.0.cmp(&b.0));
+    let kept = classes.saturating_mul(2).min(row.len());
+    let mut best = Vec::with_capacity(kept);
+    // What comes after this one is not among them.
+    let mut worst = None;
+    for value in row.iter().copied().enumerate() {
+        if worst.is_some_and(|worst| order(&worst, &value).is_lt()) {
+            continue;
+        }
+        best.push(value);
+        if best.len() == kept && classes < kept {
+            worst = Some(*best.select_nth_unstable_by(last, order).1);
+            best.truncate(classes);
+        }
+    }
+    best.sort_unstable_by(order);
+    best.truncate(classes);
+    best
 }

@@ -6,6 +6,19 @@ use oip_protocol::{Error, InferResponse, RequestedOutput, Result};
 
 use crate::ResolvedModel;
 
+/// Outputs of more elements than this are classified off the async threads.
+const LARGE: usize = 64 << 10;
+
+/// Whether [`select`] takes long enough for others to notice.
+pub fn takes_long(asked: &[RequestedOutput], response: &InferResponse) -> bool {
+    let classified = |name: &str| {
+        let mut asked = asked.iter().filter(|asked| asked.name == name);
+        asked.any(|asked| matches!(classification::classes(asked), Ok(Some(_))))
+    };
+    let mut outputs = response.outputs.iter();
+    outputs.any(|output| output.element_count() > LARGE && classified(output.name()))
+}
+
 /// Keeps the outputs that were asked for, in that order; all of them when none was.
 ///
 /// # Errors

@@ -1,4 +1,5 @@
 use oip_protocol::{ErrorKind, InferRequest, ModelMetadata, Tensor};
+use proptest::prelude::*;
 
 use super::*;
 use crate::{BoxFuture, Call};
@@ -80,4 +81,51 @@ fn a_count_that_is_none_is_refused() {
     let mut answer = response();
     let error = select(&MODEL, &[classified("ids", -1)], &mut answer).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Malformed);
+}
+
+#[test]
+fn more_values_than_an_answer_may_have_are_refused_with_their_number() {
+    let many = Tensor::from_vec("many", [2, 600_000], vec![0_u8; 1_200_000]).unwrap();
+    let mut answer = InferResponse::new([many]);
+    assert!(takes_long(&[classified("many", 1)], &answer));
+    assert!(!takes_long(&[RequestedOutput::new("many")], &answer));
+    let kept = answer.clone();
+    let error = select(&MODEL, &[classified("many", 600_000)], &mut answer).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::DoesNotFit);
+    assert_eq!(
+        error.message(),
+        "output 'many': parameter 'classification' asks for 600000 values of each of its 2 rows, \
+         but an answer has 1048576 of them at most"
+    );
+    let mut answer = kept;
+    select(&MODEL, &[classified("many", 500_000)], &mut answer).unwrap();
+    assert_eq!(answer.outputs[0].element_count(), 1_000_000);
+}
+
+#[test]
+fn a_row_without_values_has_no_classes() {
+    let empty = Tensor::from_vec("empty", [3, 0], Vec::<f32>::new()).unwrap();
+    let mut answer = InferResponse::new([empty]);
+    select(&MODEL, &[classified("empty", 2)], &mut answer).unwrap();
+    assert_eq!(answer.outputs[0].shape().dims(), [3, 0]);
+}
+
+proptest! {
+    /// Few different values, so that many are equal, and NaN among them.
+    #[test]
+    fn the_classes_are_those_of_the_whole_row_sorted(
+        row in prop::collection::vec(prop_oneof![Just(f32::NAN), (-3_i8..4).prop_map(f32::from)], 1..200),
+        classes in 1_usize..220,
+    ) {
+        let mut order: Vec<usize> = (0..row.len()).collect();
+        let key = |at: &usize| if row[*at].is_nan() { f32::INFINITY } else { -row[*at] };
+        order.sort_by(|a, b| key(a).total_cmp(&key(b)).then(a.cmp(b)));
+        let wanted: Vec<_> = order.iter().take(classes).map(usize::to_string).collect();
+        let scores = Tensor::from_vec("scores", [row.len() as u64], row).unwrap();
+        let mut answer = InferResponse::new([scores]);
+        select(&Labelled([""; 2]), &[classified("scores", classes as i64)], &mut answer).unwrap();
+        let found = answer.outputs[0].strings().unwrap();
+        let found: Vec<_> = found.iter().map(|text| text.split(':').nth(1).unwrap()).collect();
+        prop_assert_eq!(found, wanted);
+    }
 }

@@ -3,7 +3,7 @@
 use std::pin::pin;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use oip_core::execute::{Held, UNCOUNTED, until};
+use oip_core::execute::{Held, UNCOUNTED, blocking, until};
 use oip_protocol::proto::generated::{ModelInferResponse, ModelStreamInferResponse};
 use oip_protocol::proto::{self, ContentsForm};
 use oip_protocol::{InferResponse, Tensor};
@@ -14,7 +14,6 @@ use tonic::Status;
 
 use super::message::PREFIX;
 use super::{packed, respond};
-use crate::blocking;
 
 /// Raw contents from this size on, together, are sent as they are, in bytes.
 const SHARED: usize = 8 << 10;

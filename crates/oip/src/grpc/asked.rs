@@ -4,7 +4,7 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use oip_core::execute::{Held, until};
+use oip_core::execute::{Held, blocking, until};
 use oip_protocol::proto::generated::ModelInferRequest;
 use oip_protocol::proto::{self, ContentsForm, decode_model_ref, guard};
 use oip_protocol::{DecodeError, Error, InferRequest, Limit, ModelRef};
@@ -16,7 +16,6 @@ use super::frame::Frame;
 use super::message::PREFIX;
 use super::packed::{self, Packing};
 use super::respond;
-use crate::blocking;
 use crate::door::Door;
 
 /// Messages above this are decoded off the async threads, in bytes. Most of a message is buffers

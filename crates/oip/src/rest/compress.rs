@@ -8,11 +8,10 @@ use flate2::Compression;
 use flate2::write::{GzEncoder, ZlibEncoder};
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, VARY};
 use http::{HeaderMap, HeaderValue};
-use oip_core::execute::until;
+use oip_core::execute::{blocking, until};
 use tokio::time::Instant;
 
 use super::respond::Reply;
-use crate::blocking;
 
 /// Bodies below this gain nothing, in bytes.
 const WORTH_IT: usize = 1024;

@@ -4,7 +4,7 @@ use std::pin::pin;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use oip_core::access::actions;
-use oip_core::execute::{Held, until};
+use oip_core::execute::{Held, blocking, until};
 use oip_core::telemetry::{Room, Way};
 use oip_core::{Dataplane, Permit};
 use oip_protocol::binary::{self, OutputForms};
@@ -15,7 +15,6 @@ use tokio::time::Instant;
 use super::Arrived;
 use super::body::{self, Form, HEADER_LENGTH};
 use super::respond::{JSON, Reply};
-use crate::blocking;
 use crate::door::{Door, Present};
 use crate::telemetry::Watched;
 
@@ -25,6 +24,8 @@ static NON_FINITE: HeaderName = HeaderName::from_static("x-oip-non-finite");
 /// What takes longer than this many bytes of JSON is decoded and encoded off the async threads,
 /// so that small requests keep their latency.
 const LARGE: usize = 256 << 10;
+/// The same of a body with binary tensors, of which not more than their strings is looked at.
+const LARGE_BINARY: usize = 1 << 20;
 /// Bodies up to this are read without a look at the queue of their model, in bytes.
 const SMALL: usize = 64 << 10;
 
@@ -150,11 +151,11 @@ async fn decode(
     deadline: Option<Instant>,
 ) -> Result<InferRequest> {
     let limits = &door.options.decode;
-    let text = match form {
-        Form::Json => body.len(),
-        Form::Binary(length) => length.min(body.len()),
+    let is_large = match form {
+        Form::Json => body.len() > LARGE,
+        Form::Binary(length) => length.min(body.len()) > LARGE || body.len() > LARGE_BINARY,
     };
-    if text <= LARGE {
+    if !is_large {
         return decode_now(body, form, limits);
     }
     let limits = limits.clone();

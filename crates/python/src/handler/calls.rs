@@ -265,17 +265,18 @@ impl PyHandler {
             Method::Load | Method::Unload => (&self.0.jobs, Kind::Work, usize::MAX),
             Method::Metadata | Method::Ready => (&self.0.control, Kind::Question, usize::MAX),
         };
-        jobs.push_within(kind, job, most).map_err(queue_full)
+        jobs.push_within(kind, job, most)
+            .map_err(|waiting| self.queue_full(waiting))
     }
-}
 
-/// So many requests wait for a thread already.
-pub(super) fn queue_full(waiting: usize) -> Error {
-    Error::too_many_requests(format!(
-        "the queue of this handler is full: {waiting} requests wait already"
-    ))
-    .retry_after(1)
-    .at_limit(Limit::ModelQueue)
+    /// So many requests wait for a thread already.
+    pub(super) fn queue_full(&self, waiting: usize) -> Error {
+        Error::too_many_requests(format!(
+            "the queue of this handler is full: {waiting} requests wait already"
+        ))
+        .retry_after(self.0.jobs.seconds_until_free(waiting))
+        .at_limit(Limit::ModelQueue)
+    }
 }
 
 /// What became of a call that has ended.

@@ -7,7 +7,7 @@ use oip::{InferRequest, InferResponse, ModelRef, Result};
 use pyo3::prelude::*;
 use tokio::sync::oneshot;
 
-use super::calls::{queue_full, stopping};
+use super::calls::stopping;
 use super::{PyHandler, ask};
 use crate::batch::{self, Batches, Key, Waiting, Wish};
 use crate::{errors, messages};
@@ -60,7 +60,7 @@ impl PyHandler {
         let (reply, answer) = oneshot::channel();
         let most = self.0.most_waiting;
         let due = batches.wait(key.clone(), request, rows, reply, most);
-        if due.map_err(queue_full)? {
+        if due.map_err(|waiting| self.queue_full(waiting))? {
             tokio::spawn(self.clone().run_batches(key, wish.delay));
         }
         let answer = answer.await;

@@ -2,8 +2,9 @@
 
 use std::pin::pin;
 
+use oip_core::execute::blocking::occupied;
+
 use super::*;
-use crate::blocking::occupied;
 
 const ELEMENTS: usize = 300_000;
 
@@ -69,7 +70,7 @@ fn large_calls() -> Vec<(&'static str, Request<axum::body::Body>)> {
 async fn what_is_large_waits_for_its_turn_and_what_is_small_does_not() {
     let door = open().await;
     for (what, call) in large_calls() {
-        let places = occupied().await;
+        let places = occupied().await.unwrap();
         let mut answer = pin!(async { status(ask(&door, call).await).await });
         // The clock goes on only when nothing else does.
         let waits = tokio::time::timeout(Duration::from_secs(1), answer.as_mut()).await;
@@ -99,7 +100,7 @@ async fn a_deadline_that_is_over_before_its_turn_is_answered_in_time() {
     for (what, mut request) in large_calls() {
         let timeout = "50m".parse().unwrap();
         request.headers_mut().insert("grpc-timeout", timeout);
-        let places = occupied().await;
+        let places = occupied().await.unwrap();
         let begun = tokio::time::Instant::now();
         let status = status(ask(&door, request).await).await;
         assert_eq!(status.code(), Code::DeadlineExceeded, "{what}");

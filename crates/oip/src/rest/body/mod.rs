@@ -6,11 +6,10 @@ mod media;
 
 use bytes::Bytes;
 use oip_core::Action;
-use oip_core::execute::Held;
+use oip_core::execute::{Held, blocking};
 use oip_protocol::{Limit, Result};
 
 use super::Arrived;
-use crate::blocking;
 use crate::door::{Body, Present};
 use crate::pieces::{Pieces, realigned};
 use decompress::Codings;
@@ -23,6 +22,8 @@ pub(super) use media::{Form, HEADER_LENGTH};
 /// to more than that.
 const SHORT: usize = 64 << 10;
 const MUCH: usize = 256 << 10;
+/// Bodies above this are put together off the async threads, in bytes: that takes milliseconds.
+const LONG: usize = 4 << 20;
 
 /// Reads the body of a request, whose head [`declared`] its length or did not.
 ///
@@ -52,7 +53,10 @@ pub(super) async fn read(
     // Read to its end: there is nothing left to linger for.
     arrived.body = Body::empty();
     if codings.is_empty() {
-        return Ok(gathered.aligned(header_length));
+        return match gathered.length() > LONG {
+            true => blocking::run(move || gathered.aligned(header_length)).await,
+            false => Ok(gathered.aligned(header_length)),
+        };
     }
     let decompressed = decompress(codings, gathered, limit).await?;
     held.grow(decompressed.len())?;

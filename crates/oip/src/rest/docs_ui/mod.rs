@@ -10,12 +10,12 @@ use http::header::{
     CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, REFERRER_POLICY, VARY,
     X_CONTENT_TYPE_OPTIONS,
 };
+use oip_core::execute::blocking;
 use oip_protocol::{Error, Result};
 
 use super::compress::Coding;
 use super::respond::Reply;
 use super::{Arrived, routes};
-use crate::blocking;
 
 /// Scripts and styles from this server only, and requests to this server only. Swagger UI sets
 /// styles on its elements and draws its icons from `data:` addresses.

@@ -3,8 +3,9 @@
 use std::pin::pin;
 use std::time::Duration;
 
+use oip_core::execute::blocking::occupied;
+
 use super::*;
-use crate::blocking::occupied;
 
 fn large() -> String {
     let floats = vec!["0.5"; 100_000].join(",");
@@ -33,10 +34,33 @@ fn floats(pairs: u32) -> String {
     )
 }
 
-fn large_requests() -> [Request<Body>; 4] {
+/// A small request for a few of the classes of a large output.
+fn classified() -> String {
+    let asked = r#""outputs":[{"name":"y","parameters":{"classification":3}}],"#;
+    TWO_FLOATS.replacen('{', &format!("{{{asked}"), 1)
+}
+
+/// Elements of which each is looked at, as binary, for a model whose answer is short.
+fn binary() -> Request<Body> {
+    let count = 1_100_000;
+    let header = format!(
+        r#"{{"inputs":[{{"name":"x","datatype":"BOOL","shape":[{count}],"parameters":{{"binary_data_size":{count}}}}}]}}"#
+    );
+    let mut request = infer("nan", [header.as_bytes(), &vec![1; count]].concat());
+    let length = header.len().to_string().parse().unwrap();
+    let name = "inference-header-content-length";
+    request.headers_mut().insert(name, length);
+    let null = "null".parse().unwrap();
+    request.headers_mut().insert("x-oip-non-finite", null);
+    request
+}
+
+fn large_requests() -> [Request<Body>; 6] {
     [
         infer("iris", large()),
         infer("grows", TWO_FLOATS),
+        infer("grows", classified()),
+        binary(),
         packed(&large()),
         packed(&floats(20_000)),
     ]
@@ -46,7 +70,7 @@ fn large_requests() -> [Request<Body>; 4] {
 async fn what_is_large_waits_for_its_turn_and_what_is_small_does_not() {
     let router = open();
     for request in large_requests() {
-        let places = occupied().await;
+        let places = occupied().await.unwrap();
         let mut answer = pin!(ask(&router, request));
         // The clock goes on only when nothing else does.
         let waits = tokio::time::timeout(Duration::from_secs(1), answer.as_mut()).await;
@@ -71,7 +95,7 @@ async fn a_deadline_that_is_over_before_its_turn_is_answered_in_time() {
     for mut request in large_requests() {
         let timeout = "50".parse().unwrap();
         request.headers_mut().insert("x-oip-timeout-ms", timeout);
-        let places = occupied().await;
+        let places = occupied().await.unwrap();
         let begun = tokio::time::Instant::now();
         assert_eq!(ask(&router, request).await.0, 504);
         // The paused clock, and its rounding.

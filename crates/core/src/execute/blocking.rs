@@ -27,7 +27,7 @@ fn all_but_one() -> usize {
 ///
 /// # Errors
 /// When the work panicked.
-pub(crate) async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+pub async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
     PLACES.run(work).await
 }
 
@@ -53,12 +53,13 @@ impl Places {
     }
 }
 
-/// Takes every place, so that a test sees what waits for one.
-#[cfg(test)]
-pub(crate) async fn occupied() -> tokio::sync::OwnedSemaphorePermit {
-    let all = u32::try_from(all_but_one()).unwrap();
+/// Takes every place, so that a test of a door sees what waits for one: until this is dropped.
+#[doc(hidden)]
+pub async fn occupied() -> Result<impl Drop + Send> {
+    let all = u32::try_from(all_but_one()).map_err(Error::handler_failed)?;
     let places = Arc::clone(&PLACES.0);
-    places.acquire_many_owned(all).await.unwrap()
+    let taken = places.acquire_many_owned(all).await;
+    taken.map_err(Error::handler_failed)
 }
 
 #[cfg(test)]
