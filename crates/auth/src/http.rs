@@ -21,6 +21,7 @@ use hyper_util::client::legacy::{Client, Error as ClientError};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use thiserror::Error;
 
+pub use authorities::trusting;
 use authorities::{read_authorities, system_authorities, tls_configuration};
 
 /// Where `http://` may lead to. `https://` is always allowed.

@@ -5,6 +5,7 @@ mod args;
 mod audit;
 mod bench;
 mod config;
+mod credential;
 mod exit;
 mod itself;
 mod memory;

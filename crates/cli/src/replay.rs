@@ -11,6 +11,7 @@ use oip::auth::http::{HttpClient, HttpOptions, HttpResponse, PlainHttp};
 use oip::replay::{Body, HeaderName, Recorded, Told, is_for_load};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use crate::credential::Credential;
 use crate::exit::{Exit, fail};
 use crate::print;
 
@@ -67,25 +68,13 @@ fn open(path: &Path) -> std::io::Result<impl BufRead> {
     Ok(BufReader::new(file.take(length)))
 }
 
-/// What a file holds but for the white space around it: a token or a key.
-fn credential(path: &Path) -> Result<String, String> {
-    let at = |fault: &str| format!("{}: {fault}", path.display());
-    let text = std::fs::read_to_string(path).map_err(|error| at(&error.to_string()))?;
-    let text = text.trim();
-    let visible = text.bytes().all(|byte| byte.is_ascii_graphic());
-    match visible && !text.is_empty() {
-        true => Ok(text.to_owned()),
-        false => Err(at("it holds no token or key in one word")),
-    }
-}
-
 struct Replay {
     client: HttpClient,
     url: String,
     model: Option<String>,
     version: Option<String>,
     /// The header by which the server knows who asks.
-    shown: Option<(HeaderName, String)>,
+    shown: Option<Credential>,
     tolerance: Tolerance,
 }
 
@@ -156,14 +145,7 @@ impl Replay {
             return Err("--rtol and --atol are 0 or more".to_owned());
         }
         let path = |name: &str| matches.get_one::<PathBuf>(name);
-        let shown = match (path("token-file"), path("api-key-file")) {
-            (Some(path), _) => {
-                let token = credential(path)?;
-                Some((name("authorization"), format!("Bearer {token}")))
-            }
-            (None, Some(path)) => Some((name("x-api-key"), credential(path)?)),
-            (None, None) => None,
-        };
+        let shown = Credential::of(matches)?;
         let client = HttpClient::new(HttpOptions {
             timeout: Duration::from_secs(120),
             max_response_bytes: LONGEST,
@@ -295,8 +277,8 @@ impl Replay {
         if let Some(length) = &length {
             headers.push((name("inference-header-content-length"), length.as_str()));
         }
-        if let Some((name, value)) = &self.shown {
-            headers.push((name.clone(), value.as_str()));
+        if let Some(shown) = &self.shown {
+            headers.push((name(shown.header), shown.value.as_str()));
         }
         let body = recorded.request.bytes.clone();
         let answer = self.client.post(&uri, &headers, body).await;

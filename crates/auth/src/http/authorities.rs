@@ -8,6 +8,19 @@ use rustls::pki_types::pem::PemObject;
 
 use super::HttpError;
 
+/// What a client of one's own needs for TLS: it trusts the authorities of a PEM file, or the system's
+/// (those of `SSL_CERT_FILE` and `SSL_CERT_DIR` where these are set).
+///
+/// # Errors
+/// [`HttpError::Authorities`] where there are none.
+pub fn trusting(ca_file: Option<&Path>) -> Result<rustls::ClientConfig, HttpError> {
+    let roots = match ca_file {
+        Some(path) => authorities(path, &read_authorities(path)?)?,
+        None => system_authorities()?,
+    };
+    tls_configuration(roots)
+}
+
 /// What a client needs that trusts these.
 pub(super) fn tls_configuration(
     roots: rustls::RootCertStore,

@@ -13,9 +13,11 @@ use super::load::{self, Bounds, Load};
 use super::options::Options;
 use super::ours::OwnServer;
 use super::progress::Progress;
+use super::report::{Condition, conditions_json, row_json};
+use super::run::{Cpus, conditions};
 use super::sample::Input;
 use super::work::Wire;
-use super::{BenchError, affinity, onnx, request};
+use super::{BenchError, onnx, request};
 
 /// The networks: a large one that waits for memory at one row, and one that takes microseconds.
 const NETWORKS: [(&str, &[usize]); 2] = [
@@ -39,10 +41,12 @@ pub(super) struct Gain {
     rows_a_run: f64,
 }
 
-/// Measures every network on every engine that is here.
-pub(super) fn run(options: &Options) -> Result<Vec<Gain>, BenchError> {
+/// Measures every network on every engine that is here; with what somebody needs to repeat it. An
+/// engine that is not installed is none that failed.
+pub(super) fn run(options: &Options) -> Result<(Vec<Condition>, Vec<Gain>), BenchError> {
     let folder = Folder::make().map_err(BenchError::Load)?;
-    let (server, load) = affinity::halves(&affinity::allowed()).unwrap_or_default();
+    let cpus = Cpus::share();
+    let mut conditions = conditions(options, &cpus, &NETWORKS.map(|(network, _)| network));
     let asking = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -55,23 +59,29 @@ pub(super) fn run(options: &Options) -> Result<Vec<Gain>, BenchError> {
             bounds: Bounds::default(),
             warm_up: options.warm_up,
             measure: options.measure,
-            cpus: load,
+            cpus: cpus.load,
         },
         repeat: options.repeat,
         progress: Progress::new((options.warm_up + options.measure) * measurements),
         asking,
     };
-    let mut gains = Vec::new();
+    let (mut gains, mut engines) = (Vec::new(), Vec::new());
     for (engine, library) in ENGINES {
-        let off = OwnServer::start(&folder.0.join("off"), library, &server)?;
-        let on = OwnServer::start(&folder.0.join("on"), library, &server)?;
+        let off = OwnServer::start(&folder.0.join("off"), library, &cpus.server)?;
+        let on = OwnServer::start(&folder.0.join("on"), library, &cpus.server)?;
+        if !bench.is_on(engine, [&off, &on])? {
+            eprintln!("note: {engine} is not here, so it is not measured");
+            continue;
+        }
+        engines.push(engine);
         for (network, widths) in NETWORKS {
             let width = widths.first().copied().unwrap_or(1);
-            gains.extend(bench.network(engine, network, width, [&off, &on])?);
+            gains.push(bench.network(engine, network, width, [&off, &on])?);
         }
     }
     bench.progress.finish();
-    Ok(gains)
+    conditions.push(("engines", engines.join(",")));
+    Ok((conditions, gains))
 }
 
 struct Bench {
@@ -82,24 +92,33 @@ struct Bench {
 }
 
 impl Bench {
-    /// Measures one network; nothing where the engine is not here.
+    /// Whether the servers run their networks on this engine.
+    fn is_on(&self, engine: &str, servers: [&OwnServer; 2]) -> Result<bool, BenchError> {
+        for server in servers {
+            for (network, _) in NETWORKS {
+                self.progress.say(format!("{network} on {engine} loads"));
+                self.asking.block_on(server.target.inputs(network))?;
+                let config = self.asking.block_on(server.ask(network, "/config"))?;
+                if config["backend"] != engine {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Measures one network.
     fn network(
         &mut self,
         engine: &'static str,
         network: &'static str,
         width: usize,
         servers: [&OwnServer; 2],
-    ) -> Result<Option<Gain>, BenchError> {
+    ) -> Result<Gain, BenchError> {
         let mut rows = [Row::default(), Row::default()];
         let mut inputs = Vec::new();
         for server in servers {
-            self.progress.say(format!("{network} on {engine} loads"));
             let declared = self.asking.block_on(server.target.inputs(network))?;
-            let config = self.asking.block_on(server.ask(network, "/config"))?;
-            if config["backend"] != engine {
-                eprintln!("note: {engine} is not here, so it is not measured");
-                return Ok(None);
-            }
             inputs = declared.iter().map(|input| input.fill(width)).collect();
             let first = check::first_answer(
                 Wire::Binary,
@@ -121,12 +140,12 @@ impl Bench {
         let statistics = self.asking.block_on(on.ask(network, "/stats"))?;
         let statistics = &statistics["model_stats"][0];
         let count = |name: &str| statistics[name].as_f64().unwrap_or(0.0);
-        Ok(Some(Gain {
+        Ok(Gain {
             network,
             engine,
             rows,
             rows_a_run: count("inference_count") / count("execution_count").max(1.0),
-        }))
+        })
     }
 
     fn measure(
@@ -140,7 +159,7 @@ impl Bench {
         let ask = request::build(Wire::Binary, &server.host, network, inputs);
         let beat = |elapsed, answers| self.progress.beat(what, elapsed, answers);
         let process = server.target.process;
-        let measured = load::run(&self.load, server.host.address, &ask, process, beat);
+        let measured = load::run(&self.load, &server.host.way, &ask, process, beat);
         row.add(&measured.map_err(BenchError::Load)?);
         self.progress.next(self.load.warm_up + self.load.measure);
         Ok(())
@@ -216,25 +235,20 @@ pub(super) fn table(gains: &[Gain]) -> String {
 }
 
 /// Everything, as JSON.
-pub(super) fn as_json(gains: &[Gain]) -> Value {
-    let of_row = |row: &Row| -> Vec<Value> {
-        let figures = row.figures.iter();
-        figures
-            .map(|f| json!({ "requests_per_second": f.rate, "p50_ms": f.p50, "p99_ms": f.p99, "cpu_us": f.cpu }))
-            .collect()
-    };
+pub(super) fn as_json(conditions: &[Condition], gains: &[Gain]) -> Value {
     let of_gain = |gain: &Gain| {
         let [off, on] = &gain.rows;
         json!({
             "network": gain.network,
             "engine": gain.engine,
-            "off": of_row(off),
-            "on": of_row(on),
+            "off": row_json(off),
+            "on": row_json(on),
             "ratio": throughput_ratio(on, off),
             "rows_a_run": gain.rows_a_run,
         })
     };
-    Value::from(gains.iter().map(of_gain).collect::<Vec<_>>())
+    let rows: Vec<Value> = gains.iter().map(of_gain).collect();
+    json!({ "conditions": conditions_json(conditions), "rows": rows })
 }
 
 /// How many requests failed.
@@ -256,10 +270,19 @@ mod tests {
             rows: [row(&[(100.0, None)]), row(&[(350.0, None)])],
             rows_a_run: 12.5,
         };
-        let line = table(&[gain]).lines().nth(1).unwrap().to_owned();
+        let mut gains = [gain];
+        let line = table(&gains).lines().nth(1).unwrap().to_owned();
         let words: Vec<&str> = line.split_whitespace().collect();
         assert_eq!(words[..5], ["mlp", "tract", "100", "350", "3.50"]);
         assert_eq!(words.last(), Some(&"12.5"));
+        gains[0].rows[1].failures = 4;
+        let json = as_json(&[("engines", "tract".to_owned())], &gains);
+        assert_eq!(json["conditions"]["engines"], "tract");
+        let on = &json["rows"][0]["on"];
+        assert_eq!(
+            (&on["failures"], &on["requests_per_second"]["median"]),
+            (&json!(4), &json!(350.0))
+        );
     }
 
     #[test]

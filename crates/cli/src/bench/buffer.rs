@@ -1,9 +1,7 @@
 //! Bytes that were read and not yet understood.
 
-use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
-
 use super::answer::Fault;
+use super::stream::Stream;
 
 /// Bytes read at once; also the most that is kept of what is not yet understood.
 const SIZE: usize = 64 << 10;
@@ -38,7 +36,7 @@ impl Buffer {
     }
 
     /// Reads once.
-    pub(super) async fn read(&mut self, stream: &mut TcpStream) -> Result<(), Fault> {
+    pub(super) async fn read(&mut self, stream: &mut Stream) -> Result<(), Fault> {
         if self.end == self.bytes.len() {
             self.bytes.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, self.end - self.start);
@@ -46,7 +44,7 @@ impl Buffer {
         if self.end == self.bytes.len() {
             return Err(Fault::Malformed("a head or a line over 64 KiB"));
         }
-        match stream.read(&mut self.bytes[self.end..]).await? {
+        match stream.receive(&mut self.bytes[self.end..]).await? {
             0 => Err(Fault::Closed),
             read => {
                 self.end += read;

@@ -6,9 +6,9 @@ use oip::grpc::messages::model_infer_response::InferOutputTensor;
 use serde_json::Value;
 
 use super::answer::Answer;
+use super::host::Host;
 use super::load::Ask;
 use super::sample::Input;
-use super::target::Host;
 use super::work::Wire;
 use super::{BenchError, request, target};
 

@@ -8,7 +8,8 @@ use std::process::{Child, Command, Stdio};
 use tokio::net::TcpListener;
 
 use super::gates::Variant;
-use super::target::{Host, Target};
+use super::host::Host;
+use super::target::Target;
 use super::{BenchError, affinity, bare, floor, gates, identity, overload};
 use crate::memory;
 
@@ -135,7 +136,7 @@ pub(super) fn start_with(
         return Err(fail(silent));
     }
     let target = match role {
-        Role::Gates(variant) => target.with_token(variant.token()),
+        Role::Gates(variant) => target.showing(&variant.credential()),
         _ => target,
     };
     Ok(Running {
@@ -247,9 +248,9 @@ mod tests {
     #[test]
     fn the_addresses_of_a_child_are_read() {
         let line = "rest=127.0.0.1:1 grpc=127.0.0.1:2 \n";
-        assert_eq!(door(line, "rest").unwrap().address.port(), 1);
-        assert_eq!(door(line, "grpc").unwrap().address.port(), 2);
-        assert_eq!(door("rest=127.0.0.1:1", "grpc"), None);
+        assert_eq!(door(line, "rest").unwrap().way.address.port(), 1);
+        assert_eq!(door(line, "grpc").unwrap().way.address.port(), 2);
+        assert!(door("rest=127.0.0.1:1", "grpc").is_none());
     }
 
     #[test]

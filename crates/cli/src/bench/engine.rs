@@ -55,7 +55,7 @@ pub(super) fn run(options: &Options) -> Result<Report, BenchError> {
             progress.next(load.takes());
             let what = work.name();
             let beat = |elapsed, answers| progress.beat(&what, elapsed, answers);
-            let measured = load::run(&load, host.address, &ask, server.target.process, beat);
+            let measured = load::run(&load, &host.way, &ask, server.target.process, beat);
             rows[1].add(&measured.map_err(BenchError::Load)?);
             progress.next(load.takes());
         }
@@ -72,7 +72,7 @@ pub(super) fn run(options: &Options) -> Result<Report, BenchError> {
     progress.finish();
     Ok(Report {
         base: "onnxruntime",
-        conditions: conditions(options, &cpus),
+        conditions: conditions(options, &cpus, &[NETWORK]),
         entries,
         unmeasured: Vec::new(),
     })

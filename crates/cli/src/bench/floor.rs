@@ -105,10 +105,11 @@ mod tests {
     use std::net::{Ipv4Addr, SocketAddr};
     use std::time::Duration;
 
+    use super::super::host::Host;
     use super::super::load::{self, Bounds, Load};
     use super::super::request;
     use super::super::sample::Declared;
-    use super::super::target::Host;
+    use super::super::stream::Way;
     use super::super::work::Wire;
     use super::*;
 
@@ -141,7 +142,7 @@ mod tests {
             measure: Duration::from_secs(1),
             cpus: Vec::new(),
         };
-        let measured = load::run(&load, address, &ask, None, |_, _| {}).unwrap();
+        let measured = load::run(&load, &Way::plain(address), &ask, None, |_, _| {}).unwrap();
         // How many there are in that time is the machine's business.
         assert!(measured.answers > 0, "{measured:?}");
         (measured.failures, measured.first_failure)

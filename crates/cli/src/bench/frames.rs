@@ -2,6 +2,9 @@
 //!
 //! Source: RFC 9113, sections 4 and 6; RFC 7541 for header blocks.
 
+use super::http2::Call;
+use crate::credential::Credential;
+
 /// Bytes of a frame's head.
 pub(super) const HEAD: usize = 9;
 
@@ -25,6 +28,11 @@ pub(super) const SETTING_TABLE: u16 = 1;
 pub(super) const SETTING_PUSH: u16 = 2;
 pub(super) const SETTING_WINDOW: u16 = 4;
 pub(super) const SETTING_FRAME: u16 = 5;
+
+/// The least table of headers that entries are looked up in.
+pub(super) const LEAST_TABLE: usize = 4_096;
+/// What an entry takes in it at most beside its value: 32 and its name (RFC 7541, 4.1).
+const ENTRY: usize = 32 + 16;
 
 /// A frame's head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,38 +97,50 @@ pub(super) fn settings(payload: &[u8]) -> impl Iterator<Item = (u16, u32)> + '_ 
 
 /// The header block of a gRPC call, as a client writes it that fills the server's table with the
 /// first call (`indexed` false) and points into it from then on.
-pub(super) fn call_headers(
-    path: &str,
-    authority: &str,
-    authorization: Option<&str>,
-    indexed: bool,
-) -> Vec<u8> {
-    // :method POST and :scheme http, from the static table.
-    let mut block = vec![0x83, 0x86];
-    if indexed {
-        // The entries below, which the first call added: the latest is 62.
-        let first = if authorization.is_some() { 0xc3 } else { 0xc2 };
-        block.extend((0xbe..=first).rev());
+pub(super) fn call_headers(call: &Call, indexed: bool) -> Vec<u8> {
+    let agent = concat!("oip-bench/", env!("CARGO_PKG_VERSION"));
+    let mut headers = vec![
+        (Name::Known(4), call.path),
+        (Name::Known(1), call.authority.as_str()),
+        (Name::Known(31), "application/grpc"),
+        (Name::Known(58), agent),
+        (Name::New("te"), "trailers"),
+    ];
+    if let Some(shown) = &call.shown {
+        let name = match shown.header {
+            Credential::AUTHORIZATION => Name::Known(23),
+            other => Name::New(other),
+        };
+        headers.push((name, &shown.value));
+    }
+    // :method POST and :scheme, from the static table.
+    let mut block = vec![0x83, if call.secure { 0x87 } else { 0x86 }];
+    // What does not fit into the table empties it.
+    let room = headers.iter().map(|(_, value)| value.len() + ENTRY);
+    if indexed && room.sum::<usize>() <= LEAST_TABLE {
+        // The entries that the first call added: the latest is 62.
+        block.extend((0xbe..0xbe + headers.len() as u8).rev());
         return block;
     }
-    let agent = concat!("oip-bench/", env!("CARGO_PKG_VERSION"));
-    // Literals to be added to the table; the names of the first four are in the static table.
-    put_literal(&mut block, 0x44, path);
-    put_literal(&mut block, 0x41, authority);
-    put_literal(&mut block, 0x40 | 31, "application/grpc");
-    put_literal(&mut block, 0x40 | 58, agent);
-    if let Some(authorization) = authorization {
-        put_literal(&mut block, 0x40 | 23, authorization);
+    for (name, value) in headers {
+        // A literal that is to be added to the table.
+        match name {
+            Name::Known(index) => block.push(0x40 | index),
+            Name::New(name) => {
+                block.push(0x40);
+                put_string(&mut block, name);
+            }
+        }
+        put_string(&mut block, value);
     }
-    block.push(0x40);
-    put_string(&mut block, "te");
-    put_string(&mut block, "trailers");
     block
 }
 
-fn put_literal(block: &mut Vec<u8>, name: u8, value: &str) {
-    block.push(name);
-    put_string(block, value);
+/// The name of a header.
+enum Name {
+    /// Its place in the static table.
+    Known(u8),
+    New(&'static str),
 }
 
 /// A string without Huffman coding.
@@ -164,6 +184,21 @@ mod tests {
         );
         let read: Vec<_> = settings(&out[HEAD..]).collect();
         assert_eq!(read, [(SETTING_WINDOW, 65_535), (SETTING_FRAME, 1 << 20)]);
+    }
+
+    #[test]
+    fn calls_after_the_first_point_at_headers_that_the_server_has_room_for() {
+        let call = |token: usize| Call {
+            authority: "localhost".to_owned(),
+            path: "/a/b",
+            secure: true,
+            shown: Some(Credential::bearer(&"x".repeat(token))),
+            message: Vec::new(),
+        };
+        let short = call_headers(&call(100), true);
+        assert_eq!(short, [0x83, 0x87, 0xc3, 0xc2, 0xc1, 0xc0, 0xbf, 0xbe]);
+        let long = call(4_000);
+        assert_eq!(call_headers(&long, true), call_headers(&long, false));
     }
 
     #[test]

@@ -2,30 +2,25 @@
 //! than a write, a read and a glance at the head.
 
 use std::io;
-use std::net::SocketAddr;
-
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 
 use super::answer::{Answer, Fault};
 use super::buffer::Buffer;
+use super::stream::{Stream, Way};
 
 /// How much of a refusal's body is kept to be shown.
 const EXCERPT: usize = 2 << 10;
 
 /// A connection.
 pub(super) struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     buffer: Buffer,
 }
 
 impl Connection {
     /// Connects.
-    pub(super) async fn open(address: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect(address).await?;
-        stream.set_nodelay(true)?;
+    pub(super) async fn open(way: &Way) -> io::Result<Self> {
         Ok(Self {
-            stream,
+            stream: way.connect().await?,
             buffer: Buffer::new(),
         })
     }
@@ -35,7 +30,7 @@ impl Connection {
     ///
     /// After an error the connection is of no more use.
     pub(super) async fn ask(&mut self, request: &[u8], keep: bool) -> Result<Answer, Fault> {
-        self.stream.write_all(request).await?;
+        self.stream.send(request).await?;
         let head = self.head().await?;
         let mut answer = Answer {
             status: head.status,

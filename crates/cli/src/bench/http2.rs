@@ -5,14 +5,12 @@
 //! tonic's own client, so that a server meets what it meets elsewhere.
 
 use std::io;
-use std::net::SocketAddr;
-
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 
 use super::answer::{Answer, Fault};
 use super::buffer::Buffer;
 use super::frames::{self, Frame, HEAD};
+use super::stream::{Stream, Way};
+use crate::credential::Credential;
 
 /// What we allow the server to send ahead on one stream, and on the connection.
 const STREAM_WINDOW: u32 = 2 << 20;
@@ -31,15 +29,16 @@ const MOST_CONTROL: usize = INITIAL_FRAME;
 pub(super) struct Call {
     pub(super) authority: String,
     pub(super) path: &'static str,
-    /// The credential to show.
-    pub(super) authorization: Option<String>,
+    /// Whether it goes over TLS.
+    pub(super) secure: bool,
+    pub(super) shown: Option<Credential>,
     /// The protobuf message.
     pub(super) message: Vec<u8>,
 }
 
 /// A connection.
 pub(super) struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     buffer: Buffer,
     call: std::rc::Rc<Call>,
     frames: CallFrames,
@@ -79,11 +78,9 @@ struct Settings {
 
 impl Connection {
     /// Connects and agrees on settings.
-    pub(super) async fn open(address: SocketAddr, call: std::rc::Rc<Call>) -> Result<Self, Fault> {
-        let stream = TcpStream::connect(address).await?;
-        stream.set_nodelay(true)?;
+    pub(super) async fn open(way: &Way, call: std::rc::Rc<Call>) -> Result<Self, Fault> {
         let mut connection = Self {
-            stream,
+            stream: way.connect().await?,
             buffer: Buffer::new(),
             frames: CallFrames::default(),
             call,
@@ -133,9 +130,7 @@ impl Connection {
 
     fn frames(&self, again: bool) -> CallFrames {
         let indexed = again && self.server.table >= INITIAL_TABLE;
-        let call = &self.call;
-        let shown = call.authorization.as_deref();
-        let headers = frames::call_headers(call.path, &call.authority, shown, indexed);
+        let headers = frames::call_headers(&self.call, indexed);
         // Half of the window: the server must be able to open it again before it is used up.
         let most = (self.server.window as usize / 2).min(self.server.frame);
         CallFrames::new(&headers, &self.call.message, most.clamp(1, MOST_FRAME))
@@ -183,7 +178,7 @@ impl Connection {
             }
             if end > sent {
                 self.settle().await?;
-                self.stream.write_all(&self.frames.bytes[sent..end]).await?;
+                self.stream.send(&self.frames.bytes[sent..end]).await?;
                 sent = end;
             } else {
                 self.receive().await?;
@@ -199,7 +194,7 @@ impl Connection {
     /// Pays what is owed.
     async fn settle(&mut self) -> io::Result<()> {
         if !self.owed.is_empty() {
-            self.stream.write_all(&self.owed).await?;
+            self.stream.send(&self.owed).await?;
             self.owed.clear();
         }
         Ok(())

@@ -12,7 +12,7 @@ use super::load::Load;
 use super::options::Options;
 use super::plot::{Bars, Plot};
 use super::progress::Progress;
-use super::report::{Condition, conditions_json, middle, number};
+use super::report::{Condition, conditions_json, middle, number, row_json};
 use super::run::{Lab, Stand, conditions};
 use super::work::Work;
 
@@ -84,7 +84,7 @@ pub(super) fn run(options: &Options) -> Result<Delays, BenchError> {
     }
     lab.progress.finish();
     Ok(Delays {
-        conditions: conditions(options, &lab.cpus),
+        conditions: conditions(options, &lab.cpus, &[&options.model]),
         delays,
         unmeasured: lab.unmeasured,
     })
@@ -177,20 +177,16 @@ impl Delays {
     pub(super) fn json(&self) -> Value {
         let conditions = conditions_json(&self.conditions);
         let of = |delay: &Delay| {
-            let half = |figure: fn(&Figures) -> f64| delay.half.median(figure);
             json!({
                 "work": delay.work.name(),
                 "server": delay.server,
-                "most_per_second": delay.most.median(|f| f.rate),
-                "p50_ms": half(|f| f.p50),
-                "p90_ms": half(|f| f.p90),
-                "p99_ms": half(|f| f.p99),
-                "p999_ms": half(|f| f.p999),
+                "most": row_json(&delay.most),
+                "half": row_json(&delay.half),
                 "p99_ratio": delay.ratio,
             })
         };
         let rows: Vec<Value> = self.delays.iter().map(of).collect();
-        json!({ "conditions": conditions, "rows": rows })
+        json!({ "conditions": conditions, "rows": rows, "not_measured": self.unmeasured })
     }
 
     /// The p99 of each server at each kind of request.
@@ -249,7 +245,11 @@ mod tests {
         let lines: Vec<&str> = table.lines().collect();
         assert!(lines[1].starts_with("rest-json-16        floor"), "{table}");
         assert!(lines[2].trim_end().ends_with("1.50"), "{table}");
-        assert_eq!(delays.json()["rows"][1]["p99_ratio"], 1.5);
+        let row = &delays.json()["rows"][1];
+        assert_eq!(
+            (&row["p99_ratio"], &row["half"]["failures"]),
+            (&json!(1.5), &json!(0))
+        );
         assert!(delays.plots()[0].svg.contains("1.25"));
     }
 }

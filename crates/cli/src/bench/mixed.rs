@@ -14,7 +14,7 @@ use super::figures::Row;
 use super::load::{self, Load};
 use super::options::Options;
 use super::progress::Progress;
-use super::report::{Condition, conditions_json, middle};
+use super::report::{Condition, conditions_json, middle, row_json};
 use super::run::{Lab, Stand, conditions};
 use super::work::{LARGE, SMALL, Wire, Work};
 
@@ -28,11 +28,18 @@ pub(super) struct Mixture {
     door: &'static str,
     server: String,
     /// Large requests a second beside the small ones.
-    large: f64,
+    large_rate: f64,
     /// Alone, and beside the large ones.
     rows: [Row; 2],
-    /// Failures of the large ones.
-    failures: u64,
+    /// The large ones.
+    large: Row,
+}
+
+impl Mixture {
+    /// Of small ones and of large ones.
+    fn all(&self) -> impl Iterator<Item = &Row> {
+        self.rows.iter().chain([&self.large])
+    }
 }
 
 /// Measures both doors, at the floor and at our server; with what somebody needs to repeat it.
@@ -58,9 +65,9 @@ pub(super) fn run(options: &Options) -> Result<(Vec<Condition>, Vec<Mixture>), B
         mixtures.extend(stands.iter().map(|stand| Mixture {
             door,
             server: stand.name.clone(),
-            large: rate.per_second,
+            large_rate: rate.per_second,
             rows: [Row::default(), Row::default()],
-            failures: 0,
+            large: Row::default(),
         }));
         for _ in 0..options.repeat {
             let pairs = stands.iter().zip(&large_stands);
@@ -72,7 +79,7 @@ pub(super) fn run(options: &Options) -> Result<(Vec<Condition>, Vec<Mixture>), B
         }
     }
     lab.progress.finish();
-    let mut conditions = conditions(options, &lab.cpus);
+    let mut conditions = conditions(options, &lab.cpus, &[&options.model]);
     for (name, value) in &mut conditions {
         if *name == "connections" {
             *value = CONNECTIONS.to_string();
@@ -109,20 +116,20 @@ fn beside(
     };
     let small_load = open(lab, SMALL_RATE);
     let large = std::thread::scope(|scope| {
-        let large = scope.spawn(|| load::run(&load, host.address, ask, None, |_, _| {}));
+        let large = scope.spawn(|| load::run(&load, &host.way, ask, None, |_, _| {}));
         let measured = lab.measure(small, &small_load, small_stand);
         mixture.rows[1].add(&measured?);
         let panicked = || std::io::Error::other("a load generator panicked");
         let large = large.join().unwrap_or_else(|_| Err(panicked()));
         large.map_err(BenchError::Load)
     })?;
-    mixture.failures += large.failures;
+    mixture.large.add(&large);
     Ok(())
 }
 
 /// The table for people.
 pub(super) fn table(mixtures: &[Mixture]) -> String {
-    let rate = mixtures.first().map_or(0.0, |mixture| mixture.large);
+    let rate = mixtures.first().map_or(0.0, |mixture| mixture.large_rate);
     let mut table = format!(
         "{SMALL_RATE} small requests a second alone, and beside {rate:.0} of {LARGE} floats as JSON\n\
          {:<6} {:<7} {:>14} {:>14} {:>14} {:>14}\n",
@@ -141,7 +148,7 @@ pub(super) fn table(mixtures: &[Mixture]) -> String {
             table,
             "{door:<6} {server:<7} {a50:>14} {a99:>14} {b50:>14} {b99:>14}"
         );
-        for row in &mixture.rows {
+        for row in mixture.all() {
             if let Some(why) = &row.first_failure {
                 let _ = writeln!(table, "  {} failed, the first: {why}", row.failures);
             }
@@ -152,21 +159,15 @@ pub(super) fn table(mixtures: &[Mixture]) -> String {
 
 /// Everything, as JSON.
 pub(super) fn as_json(conditions: &[Condition], mixtures: &[Mixture]) -> Value {
-    let row = |row: &Row| {
-        json!({
-            "p50_ms": row.median(|f| f.p50),
-            "p99_ms": row.median(|f| f.p99),
-            "p999_ms": row.median(|f| f.p999),
-        })
-    };
     let of = |mixture: &Mixture| {
         json!({
             "door": mixture.door,
             "server": mixture.server,
             "small_per_second": SMALL_RATE,
-            "large_per_second": mixture.large,
-            "alone": row(&mixture.rows[0]),
-            "beside": row(&mixture.rows[1]),
+            "large_per_second": mixture.large_rate,
+            "alone": row_json(&mixture.rows[0]),
+            "beside": row_json(&mixture.rows[1]),
+            "large": row_json(&mixture.large),
         })
     };
     let rows: Vec<Value> = mixtures.iter().map(of).collect();
@@ -175,11 +176,8 @@ pub(super) fn as_json(conditions: &[Condition], mixtures: &[Mixture]) -> Value {
 
 /// How many requests failed, small and large.
 pub(super) fn failures(mixtures: &[Mixture]) -> u64 {
-    let of = |mixture: &Mixture| {
-        let small: u64 = mixture.rows.iter().map(|row| row.failures).sum();
-        small + mixture.failures
-    };
-    mixtures.iter().map(of).sum()
+    let rows = mixtures.iter().flat_map(Mixture::all);
+    rows.map(|row| row.failures).sum()
 }
 
 #[cfg(test)]
@@ -192,11 +190,11 @@ mod tests {
         let mixture = Mixture {
             door: "gRPC",
             server: "floor".to_owned(),
-            large: 80.4,
+            large_rate: 80.4,
             rows: [row(&[(1.0, None)]), row(&[(1.0, None)])],
-            failures: 2,
+            large: Row::default(),
         };
-        let mixtures = [mixture];
+        let mut mixtures = [mixture];
         let json = as_json(&[("seconds", "2".to_owned())], &mixtures);
         assert_eq!(json["conditions"]["seconds"], "2");
         assert_eq!(json["rows"][0]["door"], "gRPC");
@@ -204,5 +202,11 @@ mod tests {
         assert!(table.starts_with("500 small requests a second alone, and beside 80 of"));
         let words: Vec<&str> = table.lines().last().unwrap().split_whitespace().collect();
         assert_eq!(words, ["gRPC", "floor", "0.500", "1.25", "0.500", "1.25"]);
+        let large = &mut mixtures[0].large;
+        (large.failures, large.first_failure) = (2, Some("503: full".to_owned()));
+        assert_eq!(failures(&mixtures), 2);
+        assert_eq!(as_json(&[], &mixtures)["rows"][0]["large"]["failures"], 2);
+        let table = super::table(&mixtures);
+        assert!(table.contains("2 failed, the first: 503: full"), "{table}");
     }
 }

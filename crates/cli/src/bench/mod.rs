@@ -4,7 +4,8 @@
 //! |---|---|
 //! | `options`, `work` | what is asked for, and what is measured |
 //! | `sample`, `input`, `request` | inputs made from a model's metadata or read from a file, and the bytes of a request |
-//! | `load`, `arrivals`, `http1`, `http2` | the load generator, in a closed and an open loop |
+//! | `host`, `target` | where a server is, and what it says of its model |
+//! | `load`, `arrivals`, `http1`, `http2`, `stream` | the load generator, in a closed and an open loop |
 //! | `children`, `ours`, `floor`, `identity` | the processes that are measured |
 //! | `check` | the first answer, looked at closely |
 //! | `run`, `figures`, `report`, `plot` | measuring, and what came of it |
@@ -27,6 +28,7 @@ mod figures;
 mod floor;
 mod frames;
 mod gates;
+mod host;
 mod http1;
 mod http2;
 mod identity;
@@ -45,6 +47,7 @@ mod report;
 mod request;
 mod run;
 mod sample;
+mod stream;
 mod target;
 mod work;
 
@@ -64,6 +67,8 @@ enum BenchError {
     Url { url: String, why: String },
     #[error("{address} cannot be asked: {why}")]
     Reach { address: String, why: String },
+    #[error("{address} has given no answer within {seconds} s")]
+    Silent { address: String, seconds: u64 },
     #[error("the server refused the call: {code:?}: {message}")]
     Refused { code: tonic::Code, message: String },
     #[error("the metadata of model '{model}' cannot be read: {why}")]
@@ -122,10 +127,10 @@ fn measure(options: &Options) -> Result<Option<String>, BenchError> {
         Mode::Plain | Mode::Gates => of_report(run::run(options)?, options)?,
         Mode::Onnx => of_report(engine::run(options)?, options)?,
         Mode::Batching => {
-            let gains = batching::run(options)?;
+            let (conditions, gains) = batching::run(options)?;
             Outcome {
                 table: batching::table(&gains),
-                json: batching::as_json(&gains),
+                json: batching::as_json(&conditions, &gains),
                 failures: batching::failures(&gains),
                 ..Outcome::default()
             }
@@ -151,10 +156,10 @@ fn measure(options: &Options) -> Result<Option<String>, BenchError> {
             }
         }
         Mode::Overload => {
-            let overloads = overload::run(options)?;
+            let (conditions, overloads) = overload::run(options)?;
             Outcome {
                 table: overload::table(&overloads),
-                json: overload::as_json(&overloads),
+                json: overload::as_json(&conditions, &overloads),
                 plots: overload::plots(&overloads)?,
                 failures: overload::failures(&overloads),
                 ..Outcome::default()

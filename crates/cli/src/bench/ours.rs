@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::target::{self, Host, Target};
+use super::host::Host;
+use super::target::{self, Target};
 use super::{BenchError, children, request};
 
 /// How long a server may take until it listens.
@@ -75,7 +76,7 @@ impl OwnServer {
             target,
         };
         let begun = Instant::now();
-        while TcpStream::connect(server.host.address).is_err() {
+        while TcpStream::connect(server.host.way.address).is_err() {
             if begun.elapsed() > STARTING {
                 return Err(fail(io::Error::other("it does not listen")));
             }

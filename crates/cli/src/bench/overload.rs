@@ -17,16 +17,16 @@ use serde_json::{Value, json};
 
 use super::arrivals::{Rate, Spacing};
 use super::children::{self, Role};
-use super::figures::Row;
+use super::figures::{Figures, Row, Spread};
+use super::host::Host;
 use super::load::{self, Ask, Bounds, Load, Measured};
 use super::options::Options;
 use super::plot::{Chart, Line, Plot, PlotError, Scale};
 use super::progress::Progress;
-use super::report::middle;
+use super::report::{Condition, apart, conditions_json, middle, row_json, spread_json};
 use super::request;
-use super::run::Cpus;
+use super::run::{Cpus, conditions};
 use super::sample::Input;
-use super::target::Host;
 use super::work::Wire;
 use super::{BenchError, affinity};
 
@@ -48,16 +48,22 @@ pub(super) struct Overload {
     model: &'static str,
     /// Of a request.
     elements: usize,
-    /// What the server can do, in answers a second.
-    most: f64,
+    /// What the server can do.
+    closed: Row,
     /// At each of the multiples.
     rows: Vec<Row>,
-    failures: u64,
 }
 
-/// Measures every model.
-pub(super) fn run(options: &Options) -> Result<Vec<Overload>, BenchError> {
+/// Measures every model; with what somebody needs to repeat it.
+pub(super) fn run(options: &Options) -> Result<(Vec<Condition>, Vec<Overload>), BenchError> {
     let cpus = Cpus::share();
+    let mut conditions = conditions(options, &cpus, &MODELS);
+    for (name, time) in [
+        ("service_time_ms", options.service_time),
+        ("within_ms", options.within),
+    ] {
+        conditions.push((name, (time.as_secs_f64() * 1e3).to_string()));
+    }
     let takes = options.service_time.as_micros().to_string();
     let server = children::start_with(Role::Overload, &cpus.server, |folder| {
         for model in MODELS {
@@ -71,7 +77,7 @@ pub(super) fn run(options: &Options) -> Result<Vec<Overload>, BenchError> {
         Ok(())
     })?;
     let Some(host) = server.target.rest.clone() else {
-        return Ok(Vec::new());
+        return Ok((conditions, Vec::new()));
     };
     let asking = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -103,7 +109,7 @@ pub(super) fn run(options: &Options) -> Result<Vec<Overload>, BenchError> {
         overloads.push(trial.of(model, &inputs)?);
     }
     trial.progress.finish();
-    Ok(overloads)
+    Ok((conditions, overloads))
 }
 
 /// A server under growing load.
@@ -131,13 +137,11 @@ impl Trial<'_> {
                 row.add(&self.measure(&format!("{model}, {times} times"), &load, &hurried)?);
             }
         }
-        let failures = closed.failures + rows.iter().map(|row| row.failures).sum::<u64>();
         Ok(Overload {
             model,
             elements: self.options.one_elements(),
-            most: closed.median(|figures| figures.rate).unwrap_or(0.0),
+            closed,
             rows,
-            failures,
         })
     }
 
@@ -160,26 +164,38 @@ impl Trial<'_> {
 
     fn measure(&mut self, what: &str, load: &Load, ask: &Ask) -> Result<Measured, BenchError> {
         let beat = |elapsed, answers| self.progress.beat(what, elapsed, answers);
-        let measured = load::run(load, self.host.address, ask, self.process, beat);
+        let measured = load::run(load, &self.host.way, ask, self.process, beat);
         self.progress.next(load.takes());
         measured.map_err(BenchError::Load)
     }
 }
 
 impl Overload {
-    /// The goodput at each multiple, as a part of the most.
-    fn goodput(&self) -> impl Iterator<Item = (f64, f64)> {
-        let of = |(times, row): (&f64, &Row)| {
-            let rate = row.median(|figures| figures.rate).unwrap_or(0.0);
-            (*times, rate / self.most.max(f64::MIN_POSITIVE))
+    /// What the server can do, in answers a second.
+    fn most(&self) -> f64 {
+        self.closed.median(|figures| figures.rate).unwrap_or(0.0)
+    }
+
+    /// The goodput at each multiple, as a part of the most of the same repeat.
+    fn goodput(&self) -> impl Iterator<Item = (f64, Option<Spread>, &Row)> {
+        let of = |row: &Row| {
+            let repeats = row.figures.iter().zip(&self.closed.figures);
+            Spread::of(repeats.map(|(row, most)| row.rate / most.rate.max(f64::MIN_POSITIVE)))
         };
-        TIMES.iter().zip(&self.rows).map(of)
+        let rows = TIMES.into_iter().zip(&self.rows);
+        rows.map(move |(times, row)| (times, of(row), row))
+    }
+
+    /// Of the closed loop, and at each multiple.
+    fn all(&self) -> impl Iterator<Item = &Row> {
+        std::iter::once(&self.closed).chain(&self.rows)
     }
 }
 
 /// How many requests failed.
 pub(super) fn failures(overloads: &[Overload]) -> u64 {
-    overloads.iter().map(|overload| overload.failures).sum()
+    let rows = overloads.iter().flat_map(Overload::all);
+    rows.map(|row| row.failures).sum()
 }
 
 /// The table for people.
@@ -191,7 +207,7 @@ pub(super) fn table(overloads: &[Overload]) -> String {
             "the model {}, {} elements a request; at most {:.0} answers a second\n{:>6} {:>10} {:>10} {:>8} {:>10} {:>10} {:>9} {:>9}",
             overload.model,
             overload.elements,
-            overload.most,
+            overload.most(),
             "load",
             "sent/s",
             "good/s",
@@ -201,60 +217,77 @@ pub(super) fn table(overloads: &[Overload]) -> String {
             "p50 ms",
             "p99 ms"
         );
-        for ((times, part), row) in overload.goodput().zip(&overload.rows) {
-            let figure = |figure: fn(&super::figures::Figures) -> f64| {
-                middle(row.spread(|figures| Some(figure(figures))))
-            };
+        failed(&mut table, &overload.closed);
+        for (times, part, row) in overload.goodput() {
+            let sent = overload.most() * times;
+            let shown = part.map_or(0.0, |part| part.median);
+            let figures = COLUMNS.map(|figure| row.spread(|figures| Some(figure(figures))));
+            let [good, refused, late, p50, p99] = figures.map(middle);
             let _ = writeln!(
                 table,
-                "{times:>5}x {:>10.0} {:>10} {part:>8.3} {:>10} {:>10} {:>9} {:>9}",
-                overload.most * times,
-                figure(|f| f.rate),
-                figure(|f| f.refused),
-                figure(|f| f.late + f.unsent),
-                figure(|f| f.p50),
-                figure(|f| f.p99),
+                "{times:>5}x {sent:>10.0} {good:>10} {shown:>8.3} {refused:>10} {late:>10} {p50:>9} {p99:>9}",
             );
-            if let Some(why) = &row.first_failure {
-                let _ = writeln!(table, "  {} failed, the first: {why}", row.failures);
+            if row.figures.len() > 1 {
+                let [good, refused, late, p50, p99] = figures.map(apart);
+                let part = apart(part);
+                let line = format!(
+                    "{:>17} {good:>10} {part:>8} {refused:>10} {late:>10} {p50:>9} {p99:>9}",
+                    ""
+                );
+                let _ = writeln!(table, "{}", line.trim_end());
             }
+            failed(&mut table, row);
         }
     }
     table
 }
 
+/// Those of the table, the part left out.
+const COLUMNS: [fn(&Figures) -> f64; 5] = [
+    |figures| figures.rate,
+    |figures| figures.refused,
+    |figures| figures.late + figures.unsent,
+    |figures| figures.p50,
+    |figures| figures.p99,
+];
+
+fn failed(table: &mut String, row: &Row) {
+    if let Some(why) = &row.first_failure {
+        let _ = writeln!(table, "  {} failed, the first: {why}", row.failures);
+    }
+}
+
 /// Everything, as JSON.
-pub(super) fn as_json(overloads: &[Overload]) -> Value {
+pub(super) fn as_json(conditions: &[Condition], overloads: &[Overload]) -> Value {
     let of = |overload: &Overload| {
-        let rows = overload
-            .goodput()
-            .zip(&overload.rows)
-            .map(|((times, part), row)| {
-                json!({
-                    "times": times,
-                    "good_per_second": row.median(|f| f.rate),
-                    "part": part,
-                    "refused_per_second": row.median(|f| f.refused),
-                    "late_per_second": row.median(|f| f.late),
-                    "p50_ms": row.median(|f| f.p50),
-                    "p99_ms": row.median(|f| f.p99),
-                })
-            });
+        let rows = overload.goodput().map(|(times, part, row)| {
+            let mut value = row_json(row);
+            value["times"] = json!(times);
+            value["part"] = spread_json(part);
+            let spread = |figure: fn(&Figures) -> f64| row.spread(|f| Some(figure(f)));
+            value["refused_per_second"] = spread_json(spread(|f| f.refused));
+            value["late_per_second"] = spread_json(spread(|f| f.late));
+            value
+        });
         json!({
             "model": overload.model,
             "elements": overload.elements,
-            "most_per_second": overload.most,
-            "rows": rows.collect::<Vec<_>>(),
+            "most": row_json(&overload.closed),
+            "loads": rows.collect::<Vec<_>>(),
         })
     };
-    Value::from(overloads.iter().map(of).collect::<Vec<_>>())
+    let rows: Vec<Value> = overloads.iter().map(of).collect();
+    json!({ "conditions": conditions_json(conditions), "rows": rows })
 }
 
 /// The goodput over the load.
 pub(super) fn plots(overloads: &[Overload]) -> std::result::Result<Vec<Plot>, PlotError> {
     let line = |overload: &Overload| Line {
         name: format!("the model {}", overload.model),
-        points: overload.goodput().collect(),
+        points: overload
+            .goodput()
+            .map(|(times, part, _)| (times, part.map_or(0.0, |part| part.median)))
+            .collect(),
     };
     let chart = Chart {
         title: "Goodput under overload".to_owned(),
@@ -368,20 +401,44 @@ mod tests {
         let overload = Overload {
             model: "sleeps",
             elements: 16,
-            most: 200.0,
+            closed: row(&[(200.0, None)]),
             rows: rows.into(),
-            failures: 0,
         };
-        let overloads = [overload];
+        let mut overloads = [overload];
         let table = table(&overloads);
         let last = table.lines().last().unwrap().trim_start();
         assert!(
             last.starts_with("10x") && last.contains(" 0.950 "),
             "{table}"
         );
-        assert_eq!(as_json(&overloads)[0]["rows"][0]["part"], 0.5);
         let svg = &plots(&overloads).unwrap()[0].svg;
         assert_eq!(svg.matches("<circle").count(), TIMES.len());
+        let rows = &mut overloads[0].rows;
+        (rows[0].failures, rows[0].first_failure) = (3, Some("400: no".to_owned()));
+        let json = as_json(&[("within_ms", "500".to_owned())], &overloads);
+        assert_eq!(json["conditions"]["within_ms"], "500");
+        let half = &json["rows"][0]["loads"][0];
+        assert_eq!(
+            (&half["part"]["median"], &half["failures"]),
+            (&json!(0.5), &json!(3))
+        );
+        assert_eq!(failures(&overloads), 3);
+    }
+
+    #[test]
+    fn repeats_show_how_far_they_lie_apart_and_are_parts_of_their_own_most() {
+        let overload = Overload {
+            model: "sleeps",
+            elements: 16,
+            closed: row(&[(100.0, None), (200.0, None), (150.0, None)]),
+            rows: vec![row(&[(50.0, None), (100.0, None), (75.0, None)])],
+        };
+        let (_, part, _) = overload.goodput().next().unwrap();
+        let part = part.unwrap();
+        assert_eq!((part.low, part.median, part.high), (0.5, 0.5, 0.5));
+        let table = table(&[overload]);
+        let apart: Vec<&str> = table.lines().last().unwrap().split_whitespace().collect();
+        assert_eq!(apart, ["+-33%", "+-0%", "+-0%", "+-0%"], "{table}");
     }
 
     #[test]

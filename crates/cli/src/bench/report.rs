@@ -215,21 +215,22 @@ impl Report {
     }
 }
 
-fn row_json(row: &Row) -> Value {
+/// Every figure of a row with its spread, and what failed.
+pub(super) fn row_json(row: &Row) -> Value {
     let mut value = json!({
         "failures": row.failures,
         "first_failure": row.first_failure,
         "not_measured": row.lacking,
     });
     for (name, figure) in COLUMNS {
-        value[name] = match row.spread(figure) {
-            Some(Spread { median, low, high }) => {
-                json!({ "median": median, "low": low, "high": high })
-            }
-            None => Value::Null,
-        };
+        value[name] = spread_json(row.spread(figure));
     }
     value
+}
+
+pub(super) fn spread_json(spread: Option<Spread>) -> Value {
+    let of = |Spread { median, low, high }| json!({ "median": median, "low": low, "high": high });
+    spread.map_or(Value::Null, of)
 }
 
 /// `0.63 by throughput, 0.58 by CPU`
@@ -251,16 +252,20 @@ fn spread_line(row: &Row, before: usize) -> String {
     if row.figures.len() < 2 {
         return String::new();
     }
-    let apart = SHOWN.map(|(_, figure)| match row.spread(figure) {
+    let [rate, p50, p99, cpu] = SHOWN.map(|(_, figure)| apart(row.spread(figure)));
+    let line = format!("{:<before$} {rate:>12} {p50:>9} {p99:>9} {cpu:>11}", "");
+    line.trim_end().to_owned() + "\n"
+}
+
+/// How far repeats lie from their median at most: `+-12%`.
+pub(super) fn apart(spread: Option<Spread>) -> String {
+    match spread {
         Some(spread) if spread.median > 0.0 => {
             let most = (spread.high - spread.median).max(spread.median - spread.low);
             format!("+-{:.0}%", 100.0 * most / spread.median)
         }
         _ => String::new(),
-    });
-    let [rate, p50, p99, cpu] = apart;
-    let line = format!("{:<before$} {rate:>12} {p50:>9} {p99:>9} {cpu:>11}", "");
-    line.trim_end().to_owned() + "\n"
+    }
 }
 
 pub(super) fn middle(spread: Option<Spread>) -> String {

@@ -8,11 +8,12 @@ use oip::grpc::messages::ModelInferRequest;
 use oip::grpc::messages::model_infer_request::InferInputTensor;
 use prost::Message as _;
 
+use super::host::Host;
 use super::http2::Call;
 use super::load::Ask;
 use super::sample::Input;
-use super::target::Host;
 use super::work::Wire;
+use crate::credential::Credential;
 
 /// The method of gRPC inference.
 pub(super) const MODEL_INFER: &str = "/inference.GRPCInferenceService/ModelInfer";
@@ -33,7 +34,8 @@ pub(super) fn build(wire: Wire, host: &Host, model: &str, inputs: &[Input]) -> A
         Wire::Grpc => Ask::Grpc(Call {
             authority: host.authority.clone(),
             path: MODEL_INFER,
-            authorization: host.authorization.clone(),
+            secure: host.secure,
+            shown: host.shown.clone(),
             message: message(model, inputs).encode_to_vec(),
         }),
     }
@@ -62,8 +64,8 @@ pub(super) fn get(host: &Host, path: &str) -> Vec<u8> {
 
 /// The line of the credential that is shown, if any.
 fn shown(host: &Host) -> String {
-    let line = |value| format!("authorization: {value}\r\n");
-    host.authorization.as_ref().map(line).unwrap_or_default()
+    let line = |shown: &Credential| format!("{}: {}\r\n", shown.header, shown.value);
+    host.shown.as_ref().map(line).unwrap_or_default()
 }
 
 fn post(host: &Host, model: &str, headers: &[(&str, String)], body: &[u8]) -> Vec<u8> {

@@ -31,7 +31,7 @@ pub(super) fn run(options: &Options) -> Result<Report, BenchError> {
         } else {
             "floor"
         },
-        conditions: conditions(options, &lab.cpus),
+        conditions: conditions(options, &lab.cpus, &[&options.model]),
         entries,
         unmeasured: lab.unmeasured,
     })
@@ -69,12 +69,12 @@ fn total(options: &Options, works: usize) -> Duration {
     (options.warm_up + options.measure).saturating_mul(measurements)
 }
 
-/// What somebody needs to repeat it.
-pub(super) fn conditions(options: &Options, cpus: &Cpus) -> Vec<Condition> {
+/// What somebody needs to repeat it: of these models, with names as the servers have them.
+pub(super) fn conditions(options: &Options, cpus: &Cpus, models: &[&str]) -> Vec<Condition> {
     let connections = options.connections.iter().map(usize::to_string);
     vec![
         ("version", env!("CARGO_PKG_VERSION").to_owned()),
-        ("model", options.model.clone()),
+        ("model", models.join(",")),
         ("connections", connections.collect::<Vec<_>>().join(",")),
         ("warm_up_seconds", options.warm_up.as_secs_f64().to_string()),
         ("seconds", options.measure.as_secs_f64().to_string()),
@@ -103,7 +103,7 @@ impl Fleet {
             Ok(target)
         };
         if options.mode == Mode::Gates {
-            let without = start(Role::Server)?.with_token(gates::token());
+            let without = start(Role::Server)?.showing(&gates::credential());
             let variants = Variant::ALL.into_iter();
             let servers: Result<_, _> = variants.map(|kind| start(Role::Gates(kind))).collect();
             return Ok(Self {
@@ -119,11 +119,11 @@ impl Fleet {
         if options.own {
             servers.push(start(Role::Server)?);
         }
-        servers.extend(options.targets.iter().cloned());
-        if let Some(token) = options.token()? {
+        servers.extend(options.targets.iter().cloned().map(Target::reached));
+        if let Some(credential) = &options.credential {
             servers = servers
                 .into_iter()
-                .map(|server| server.with_token(&token))
+                .map(|server| server.showing(credential))
                 .collect();
         }
         for work in &options.works {
@@ -430,7 +430,7 @@ impl<'a> Lab<'a> {
             });
         };
         let beat = |elapsed, answers| self.progress.beat(&what, elapsed, answers);
-        let measured = load::run(load, host.address, ask, stand.target.process, beat);
+        let measured = load::run(load, &host.way, ask, stand.target.process, beat);
         let measured = measured.map_err(BenchError::Load)?;
         self.progress.next(load.takes());
         Ok(measured)

@@ -1,8 +1,9 @@
 //! Where a server is, and what it says of its model.
 
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::io;
 use std::time::{Duration, Instant};
 
+use hyper_util::rt::TokioIo;
 use oip::grpc::messages::{ModelInferRequest, ModelInferResponse};
 use oip::grpc::messages::{ModelMetadataRequest, ModelMetadataResponse};
 use tonic::client::Grpc;
@@ -11,67 +12,17 @@ use tonic::transport::{Channel, Endpoint};
 use tonic_prost::ProstCodec;
 
 use super::answer::Answer;
+use super::host::Host;
 use super::sample::Declared;
 use super::{BenchError, http1, request};
+use crate::credential::Credential;
 
 /// Largest answer that is read for the check; a model may return more than it was given.
 const MOST_ANSWER: usize = 1 << 30;
 /// How long a model may take to become ready.
 const LOADING: Duration = Duration::from_secs(30);
-
-/// One door of a server.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Host {
-    pub(super) address: SocketAddr,
-    /// As the `Host` header has it.
-    pub(super) authority: String,
-    /// A path before `/v2`, without its last slash.
-    pub(super) prefix: String,
-    /// The credential that is shown with every request, as the `Authorization` header has it.
-    pub(super) authorization: Option<String>,
-}
-
-impl Host {
-    /// Reads `http://host:port` (`http://` may be missing), with a path before `/v2` if any.
-    pub(super) fn parse(url: &str) -> Result<Self, BenchError> {
-        let refuse = |why: &str| BenchError::Url {
-            url: url.to_owned(),
-            why: why.to_owned(),
-        };
-        let rest = match url.split_once("://") {
-            Some(("http" | "grpc", rest)) => rest,
-            Some(_) => return Err(refuse("only http:// can be measured")),
-            None => url,
-        };
-        let (authority, prefix) = match rest.find('/') {
-            Some(slash) => rest.split_at(slash),
-            None => (rest, ""),
-        };
-        let with_port = match authority.rsplit_once(':') {
-            Some((_, port)) if port.parse::<u16>().is_ok() => authority.to_owned(),
-            _ => format!("{authority}:80"),
-        };
-        let mut addresses = with_port
-            .to_socket_addrs()
-            .map_err(|error| refuse(&error.to_string()))?;
-        Ok(Self {
-            address: addresses.next().ok_or_else(|| refuse("no such host"))?,
-            authority: authority.to_owned(),
-            prefix: prefix.trim_end_matches('/').to_owned(),
-            authorization: None,
-        })
-    }
-
-    /// A door on loopback.
-    pub(super) fn of_address(address: SocketAddr) -> Self {
-        Self {
-            address,
-            authority: address.to_string(),
-            prefix: String::new(),
-            authorization: None,
-        }
-    }
-}
+/// How long an answer is waited for before anything is measured, connecting included.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A server under measurement: its doors, as far as they are known.
 #[derive(Debug, Clone)]
@@ -95,12 +46,21 @@ impl Target {
         }
     }
 
-    /// The same server, asked with a bearer token.
-    pub(super) fn with_token(mut self, token: &str) -> Self {
+    /// The same server, asked with a credential.
+    pub(super) fn showing(mut self, credential: &Credential) -> Self {
         for host in [&mut self.rest, &mut self.grpc].into_iter().flatten() {
-            host.authorization = Some(format!("Bearer {token}"));
+            host.shown = Some(credential.clone());
         }
         self
+    }
+
+    /// The same server by the addresses that somebody listens at.
+    pub(super) fn reached(self) -> Self {
+        Self {
+            rest: self.rest.map(Host::reached),
+            grpc: self.grpc.map(Host::reached),
+            ..self
+        }
     }
 
     /// The door that a kind of request goes through.
@@ -162,14 +122,24 @@ async fn grpc_inputs(host: &Host, model: &str) -> Result<Option<Vec<Declared>>, 
 
 /// Sends one request over a connection of its own and keeps the whole answer.
 pub(super) async fn once(host: &Host, request: &[u8]) -> Result<Answer, BenchError> {
-    let reach = |why: String| BenchError::Reach {
-        address: host.authority.clone(),
-        why,
+    let asked = async {
+        let mut connection = http1::Connection::open(&host.way).await?;
+        connection.ask(request, true).await
     };
-    let connection = http1::Connection::open(host.address).await;
-    let mut connection = connection.map_err(|error| reach(error.to_string()))?;
-    let answer = connection.ask(request, true).await;
-    answer.map_err(|error| reach(error.to_string()))
+    let answer = in_time(host, asked).await?;
+    answer.map_err(|error| BenchError::Reach {
+        address: host.authority.clone(),
+        why: error.to_string(),
+    })
+}
+
+/// What comes of asking a server, which may take a connection and say nothing.
+async fn in_time<T>(host: &Host, asked: impl Future<Output = T>) -> Result<T, BenchError> {
+    let answer = tokio::time::timeout(PATIENCE, asked).await;
+    answer.map_err(|_| BenchError::Silent {
+        address: host.authority.clone(),
+        seconds: PATIENCE.as_secs(),
+    })
 }
 
 /// Runs a model by gRPC, with tonic's own client.
@@ -189,27 +159,41 @@ where
     Request: prost::Message + Default + 'static,
     Response: prost::Message + Default + 'static,
 {
-    let reach = |error: tonic::transport::Error| BenchError::Reach {
-        address: host.authority.clone(),
-        why: cause(&error),
+    let asked = async {
+        let reach = |error: tonic::transport::Error| BenchError::Reach {
+            address: host.authority.clone(),
+            why: cause(&error),
+        };
+        let channel = connect(host).await.map_err(reach)?;
+        let mut client = Grpc::new(channel).max_decoding_message_size(MOST_ANSWER);
+        client.ready().await.map_err(reach)?;
+        let codec = ProstCodec::<Request, Response>::default();
+        let mut request = tonic::Request::new(message);
+        if let Some(shown) = &host.shown
+            && let Ok(value) = shown.value.parse()
+        {
+            request.metadata_mut().insert(shown.header, value);
+        }
+        let path = PathAndQuery::from_static(path);
+        let answer = client.unary(request, path, codec).await;
+        let answer = answer.map_err(|status| BenchError::Refused {
+            code: status.code(),
+            message: status.message().to_owned(),
+        })?;
+        Ok(answer.into_inner())
     };
-    let endpoint = Endpoint::from_shared(format!("http://{}", host.address)).map_err(reach)?;
-    let channel: Channel = endpoint.connect().await.map_err(reach)?;
-    let mut client = Grpc::new(channel).max_decoding_message_size(MOST_ANSWER);
-    let refused = |status: tonic::Status| BenchError::Refused {
-        code: status.code(),
-        message: status.message().to_owned(),
-    };
-    client.ready().await.map_err(reach)?;
-    let codec = ProstCodec::<Request, Response>::default();
-    let path = PathAndQuery::from_static(path);
-    let mut request = tonic::Request::new(message);
-    let shown = host.authorization.as_deref().map(str::parse);
-    if let Some(Ok(shown)) = shown {
-        request.metadata_mut().insert("authorization", shown);
-    }
-    let answer = client.unary(request, path, codec).await.map_err(refused)?;
-    Ok(answer.into_inner())
+    in_time(host, asked).await?
+}
+
+/// Connects by the way that the load will take, with the `:authority` that it will have.
+async fn connect(host: &Host) -> Result<Channel, tonic::transport::Error> {
+    let endpoint = Endpoint::from_shared(host.origin())?;
+    let way = host.way.clone();
+    let connector = tower::service_fn(move |_| {
+        let way = way.clone();
+        async move { Ok::<_, io::Error>(TokioIo::new(way.connect().await?.into_io())) }
+    });
+    endpoint.connect_with_connector(connector).await
 }
 
 /// The last cause of an error: what the system said.
@@ -223,25 +207,36 @@ fn cause(error: &dyn std::error::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
+    use tokio::net::TcpListener;
+
     use super::*;
 
-    #[test]
-    fn a_url_is_taken_apart() {
-        let host = Host::parse("http://127.0.0.1:8000/serving/").unwrap();
-        assert_eq!(host.address, ([127, 0, 0, 1], 8000).into());
-        assert_eq!(host.authority, "127.0.0.1:8000");
-        assert_eq!(host.prefix, "/serving");
-    }
-
-    #[test]
-    fn scheme_and_port_may_be_missing() {
-        assert_eq!(Host::parse("127.0.0.1").unwrap().address.port(), 80);
-        assert_eq!(Host::parse("127.0.0.1:9").unwrap().address.port(), 9);
-    }
-
-    #[test]
-    fn a_url_with_tls_is_refused_by_name() {
-        let error = Host::parse("https://127.0.0.1:1").unwrap_err().to_string();
-        assert!(error.contains("https://127.0.0.1:1"), "{error}");
+    /// The clock is made to run ahead while everybody waits.
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_takes_connections_and_says_nothing_is_given_up_on() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let host = Host::of_address(listener.local_addr().unwrap());
+        let mut taken = Vec::new();
+        let takes = async {
+            loop {
+                taken.push(listener.accept().await.unwrap());
+            }
+        };
+        let asked = async {
+            let request = request::get(&host, "/v2");
+            let rest = once(&host, &request).await.unwrap_err();
+            let grpc = infer(&host, ModelInferRequest::default()).await;
+            [rest.to_string(), grpc.unwrap_err().to_string()]
+        };
+        let errors = tokio::select! {
+            () = takes => unreachable!("it takes connections for ever"),
+            errors = asked => errors,
+        };
+        for error in errors {
+            assert!(error.contains("no answer within 30 s"), "{error}");
+        }
+        assert!(!taken.is_empty());
     }
 }

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, Command, value_parser};
 
+use crate::credential;
+
 const EXAMPLES: &str = "\
 FILE is what payload_log has written: a CloudEvent on each line. Each request is sent again, and
 what comes back is compared with what was answered then: the status, and of an answer the names,
@@ -82,8 +84,7 @@ pub(crate) fn command() -> Command {
                     "Ask this version; else the one that was asked for, or that the server chooses",
                 ),
         )
-        .arg(file("token-file", "File of the bearer token to show").conflicts_with("api-key-file"))
-        .arg(file("api-key-file", "File of the API key to show"))
+        .args(credential::flags())
         .arg(file(
             "ca-file",
             "PEM file of the authorities to trust, in place of the system's",

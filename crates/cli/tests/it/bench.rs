@@ -1,5 +1,9 @@
 //! `oip bench`, run short: what it prints and writes, never how fast.
 
+mod secured;
+
+use std::path::Path;
+
 use serde_json::Value;
 
 use crate::{oip, output, stderr, stdout};
@@ -28,7 +32,7 @@ fn bench_shows_floor_and_server_and_writes_what_it_shows() {
     ] {
         assert!(table.contains(part), "{part} is not in:\n{table}");
     }
-    let json: Value = serde_json::from_slice(&std::fs::read(json).unwrap()).unwrap();
+    let json = read(&json);
     for work in json["works"].as_array().unwrap() {
         assert_eq!(work["elements"], 16);
         assert!(work["throughput_ratio"].as_f64().unwrap() > 0.0, "{work}");
@@ -53,8 +57,41 @@ fn bench_names_the_flag_of_the_door_that_is_missing() {
     assert!(stderr(&output).contains("--grpc-url"));
 }
 
+/// What `--json` has written.
+fn read(file: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap()
+}
+
+/// Holds what `--json` has written of a mode to what all of them have: the conditions, these among
+/// them, and rows that say how many requests failed, in these members of each.
+fn has_conditions_and_failures(json: &Value, conditions: &[(&str, &str)], members: &[&str]) {
+    let always = [
+        "version",
+        "model",
+        "connections",
+        "seconds",
+        "repeat",
+        "load_cpus",
+    ];
+    for name in always {
+        assert!(json["conditions"][name].is_string(), "{name}: {json}");
+    }
+    for (name, value) in conditions {
+        assert_eq!(json["conditions"][name], *value, "{name}");
+    }
+    let rows = json["rows"].as_array().unwrap();
+    assert!(!rows.is_empty());
+    for row in rows {
+        for member in members {
+            assert_eq!(row[member]["failures"], 0, "{member}: {row}");
+            let p99 = &row[member]["p99_ms"];
+            assert!(p99["low"].as_f64() <= p99["high"].as_f64(), "{row}");
+        }
+    }
+}
+
 /// The names of the files in a folder.
-fn files(folder: &std::path::Path) -> Vec<String> {
+fn files(folder: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(folder).unwrap();
     let name = |entry: std::io::Result<std::fs::DirEntry>| entry.unwrap().file_name();
     let mut names: Vec<_> = entries
@@ -202,8 +239,15 @@ fn bench_refuses_a_process_whose_cpu_time_it_cannot_read() {
 
 #[test]
 fn bench_shows_latency_at_half_of_the_load() {
-    let output = output(oip(&["bench", "--latency", "--only", "rest-json-16"]).args(SHORT));
+    let folder = tempfile::tempdir().unwrap();
+    let json = folder.path().join("a.json");
+    let output = output(
+        oip(&["bench", "--latency", "--only", "rest-json-16", "--json"])
+            .arg(&json)
+            .args(SHORT),
+    );
     assert!(output.status.success(), "{}", stderr(&output));
+    has_conditions_and_failures(&read(&json), &[("model", "identity")], &["most", "half"]);
     let table = stdout(&output);
     assert!(table.contains("p99 over the floor's"), "{table}");
     assert_eq!(table.lines().count(), 3, "{table}");
@@ -212,6 +256,7 @@ fn bench_shows_latency_at_half_of_the_load() {
 #[test]
 fn bench_shows_what_remains_under_overload() {
     let folder = tempfile::tempdir().unwrap();
+    let (plots, json) = (folder.path().join("plots"), folder.path().join("a.json"));
     let short = [
         "--seconds",
         "0.1",
@@ -233,22 +278,40 @@ fn bench_shows_what_remains_under_overload() {
         ])
         .args(short)
         .arg("--plot")
-        .arg(folder.path()),
+        .arg(&plots)
+        .arg("--json")
+        .arg(&json),
     );
     assert!(output.status.success(), "{}", stderr(&output));
+    let conditions = [
+        ("model", "sleeps,computes,gathers"),
+        ("service_time_ms", "2"),
+        ("within_ms", "100"),
+    ];
+    let json = read(&json);
+    has_conditions_and_failures(&json, &conditions, &["most"]);
+    for load in json["rows"][0]["loads"].as_array().unwrap() {
+        assert_eq!(load["failures"], 0);
+        let part = &load["part"];
+        assert!(part["low"].as_f64() <= part["high"].as_f64(), "{load}");
+    }
     let table = stdout(&output);
     let tenfold = table
         .lines()
         .filter(|line| line.trim_start().starts_with("10x"));
     assert_eq!(tenfold.count(), 3, "{table}");
     assert_eq!(table.matches("1024 elements").count(), 3, "{table}");
-    assert_eq!(files(folder.path()), ["goodput-by-load.svg"]);
+    assert_eq!(files(&plots), ["goodput-by-load.svg"]);
 }
 
 #[test]
 fn bench_shows_small_requests_beside_large_ones() {
-    let output = output(oip(&["bench", "--mixed"]).args(TINY));
+    let folder = tempfile::tempdir().unwrap();
+    let json = folder.path().join("a.json");
+    let output = output(oip(&["bench", "--mixed", "--json"]).arg(&json).args(TINY));
     assert!(output.status.success(), "{}", stderr(&output));
+    let (json, members) = (read(&json), ["alone", "beside", "large"]);
+    has_conditions_and_failures(&json, &[("connections", "16")], &members);
     let table = stdout(&output);
     // Both doors, at floor and server.
     for door in ["REST", "gRPC"] {

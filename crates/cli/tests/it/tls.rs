@@ -17,13 +17,13 @@ use super::running::{PATIENCE, Running};
 use super::*;
 
 /// A folder with `ca.pem`, and `cert.pem` and `key.pem` that it signed for localhost.
-struct Pki {
+pub(crate) struct Pki {
     folder: TempDir,
     authority: CertifiedIssuer<'static, KeyPair>,
 }
 
 impl Pki {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -39,16 +39,16 @@ impl Pki {
         pki
     }
 
-    fn path(&self, file: &str) -> PathBuf {
+    pub(crate) fn path(&self, file: &str) -> PathBuf {
         self.folder.path().join(file)
     }
 
-    fn write(&self, file: &str, content: &str) {
+    pub(crate) fn write(&self, file: &str, content: &str) {
         std::fs::write(self.path(file), content).unwrap();
     }
 
     /// The flags that name the files.
-    fn flags(&self, client_ca: bool) -> Vec<String> {
+    pub(crate) fn flags(&self, client_ca: bool) -> Vec<String> {
         let flag = |flag: &str, file| format!("--{flag}={}", self.path(file).display());
         let mut flags = vec![flag("tls-cert", "cert.pem"), flag("tls-key", "key.pem")];
         if client_ca {

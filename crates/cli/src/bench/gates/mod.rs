@@ -15,6 +15,7 @@ use oip::gates::Gates;
 use oip::{Access, Server, logging};
 
 use super::identity;
+use crate::credential::Credential;
 
 const SECRET: &str = "oip-bench-measures-with-this-known-secret";
 const HS256_TOKEN: &str = include_str!("hs256.jwt");
@@ -69,12 +70,12 @@ impl Variant {
         }
     }
 
-    /// The token that is shown. It is shown where authentication is off, too: the requests are the
+    /// What is shown. It is shown where authentication is off, too: the requests are the
     /// same, and what differs is what the server does with them.
-    pub(super) fn token(self) -> &'static str {
+    pub(super) fn credential(self) -> Credential {
         match self {
-            Self::Rs256 | Self::Rs256Uncached => RS256_TOKEN.trim(),
-            _ => token(),
+            Self::Rs256 | Self::Rs256Uncached => Credential::bearer(RS256_TOKEN.trim()),
+            _ => credential(),
         }
     }
 
@@ -115,9 +116,9 @@ impl Variant {
     }
 }
 
-/// The token of every server but those of RS256, and of the one without gates.
-pub(super) fn token() -> &'static str {
-    HS256_TOKEN.trim()
+/// What is shown to every server but those of RS256, and to the one without gates.
+pub(super) fn credential() -> Credential {
+    Credential::bearer(HS256_TOKEN.trim())
 }
 
 /// The server, configured as an operator would. Logging is on, as it is in `oip serve`.

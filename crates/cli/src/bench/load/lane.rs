@@ -1,7 +1,6 @@
 //! One connection of the load generator.
 
 use std::cell::RefCell;
-use std::net::SocketAddr;
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -10,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::super::answer::{Answer, Fault};
 use super::super::arrivals::Arrivals;
+use super::super::stream::Way;
 use super::super::{http1, http2};
 use super::{Ask, Bounds, Measured};
 
@@ -35,11 +35,11 @@ impl Source {
         }
     }
 
-    async fn open(&self, address: SocketAddr) -> Result<Connection, Fault> {
+    async fn open(&self, way: &Way) -> Result<Connection, Fault> {
         Ok(match self {
-            Self::Http1(_) => Connection::Http1(http1::Connection::open(address).await?),
+            Self::Http1(_) => Connection::Http1(http1::Connection::open(way).await?),
             Self::Grpc(call) => {
-                let connection = http2::Connection::open(address, Rc::clone(call)).await?;
+                let connection = http2::Connection::open(way, Rc::clone(call)).await?;
                 Connection::Grpc(Box::new(connection))
             }
         })
@@ -62,7 +62,7 @@ pub(super) enum Pace {
 
 /// One connection after another, one request after another.
 pub(super) struct Lane {
-    pub(super) address: SocketAddr,
+    pub(super) way: Rc<Way>,
     pub(super) ask: Rc<Source>,
     pub(super) measured: Range<Instant>,
     pub(super) bounds: Bounds,
@@ -82,7 +82,7 @@ impl Lane {
     }
 
     async fn run_connection(&self) -> Result<(), Fault> {
-        let mut connection = self.ask.open(self.address).await?;
+        let mut connection = self.ask.open(&self.way).await?;
         while let Some(began) = self.turn().await {
             let answer = match (&mut connection, &*self.ask) {
                 (Connection::Http1(connection), Source::Http1(request)) => {

@@ -8,7 +8,6 @@ mod seen;
 mod tests;
 
 use std::cell::RefCell;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -18,6 +17,7 @@ use std::time::{Duration, Instant};
 use tokio::task::LocalSet;
 
 use super::arrivals::{Arrivals, Rate};
+use super::stream::Way;
 use super::{affinity, http2};
 use lane::{Lane, Pace, Source};
 
@@ -70,7 +70,7 @@ impl Load {
 /// gone and how many answers came so far, warm-up included.
 pub(super) fn run(
     load: &Load,
-    address: SocketAddr,
+    way: &Way,
     ask: &Ask,
     server: Option<u32>,
     mut beat: impl FnMut(Duration, u64),
@@ -86,7 +86,7 @@ pub(super) fn run(
             .rate
             .map(|rate| rate.part(connections as f64 / load.connections as f64));
         let share = Share {
-            address,
+            way: way.clone(),
             connections,
             arrivals: rate.map(|rate| Arrivals::new(began, to, rate, seed as u64)),
             bounds: load.bounds,
@@ -141,7 +141,7 @@ fn shares(cpus: &[usize], connections: usize) -> Vec<(Vec<usize>, usize)> {
 
 /// What one thread does.
 struct Share {
-    address: SocketAddr,
+    way: Way,
     connections: usize,
     arrivals: Option<Arrivals>,
     bounds: Bounds,
@@ -151,7 +151,7 @@ struct Share {
 impl Share {
     async fn drive(self, ask: Ask, answered: Arc<AtomicU64>) -> Measured {
         let seen = Rc::new(RefCell::new(Measured::new(Duration::ZERO)));
-        let ask = Rc::new(Source::new(ask));
+        let (way, ask) = (Rc::new(self.way), Rc::new(Source::new(ask)));
         let pace = match self.arrivals {
             None => Pace::Closed,
             Some(arrivals) => Pace::Open(Rc::new(tokio::sync::Mutex::new(arrivals))),
@@ -160,7 +160,7 @@ impl Share {
         let mut tasks = tokio::task::JoinSet::new();
         for _ in 0..self.connections {
             let lane = Lane {
-                address: self.address,
+                way: Rc::clone(&way),
                 ask: Rc::clone(&ask),
                 measured: self.measured.clone(),
                 bounds: self.bounds,

@@ -9,6 +9,7 @@ use super::super::arrivals::Spacing;
 use super::super::work::{WORKS, Wire};
 use super::super::{children, identity};
 use super::parse;
+use crate::credential;
 
 const LONG_ABOUT: &str = "\
 Measures how fast a server of the Open Inference Protocol is, as a part of what is possible.
@@ -20,7 +21,8 @@ have one half of the CPUs, the load has the other. Each kind of request is looke
 right numbers, warmed up, then measured over connections that always have one request under way.
 
 With --url or --grpc-url it measures the server that runs there instead, ours or another's; given \
-several times with names, several servers side by side, each in turn.
+several times with names, several servers side by side, each in turn. https:// goes over TLS, whose \
+work is then in every figure; the floor has none.
 
 Lists (--connections, --elements, --rate) are measured value by value, in every combination, and \
 --plot draws what came of them. With --rate requests are sent at moments laid down beforehand, \
@@ -43,6 +45,7 @@ Examples:
   oip bench --elements 16,256,4k,64k,1M --seconds 2 --plot plots
   oip bench --only grpc-16 --rate 1000,5000,10000,20000 --plot plots
   oip bench --url http://127.0.0.1:8000 --grpc-url 127.0.0.1:8001 --model iris
+  oip bench --url https://models.example --ca-file ca.pem --api-key-file key --model iris
   oip bench --url ours=127.0.0.1:8082 --url theirs=127.0.0.1:8000 --input request.json
   oip bench --latency
   oip bench --overload --plot plots
@@ -162,8 +165,9 @@ fn load() -> [Arg; 10] {
 }
 
 /// Where it is sent.
-fn servers() -> [Arg; 6] {
+fn servers() -> [Arg; 8] {
     let host = || ValueParser::new(parse::host);
+    let [token, key] = credential::flags();
     [
         several(named(
             "url",
@@ -187,9 +191,11 @@ fn servers() -> [Arg; 6] {
             .long("own")
             .help("Measure a server of our own beside those of --url")
             .action(ArgAction::SetTrue),
+        token,
+        key,
         file(
-            "token-file",
-            "File of a bearer token to show with every request",
+            "ca-file",
+            "PEM file of the authorities to trust, in place of the system's",
         ),
         Arg::new("no-floor")
             .long("no-floor")
@@ -200,7 +206,16 @@ fn servers() -> [Arg; 6] {
 
 /// What is measured in place of throughput.
 fn modes() -> [Arg; 8] {
-    const ELSEWHERE: [&str; 6] = ["url", "grpc-url", "pid", "token-file", "input", "no-floor"];
+    const ELSEWHERE: [&str; 8] = [
+        "url",
+        "grpc-url",
+        "pid",
+        "token-file",
+        "api-key-file",
+        "ca-file",
+        "input",
+        "no-floor",
+    ];
     let sized = |name: &'static str, help: &'static str| {
         Arg::new(name)
             .long(name)

@@ -5,17 +5,20 @@ mod parse;
 #[cfg(test)]
 mod tests;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::ArgMatches;
 use clap::parser::ValueSource;
+use oip::auth::http::trusting;
 
 use super::BenchError;
 use super::arrivals::{Rate, Spacing};
 use super::identity;
+use super::stream::{HTTP_1, HTTP_2};
 use super::target::Target;
 use super::work::{SMALL, WORKS, Wire, Work};
+use crate::credential::Credential;
 
 pub(crate) use flags::{child_command, command};
 
@@ -61,8 +64,8 @@ pub(super) struct Options {
     pub(super) service_time: Duration,
     /// How soon an answer must come to count in `--overload`.
     pub(super) within: Duration,
-    /// Where the bearer token is that is shown.
-    pub(super) token_file: Option<PathBuf>,
+    /// What is shown with every request.
+    pub(super) credential: Option<Credential>,
     pub(super) json: Option<PathBuf>,
     pub(super) csv: Option<PathBuf>,
     pub(super) plot: Option<PathBuf>,
@@ -78,11 +81,12 @@ impl Options {
         let file = |name| matches.get_one::<PathBuf>(name).cloned();
         let mode = mode(matches);
         of_use(matches, mode)?;
-        let targets = parse::targets(
+        let mut targets = parse::targets(
             all(matches, "url"),
             all(matches, "grpc-url"),
             all(matches, "pid"),
         )?;
+        trust(&mut targets, file("ca-file").as_deref())?;
         Ok(Self {
             mode,
             works: works(matches, mode, &targets)?,
@@ -101,17 +105,11 @@ impl Options {
             floor: !matches.get_flag("no-floor"),
             service_time: time("service-time"),
             within: time("within"),
-            token_file: file("token-file"),
+            credential: Credential::of(matches).map_err(|why| BenchError::Usage { why })?,
             json: file("json"),
             csv: file("csv"),
             plot: file("plot"),
         })
-    }
-
-    /// The bearer token that is to be shown.
-    pub(super) fn token(&self) -> Result<Option<String>, BenchError> {
-        let read = |file: &PathBuf| Ok(super::read(file)?.trim().to_owned());
-        self.token_file.as_ref().map(read).transpose()
     }
 
     /// How many servers are measured, without the floor.
@@ -136,6 +134,25 @@ fn all<T: Clone + Send + Sync + 'static>(matches: &ArgMatches, name: &str) -> Ve
     values
         .map(|values| values.cloned().collect())
         .unwrap_or_default()
+}
+
+/// Gives those that are asked over TLS what a handshake needs: whom to trust, and the protocol.
+fn trust(targets: &mut [Target], ca_file: Option<&Path>) -> Result<(), BenchError> {
+    let usage = |why: String| BenchError::Usage { why };
+    let mut hosts = Vec::new();
+    for Target { rest, grpc, .. } in targets {
+        hosts.extend(rest.iter_mut().map(|host| (host, HTTP_1)));
+        hosts.extend(grpc.iter_mut().map(|host| (host, HTTP_2)));
+    }
+    if !hosts.iter().any(|(host, _)| host.secure) {
+        return match ca_file {
+            Some(_) => Err(usage("--ca-file is for servers of https://".to_owned())),
+            None => Ok(()),
+        };
+    }
+    let config = trusting(ca_file).map_err(|error| usage(error.to_string()))?;
+    let mut hosts = hosts.into_iter();
+    hosts.try_for_each(|(host, protocol)| host.secure(&config, protocol))
 }
 
 fn mode(matches: &ArgMatches) -> Mode {

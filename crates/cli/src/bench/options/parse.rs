@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::super::BenchError;
-use super::super::target::{Host, Target};
+use super::super::host::Host;
+use super::super::target::Target;
 
 /// Most seconds that one measurement may be asked to take.
 const MOST_SECONDS: f64 = 3600.0;
@@ -17,7 +18,7 @@ const MOST_ELEMENTS: usize = 1 << 24;
 const MOST_RATE: f64 = 1e7;
 
 /// A value that may have a server's name before it: `NAME=VALUE`.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub(super) struct Named<T> {
     pub(super) name: Option<String>,
     pub(super) value: T,
