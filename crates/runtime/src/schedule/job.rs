@@ -18,19 +18,21 @@ pub(crate) struct Runnable {
     pub(crate) model: Arc<dyn Model>,
     /// `None` where each request runs alone.
     pub(crate) gathers: Option<Batching>,
-    /// Whether its answers are kept for others.
-    pub(crate) kept: bool,
+    /// Whether `model.toml` has its requests gathered or its answers kept for others. Where a check
+    /// then finds that they may not be gathered, it is so all the same: what a model is told of its
+    /// callers does not depend on that.
+    shared: bool,
     /// `None` where its engine runs as many at once as it is asked to.
     sessions: Option<Sessions>,
 }
 
 impl Runnable {
-    pub(crate) fn new(model: Arc<dyn Model>, gathers: Option<Batching>, kept: bool) -> Self {
+    pub(crate) fn new(model: Arc<dyn Model>, gathers: Option<Batching>, shared: bool) -> Self {
         Self {
             sessions: model.side_by_side().map(Sessions::new),
             model,
             gathers,
-            kept,
+            shared,
         }
     }
 
@@ -41,7 +43,7 @@ impl Runnable {
 
     /// What the model notes of a request, where its answer is for this caller alone.
     pub(super) fn note(&self, request: &InferRequest, call: &Call) -> Option<Note> {
-        let alone = self.gathers.is_none() && !self.kept;
+        let alone = !self.shared;
         alone.then(|| self.model.note(request, call)).flatten()
     }
 }

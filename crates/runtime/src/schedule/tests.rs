@@ -205,11 +205,11 @@ async fn ask(
 
 #[tokio::test]
 async fn a_model_notes_of_a_request_what_it_wants_where_it_runs_for_one_caller() {
-    async fn noted(gathers: Option<Batching>, kept: bool) -> Vec<String> {
+    async fn noted(gathers: Option<Batching>, shared: bool) -> Vec<String> {
         let model = Fake::new();
         let lab = Lab::of(Arc::clone(&model), gathers.clone(), limits());
         let runs = Arc::clone(&model) as Arc<dyn crate::model::Model>;
-        let runnable = Arc::new(Runnable::new(runs, gathers, kept));
+        let runnable = Arc::new(Runnable::new(runs, gathers, shared));
         let one = One(lab.schedule.clone(), runnable, lab.one.2.clone());
         let models = Arc::new(Only(Arc::new(one)));
         let dataplane = Dataplane::new(models, Access::open(), oip_core::Limits::default());
@@ -221,7 +221,7 @@ async fn a_model_notes_of_a_request_what_it_wants_where_it_runs_for_one_caller()
     }
     assert_eq!(noted(None, false).await, ["a request"]);
     assert!(noted(None, true).await.is_empty());
-    assert!(noted(Some(batching(8)), false).await.is_empty());
+    assert!(noted(Some(batching(8)), true).await.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
