@@ -165,6 +165,15 @@ impl Lab {
         }
     }
 
+    fn paced(&self) -> &Paced {
+        &self.one.1.paced
+    }
+
+    fn refuse_unread(&self, deadline: Option<Instant>) -> Result<()> {
+        let One(schedule, runnable, _) = &*self.one;
+        schedule.refuse_unread(runnable, deadline)
+    }
+
     fn statistics(&self) -> Vec<oip_protocol::ModelStatistics> {
         let runtime = async {
             let caller = self.dataplane.authenticate(Arrival::default()).await?;
@@ -299,7 +308,7 @@ async fn who_is_late_or_has_left_while_others_hold_the_sessions_does_not_run() {
     let leaves = lab.ask(rows(&[3], 1));
     let stays = lab.ask(rows(&[4], 1));
     // Each has an instance, and waits for the session.
-    while lab.schedule.0.state().running != 4 {
+    while lab.schedule.0.state().running() != 4 {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     leaves.abort();
