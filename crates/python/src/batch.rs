@@ -27,7 +27,7 @@ pub(crate) struct Wish {
 /// One request that waits.
 pub(crate) struct Waiting {
     pub(crate) request: InferRequest,
-    rows: u64,
+    pub(crate) rows: u64,
     reply: Sender<Result<InferResponse>>,
 }
 
@@ -169,32 +169,33 @@ pub(crate) fn merge(waiting: &[Waiting]) -> Result<InferRequest> {
     Ok(InferRequest::new(inputs))
 }
 
-/// Everybody's rows of the answer.
+/// Everybody's rows of the answer: the first one has as many as `rows` begins with, and so on.
 ///
 /// # Errors
 /// A fault of the handler where the answer does not have them.
-pub(crate) fn split(response: &InferResponse, waiting: &[Waiting]) -> Result<Vec<InferResponse>> {
-    if waiting.len() == 1 {
+pub(crate) fn split(response: &InferResponse, rows: &[u64]) -> Result<Vec<InferResponse>> {
+    if rows.len() == 1 {
         return Ok(vec![response.clone()]);
     }
     let mut from = 0;
-    let mut answers = Vec::with_capacity(waiting.len());
-    let total: u64 = waiting.iter().map(|one| one.rows).sum();
-    for one in waiting {
+    let mut answers = Vec::with_capacity(rows.len());
+    let total: u64 = rows.iter().sum();
+    for rows in rows.iter().copied() {
         let outputs = response.outputs.iter();
         let outputs: Result<Vec<Tensor>> = outputs
-            .map(|output| rows_of(output, from, one.rows, total))
+            .map(|output| rows_of(output, from, rows, total))
             .collect();
         answers.push(InferResponse {
             outputs: outputs?,
             ..response.clone()
         });
-        from += one.rows;
+        from += rows;
     }
     Ok(answers)
 }
 
-/// Some rows of an output.
+/// Some rows of an output, in a buffer of their own: a slice would keep those of all others until
+/// the caller of these has read them.
 fn rows_of(output: &Tensor, from: u64, rows: u64, total: u64) -> Result<Tensor> {
     let fault = || {
         Error::handler_failed(format!(
@@ -225,14 +226,12 @@ fn rows_of(output: &Tensor, from: u64, rows: u64, total: u64) -> Result<Tensor> 
             (offset(start)?, offset(end)?)
         }
     };
-    if end > output.data().len() || start > end {
-        return Err(fault());
-    }
+    let own = output.data().get(start..end).ok_or_else(fault)?;
     let tensor = Tensor::new(
         output.name(),
         output.datatype(),
         Shape::from(dims),
-        output.data().slice(start..end),
+        Bytes::copy_from_slice(own),
     )?;
     Ok(tensor.with_parameters(output.parameters().clone()))
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -53,6 +54,31 @@ def test_requests_that_wait_are_stacked_and_each_gets_its_rows(kind: type[Rows])
         assert answer.output("y").numpy().tolist() == [[i * 2, i * 2]] * rows
         assert answer.output("name").strings() == [f"row {i}"] * rows
     assert len(handler.sizes) < 16 and max(handler.sizes) <= 8
+
+
+def test_an_answer_keeps_the_rows_of_no_other() -> None:
+    class Large(Rows):
+        max_batch_delay = 0.2
+
+        def infer(self, payload, model_name, model_version=None):
+            y = np.repeat(payload.input("x").numpy(), 100_000, axis=1)
+            self.sizes.append(len(y))
+            stacked.append(weakref.ref(y))
+            return {"y": y}
+
+    handler, stacked = Large(), []
+    with client(handler) as asked, ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda i: asked.infer("m", row(i)), range(4)))
+        for _ in range(100):
+            if stacked[0]() is None:
+                break
+            time.sleep(0.05)
+        else:
+            pytest.fail("the answers keep the whole batch")
+    assert max(handler.sizes) > 1
+    for i, answer in enumerate(answers):
+        y = answer.output("y").numpy()
+        assert y.shape == (1, 200_000) and set(y[0]) == {i}
 
 
 def test_different_shapes_and_parameters_are_not_stacked() -> None:

@@ -538,6 +538,18 @@ def test_a_handler_in_a_folder_whose_answers_are_for_several_knows_no_caller(
         assert f'"data":[{known}]' in ask(url)
 
 
+def test_a_handler_in_a_folder_whose_batching_is_off_knows_no_caller_either(tmp_path: Path) -> None:
+    folder = tmp_path / "m" / "1"
+    folder.mkdir(parents=True)
+    # It fails in the check, which then has its requests run alone.
+    knows = "\n        self.factor = len([payload.context])\n        return payload"
+    program = MODEL.replace("\n        return payload", knows).replace("FACTOR", "2")
+    (folder / "model.py").write_text(program)
+    (tmp_path / "m" / "model.toml").write_text("[batching]\nmax_batch_size = 4")
+    with serving(str(tmp_path)) as (url, _):
+        assert "the model failed to answer" in ask(url)
+
+
 ASYNC_UNLOAD = """
 import asyncio
 """ + MODEL + """

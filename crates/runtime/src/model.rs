@@ -33,8 +33,8 @@ pub trait Model: Send + Sync + 'static {
     fn run(&self, inputs: &[Tensor], laps: &mut Laps) -> Result<Vec<Tensor>>;
 
     /// What it wants to know of a request besides its tensors. Asked before the request waits,
-    /// and only of one that runs alone: where requests are gathered or answers are kept, an
-    /// answer must not depend on who asks.
+    /// and only where `model.toml` has no requests gathered and no answers kept: there an answer
+    /// must not depend on who asks.
     fn note(&self, request: &InferRequest, call: &Call) -> Option<Note> {
         let _ = (request, call);
         None

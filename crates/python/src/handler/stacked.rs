@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use oip::{InferRequest, InferResponse, ModelRef, Result};
+use oip::{Error, InferRequest, InferResponse, ModelRef, Result};
 use pyo3::prelude::*;
 use tokio::sync::oneshot;
 
@@ -89,7 +89,7 @@ impl PyHandler {
                 return;
             }
             // Whoever has come since it began may be another task's already.
-            self.answer(&key.0, taken.waiting, result);
+            self.answer(&key.0, taken.waiting, result).await;
             if !taken.more {
                 return;
             }
@@ -99,8 +99,12 @@ impl PyHandler {
     /// Gives everybody their rows of the answer. Where a call of several has failed, for whatever
     /// reason, each is asked for alone, so that a bad request gets its own error and the others
     /// their answers.
-    fn answer(&self, model: &ModelRef, waiting: Vec<Waiting>, result: Result<InferResponse>) {
-        match result.and_then(|response| batch::split(&response, &waiting)) {
+    async fn answer(&self, model: &ModelRef, waiting: Vec<Waiting>, result: Result<InferResponse>) {
+        let answers = match result {
+            Ok(response) => parted(response, &waiting).await,
+            Err(error) => Err(error),
+        };
+        match answers {
             Ok(answers) => {
                 for (one, answer) in waiting.into_iter().zip(answers) {
                     one.answer(Ok(answer));
@@ -149,4 +153,19 @@ impl PyHandler {
         });
         self.call(ask).await
     }
+}
+
+/// From so many bytes on an answer is parted off the async threads.
+const LARGE: usize = 256 << 10;
+
+/// Everybody's rows of an answer.
+async fn parted(response: InferResponse, waiting: &[Waiting]) -> Result<Vec<InferResponse>> {
+    let rows: Vec<u64> = waiting.iter().map(|one| one.rows).collect();
+    let outputs = response.outputs.iter();
+    let bytes: usize = outputs.map(|output| output.data().len()).sum();
+    if rows.len() < 2 || bytes < LARGE {
+        return batch::split(&response, &rows);
+    }
+    let parted = tokio::task::spawn_blocking(move || batch::split(&response, &rows));
+    parted.await.map_err(Error::handler_failed)?
 }

@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use oip_protocol::{Bytes, Error, InferRequest, Parameters, Result, Tensor};
+use oip_core::execute::blocking;
+use oip_protocol::{Bytes, InferRequest, Parameters, Result, Tensor};
 use tokio::time::Instant;
 
 use crate::settings::CacheSettings;
@@ -50,9 +51,11 @@ impl Answers {
     pub(crate) fn of_version(&self, settings: &CacheSettings) -> Cache {
         static LOADED: AtomicU64 = AtomicU64::new(0);
         let day = Duration::from_secs(86_400);
+        let version = LOADED.fetch_add(1, Relaxed);
+        self.store().remember(version);
         Cache {
             answers: self.clone(),
-            version: LOADED.fetch_add(1, Relaxed),
+            version,
             max_bytes: settings.max_bytes,
             // As long as the model is loaded: a century of days is no time that a server runs.
             ttl: settings.ttl.unwrap_or(day * 36_500),
@@ -114,7 +117,7 @@ impl Cache {
         if let Ok(outputs) = &outputs {
             flight.ended = Ended::Answered(outputs.clone());
             if bytes(&question.inputs) + bytes(outputs) >= LARGE {
-                tokio::task::spawn_blocking(|| drop(flight));
+                tokio::spawn(blocking::run(|| drop(flight)));
             }
         }
         (Lookup::Miss, outputs)
@@ -146,15 +149,13 @@ impl Cache {
             }
         };
         match large {
-            true => tokio::task::spawn_blocking(find)
-                .await
-                .map_err(Error::handler_failed),
+            true => blocking::run(find).await,
             false => Ok(find()),
         }
     }
 }
 
-/// From so many bytes on, tensors are looked through and copied off the threads that serve
+/// From so many bytes on, tensors are looked through and copied in turn, off the threads that serve
 /// connections.
 const LARGE: usize = 256 * 1024;
 

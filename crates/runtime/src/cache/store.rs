@@ -1,6 +1,6 @@
 //! What is kept, least recently used first out.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
@@ -19,6 +19,8 @@ pub(super) struct Store {
     used: u64,
     bytes: usize,
     flights: Vec<Pending>,
+    /// The versions that are loaded. A run may land when its own is no more.
+    versions: BTreeSet<u64>,
 }
 
 struct Entry {
@@ -174,7 +176,8 @@ impl Store {
     }
 
     /// Keeps an answer until then, and lets go of those used longest ago until all fit into
-    /// `most` bytes. One that is larger than everything is not kept.
+    /// `most` bytes. One that is larger than everything is not kept, nor one of a version that is
+    /// gone: nobody could ask for it.
     pub(super) fn keep(
         &mut self,
         hash: u64,
@@ -184,7 +187,7 @@ impl Store {
         most: usize,
     ) {
         let bytes = size(&question, &outputs);
-        if bytes > most {
+        if bytes > most || !self.versions.contains(&question.version) {
             return;
         }
         self.drop_entry(hash);
@@ -214,8 +217,14 @@ impl Store {
         }
     }
 
-    /// Lets go of everything of a version.
+    /// From now on answers of this version are kept.
+    pub(super) fn remember(&mut self, version: u64) {
+        self.versions.insert(version);
+    }
+
+    /// Lets go of everything of a version, and keeps nothing more of it.
     pub(super) fn forget(&mut self, version: u64) {
+        self.versions.remove(&version);
         let of_version =
             |(hash, entry): (&u64, &Entry)| (entry.question.version == version).then_some(*hash);
         let gone: Vec<u64> = self.kept.iter().filter_map(of_version).collect();

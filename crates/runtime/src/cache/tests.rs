@@ -216,6 +216,46 @@ async fn large_requests_are_looked_up_off_the_serving_thread() {
 }
 
 #[tokio::test]
+async fn large_requests_are_looked_up_and_kept_in_turn() {
+    let cache = cache(1 << 24, None);
+    let run = async |request: InferRequest| Ok(request.inputs);
+    let turns = blocking::occupied().await.unwrap();
+    assert_eq!(cache.answer(request(3), 0, run).await.0, Lookup::Miss);
+    let mut answer = std::pin::pin!(cache.answer(large(1), 0, run));
+    let soon = tokio::time::timeout(Duration::from_millis(50), answer.as_mut()).await;
+    assert!(soon.is_err(), "it was looked up");
+    drop(turns);
+    assert_eq!(answer.await.0, Lookup::Miss);
+}
+
+#[tokio::test]
+async fn an_answer_that_lands_when_its_version_is_gone_is_not_kept() {
+    let answers = Answers::default();
+    let cache = answers.of_version(&CacheSettings {
+        max_bytes: 1 << 24,
+        ttl: None,
+    });
+    let mut turns = None;
+    let run = async |request: InferRequest| {
+        turns = Some(blocking::occupied().await.unwrap());
+        Ok(request.inputs)
+    };
+    cache.answer(large(1), 0, run).await.1.unwrap();
+    drop(cache);
+    assert_eq!(answers.store().flights(), 1, "it landed out of turn");
+    drop(turns);
+    let landed = async {
+        while answers.store().flights() > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let landed = tokio::time::timeout(Duration::from_secs(30), landed).await;
+    landed.expect("it never lands");
+    let store = answers.store();
+    assert_eq!((store.bytes(), store.len()), (0, 0));
+}
+
+#[tokio::test]
 async fn one_who_leaves_while_a_large_request_is_looked_up_leads_nobody() {
     let cache = Arc::new(cache(1 << 24, None));
     for _ in 0..20 {

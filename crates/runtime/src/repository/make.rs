@@ -90,9 +90,9 @@ impl Maker {
             false => Vec::new(),
         };
         let (gathers, alone_because) = self.batching(&*model, number, settings, &requests);
-        let kept = settings.cache.is_some();
+        let shared = settings.batching.is_some() || settings.cache.is_some();
         Ok(Arc::new(LoadedVersion {
-            runnable: Arc::new(Runnable::new(model, gathers, kept)),
+            runnable: Arc::new(Runnable::new(model, gathers, shared)),
             alone_because,
             cache: settings.cache.as_ref().map(|s| self.answers.of_version(s)),
             engine: engine.name(),

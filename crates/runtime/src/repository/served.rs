@@ -50,7 +50,9 @@ impl ResolvedModel for Served {
         // the body alone.
         match self.version.cache {
             Some(_) => Ok(()),
-            None => self.schedule.refuse_unread(deadline),
+            None => self
+                .schedule
+                .refuse_unread(&self.version.runnable, deadline),
         }
     }
 

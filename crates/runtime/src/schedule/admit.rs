@@ -9,10 +9,9 @@ use std::time::Duration;
 use oip_protocol::{Error, Limit, Result};
 use tokio::time::Instant;
 
-use super::job::{Job, Kind, too_late};
-use super::pace::{Pace, retry_seconds};
-use super::queue::Ahead;
-use super::{Inner, State};
+use super::job::{Job, Kind, Runnable, too_late};
+use super::pace::{self, Pace, Work, retry_seconds};
+use super::{Inner, State, UnderWay};
 
 impl State {
     /// Instances that do not run. Something may wait all the same: for others to join it, or as
@@ -35,14 +34,19 @@ impl State {
 
     /// How long one waits who comes now with this priority and has a run of its own.
     fn wait(&self, level: usize) -> Duration {
-        let ahead = self.queue.ahead(level).without(self.idle());
-        self.pace.wait(ahead, self.limits.instances)
+        self.wait_for(self.queue.work(level), self.idle())
+    }
+
+    /// How long one waits before whom this is to run.
+    fn wait_for(&self, ahead: Work, idle: usize) -> Duration {
+        let under_way = self.under_way.iter().map(UnderWay::work).sum();
+        pace::wait(under_way, ahead, idle, self.limits.instances)
     }
 
     /// How long one waits who comes now and joins a run that is expected to begin then.
     fn wait_to_join(&self, begins: Instant, now: Instant) -> Duration {
         // However late that one is, something runs before it.
-        let least = self.pace.wait(Ahead::default(), self.limits.instances);
+        let least = self.wait_for(Work::default(), 0);
         begins.saturating_duration_since(now).max(least)
     }
 
@@ -61,7 +65,7 @@ impl State {
 
     /// How many runs are to begin for one of this priority to be in one of them.
     fn runs_to_begin(&self, level: usize, joins: bool) -> u64 {
-        self.queue.ahead(level).runs + u64::from(!joins)
+        self.queue.runs(level) + u64::from(!joins)
     }
 }
 
@@ -81,17 +85,19 @@ impl Inner {
         }
         let opens = state.wait(job.level);
         let wait = joins.map_or(opens, |begins| opens.min(state.wait_to_join(begins, now)));
-        self.in_time(state, wait, state.pace.run(job.size()), left)?;
+        let run = job.runnable.pace().run(job.size());
+        self.in_time(state, wait, run, left)?;
         // A tenth later than expected: whoever joins relies on it.
         let begins = opens.saturating_add(opens / 10);
         Ok(now.checked_add(begins).unwrap_or(now))
     }
 
-    /// Refuses a request whose priority and tensors nobody knows yet where [`admit`](Self::admit)
-    /// would refuse it now, whatever they are.
+    /// Refuses a request of this version whose priority and tensors nobody knows yet where
+    /// [`admit`](Self::admit) would refuse it now, whatever they are.
     pub(super) fn admit_unread(
         &self,
         state: &State,
+        runnable: &Runnable,
         now: Instant,
         deadline: Option<Instant>,
     ) -> Result<()> {
@@ -99,8 +105,9 @@ impl Inner {
         if state.is_full_for(0) {
             return Err(self.full(state));
         }
+        let run = runnable.pace().shortest();
         match state.least_wait(now) {
-            Some(wait) => self.in_time(state, wait, state.pace.shortest(), left),
+            Some(wait) => self.in_time(state, wait, run, left),
             None => Ok(()),
         }
     }

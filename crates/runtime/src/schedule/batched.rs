@@ -15,7 +15,7 @@ use crate::model::Laps;
 /// whatever reason, each half of them is run, and so on down to single ones, so that a bad request
 /// gets its own error and the others their answers: one among n costs twice log n runs. Of each
 /// run that went well, its rows and how long it took are put down in `took`; how long a model
-/// takes to refuse says nothing about those that it answers.
+/// takes to refuse, or for requests without elements, says nothing about those that it answers.
 pub(super) fn run(jobs: Vec<Job>, took: &mut Vec<(u64, Duration)>) {
     let now = Instant::now();
     let mut jobs: Vec<Job> = jobs
@@ -24,8 +24,8 @@ pub(super) fn run(jobs: Vec<Job>, took: &mut Vec<(u64, Duration)>) {
         .collect();
     if jobs.len() < 2 {
         let Some(job) = jobs.pop() else { return };
-        let rows = job.size();
-        if direct::run(job) {
+        let (rows, counts) = (job.size(), !job.is_empty());
+        if direct::run(job) && counts {
             took.push((rows, now.elapsed()));
         }
         return;
@@ -33,8 +33,11 @@ pub(super) fn run(jobs: Vec<Job>, took: &mut Vec<(u64, Duration)>) {
     match together(&jobs) {
         Ok((answers, laps)) => {
             let rows = jobs.iter().map(Job::size).sum();
+            let counts = !jobs.iter().all(Job::is_empty);
             answer(jobs, answers, laps, now);
-            took.push((rows, now.elapsed()));
+            if counts {
+                took.push((rows, now.elapsed()));
+            }
         }
         Err(reason) => {
             tracing::debug!(requests = jobs.len(), reason, "a batch is run in halves");

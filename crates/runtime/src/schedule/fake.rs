@@ -119,7 +119,8 @@ pub(crate) fn batching(max_batch_size: u64) -> Batching {
 
 pub(crate) fn runnable(model: &Arc<Fake>, gathers: Option<Batching>) -> Arc<Runnable> {
     let model = Arc::clone(model) as Arc<dyn Model>;
-    Arc::new(Runnable::new(model, gathers, false))
+    let shared = gathers.is_some();
+    Arc::new(Runnable::new(model, gathers, shared))
 }
 
 /// Rows of `width` equal numbers.

@@ -1,6 +1,6 @@
 //! One request on its way to an instance.
 
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use oip_core::Call;
@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::merge::{rows_of, trailing};
+use super::pace::{Pace, Paced};
 use super::sessions::{Session, Sessions};
 use crate::model::{Laps, Model, Note};
 use crate::settings::{Batching, MOST_ROWS};
@@ -18,20 +19,37 @@ pub(crate) struct Runnable {
     pub(crate) model: Arc<dyn Model>,
     /// `None` where each request runs alone.
     pub(crate) gathers: Option<Batching>,
-    /// Whether its answers are kept for others.
-    pub(crate) kept: bool,
+    /// Whether `model.toml` has its requests gathered or its answers kept for others. Where a check
+    /// then finds that they may not be gathered, it is so all the same: what a model is told of its
+    /// callers does not depend on that.
+    shared: bool,
     /// `None` where its engine runs as many at once as it is asked to.
     sessions: Option<Sessions>,
+    /// How fast its runs have been.
+    pub(super) paced: Arc<Paced>,
 }
 
 impl Runnable {
-    pub(crate) fn new(model: Arc<dyn Model>, gathers: Option<Batching>, kept: bool) -> Self {
+    pub(crate) fn new(model: Arc<dyn Model>, gathers: Option<Batching>, shared: bool) -> Self {
+        let most = gathers.as_ref().map(|batching| batching.max_batch_size);
         Self {
+            paced: Arc::new(Paced::new(most.unwrap_or(u64::MAX))),
             sessions: model.side_by_side().map(Sessions::new),
             model,
             gathers,
-            kept,
+            shared,
         }
+    }
+
+    /// How fast its runs have been.
+    pub(super) fn pace(&self) -> MutexGuard<'_, Pace> {
+        self.paced.pace()
+    }
+
+    /// Whether its requests are gathered now: what takes microseconds is not worth it.
+    pub(super) fn gathers_now(&self) -> bool {
+        let batching = self.gathers.as_ref();
+        batching.is_some_and(|batching| !batching.adaptive || self.pace().is_worth_gathering())
     }
 
     /// Waits for a session, where its engine has so many and no more.
@@ -41,7 +59,7 @@ impl Runnable {
 
     /// What the model notes of a request, where its answer is for this caller alone.
     pub(super) fn note(&self, request: &InferRequest, call: &Call) -> Option<Note> {
-        let alone = self.gathers.is_none() && !self.kept;
+        let alone = !self.shared;
         alone.then(|| self.model.note(request, call)).flatten()
     }
 }
@@ -180,6 +198,12 @@ impl Job {
             Some(_) => self.rows.or_else(|| rows_of(self.inputs.first()?)),
         };
         rows.unwrap_or(1).clamp(1, MOST_ROWS)
+    }
+
+    /// Whether it has no element for a model to look at: its run says nothing about others.
+    pub(super) fn is_empty(&self) -> bool {
+        let mut inputs = self.inputs.iter();
+        !self.inputs.is_empty() && inputs.all(|input| input.element_count() == 0)
     }
 
     /// Until when it waits for others to join it; `None` where it runs alone.

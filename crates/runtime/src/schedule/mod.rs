@@ -13,7 +13,7 @@
 //! | `check` | whether a model answers a batch as it answers requests alone |
 //!
 //! An instance is a thread that runs what waits until nothing does. All versions of a
-//! model share its instances and its queue, across reloads.
+//! model share its instances and its queue, across reloads; how fast it runs is each version's own.
 
 mod admit;
 mod batched;
@@ -46,7 +46,7 @@ pub(crate) use limits::{Limits, priority};
 pub(crate) use threads::Threads;
 
 use job::{Job, in_order, rows};
-use pace::Pace;
+use pace::{Pace, Paced, Work};
 use queue::{Asking, Next, Queue};
 
 /// How much later than its moment an alarm may ring: timers count whole milliseconds.
@@ -69,12 +69,25 @@ struct State {
     queue: Queue,
     /// Instances that run.
     busy: usize,
-    /// Requests that run.
-    running: usize,
+    /// What they run.
+    under_way: Vec<UnderWay>,
     /// When the instances are looked at next because something waits for others to join it.
     alarm: Option<Instant>,
-    pace: Pace,
     last_id: u64,
+}
+
+/// A run of one request or several.
+#[derive(Clone)]
+struct UnderWay {
+    paced: Arc<Paced>,
+    requests: usize,
+    rows: u64,
+}
+
+/// What an instance is to run.
+struct Due {
+    jobs: Vec<Job>,
+    run: UnderWay,
 }
 
 impl Schedule {
@@ -87,9 +100,8 @@ impl Schedule {
                 limits,
                 queue: Queue::default(),
                 busy: 0,
-                running: 0,
+                under_way: Vec::new(),
                 alarm: None,
-                pace: Pace::default(),
                 last_id: 0,
             }),
         }))
@@ -135,7 +147,7 @@ impl Schedule {
         let parameters = telling(request.parameters);
         let mut state = self.0.state();
         let level = state.limits.level(priority);
-        let rows = rows(runnable, &inputs).filter(|_| state.gathers(runnable));
+        let rows = rows(runnable, &inputs).filter(|_| runnable.gathers_now());
         state.last_id += 1;
         let id = state.last_id;
         let mut job = Job {
@@ -151,7 +163,7 @@ impl Schedule {
             latest: None,
             answer,
         };
-        job.latest = state.latest(&job);
+        job.latest = latest(&job);
         let kind = job.kind();
         let begins = match self.0.admit(&state, &job, kind.as_ref()) {
             Ok(begins) => begins,
@@ -174,14 +186,19 @@ impl Schedule {
         Ok((id, answered))
     }
 
-    /// Refuses where a request of which only the deadline is known would be refused now, whatever
-    /// else it says: the queue is full, or nobody who comes now has an answer in time.
+    /// Refuses where a request of this version of which only the deadline is known would be refused
+    /// now, whatever else it says: the queue is full, or nobody who comes now has an answer in time.
     ///
     /// # Errors
     /// As [`run`](Self::run).
-    pub(crate) fn refuse_unread(&self, deadline: Option<Instant>) -> Result<()> {
+    pub(crate) fn refuse_unread(
+        &self,
+        runnable: &Runnable,
+        deadline: Option<Instant>,
+    ) -> Result<()> {
         let state = self.0.state();
-        self.0.admit_unread(&state, Instant::now(), deadline)
+        self.0
+            .admit_unread(&state, runnable, Instant::now(), deadline)
     }
 
     /// The place among the levels, from 0, of a request of this [`priority`].
@@ -200,7 +217,7 @@ impl Schedule {
         Queued {
             name: name.to_owned(),
             waiting: state.queue.len(),
-            running: state.running,
+            running: state.running(),
             most_waiting: state.limits.queue,
             instances: state.limits.instances,
         }
@@ -213,24 +230,53 @@ impl Schedule {
     }
 }
 
-impl State {
-    /// Whether requests are gathered now: what takes microseconds is not worth it.
-    fn gathers(&self, runnable: &Runnable) -> bool {
-        let batching = runnable.gathers.as_ref();
-        batching.is_some_and(|batching| !batching.adaptive || self.pace.is_worth_gathering())
+/// Until when a request with a deadline may wait for others, so that its answer is surely there
+/// in time; for half of what is left where no run was measured.
+fn latest(job: &Job) -> Option<Instant> {
+    let left = job.deadline?.saturating_duration_since(job.queued);
+    let run = job.runnable.pace().run(job.size());
+    let needed = Pace::surely_done(ALARM, run);
+    let spare = match run.is_zero() {
+        true => left / 2,
+        false => left.saturating_sub(needed),
+    };
+    job.queued.checked_add(spare)
+}
+
+impl UnderWay {
+    /// `None` where there is nothing to run.
+    fn of(jobs: &[Job]) -> Option<Self> {
+        Some(Self {
+            paced: Arc::clone(&jobs.first()?.runnable.paced),
+            requests: jobs.len(),
+            rows: jobs.iter().map(Job::size).sum(),
+        })
     }
 
-    /// Until when a request with a deadline may wait for others, so that its answer is surely there
-    /// in time; for half of what is left where no run was measured.
-    fn latest(&self, job: &Job) -> Option<Instant> {
-        let left = job.deadline?.saturating_duration_since(job.queued);
-        let run = self.pace.run(job.size());
-        let needed = Pace::surely_done(ALARM, run);
-        let spare = match run.is_zero() {
-            true => left / 2,
-            false => left.saturating_sub(needed),
-        };
-        job.queued.checked_add(spare)
+    fn is_like(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.paced, &other.paced)
+            && (self.requests, self.rows) == (other.requests, other.rows)
+    }
+
+    /// How long it takes.
+    fn work(&self) -> Work {
+        self.paced.pace().one(self.rows)
+    }
+}
+
+impl State {
+    /// Requests that run.
+    fn running(&self) -> usize {
+        self.under_way.iter().map(|run| run.requests).sum()
+    }
+
+    /// A run has ended, or has not begun.
+    fn ends(&mut self, run: &UnderWay) {
+        // One that is like it will do.
+        let place = self.under_way.iter().position(|other| other.is_like(run));
+        if let Some(place) = place {
+            self.under_way.swap_remove(place);
+        }
     }
 }
 
@@ -245,51 +291,51 @@ impl Inner {
         let Ok(runtime) = Handle::try_current() else {
             return;
         };
-        while let Some(jobs) = self.start_one() {
+        while let Some(due) = self.start_one() {
             let (this, runtime) = (Arc::clone(self), runtime.clone());
-            let requests = jobs.len();
+            let run = due.run.clone();
             let begun = self.threads.run(move || {
                 // Models may ask for it, and so do alarms.
                 let _entered = runtime.enter();
-                this.work(jobs);
+                this.work(due);
             });
             if let Err(error) = begun {
-                self.without_thread(requests, &error);
+                self.without_thread(&run, &error);
             }
         }
     }
 
-    /// A run of so many requests has not begun. They are dropped by now, which tells their callers.
-    fn without_thread(&self, requests: usize, error: &io::Error) {
+    /// A run has not begun. Its requests are dropped by now, which tells their callers.
+    fn without_thread(&self, run: &UnderWay, error: &io::Error) {
         let mut state = self.state();
         state.busy -= 1;
-        state.running -= requests;
+        state.ends(run);
         drop(state);
         let owner = &self.owner;
         tracing::error!(owner, %error, "no thread can be made for a run");
     }
 
-    fn start_one(self: &Arc<Self>) -> Option<Vec<Job>> {
+    fn start_one(self: &Arc<Self>) -> Option<Due> {
         let mut state = self.state();
         if state.busy >= state.limits.instances {
             return None;
         }
-        let jobs = self.next(&mut state, false)?;
+        let due = self.next(&mut state, false)?;
         state.busy += 1;
-        Some(jobs)
+        Some(due)
     }
 
     /// Takes what is to run next, or has the instances looked at again when it is time.
-    fn next(self: &Arc<Self>, state: &mut State, was_busy: bool) -> Option<Vec<Job>> {
+    fn next(self: &Arc<Self>, state: &mut State, was_busy: bool) -> Option<Due> {
         let asking = Asking {
-            running: state.running,
-            worth: state.pace.is_worth_gathering(),
+            running: state.running(),
             was_busy,
         };
         match state.queue.next(Instant::now(), asking) {
             Next::Run(jobs) => {
-                state.running += jobs.len();
-                Some(jobs)
+                let run = UnderWay::of(&jobs)?;
+                state.under_way.push(run.clone());
+                Some(Due { jobs, run })
             }
             Next::Wait(at) => {
                 if state.alarm.is_none_or(|alarm| at < alarm) {
@@ -313,12 +359,16 @@ impl Inner {
     }
 
     /// What an instance does: runs, until nothing is to be run.
-    fn work(self: Arc<Self>, jobs: Vec<Job>) {
-        let mut next = Some(jobs);
-        while let Some(jobs) = next.take() {
+    fn work(self: Arc<Self>, due: Due) {
+        let mut next = Some(due);
+        while let Some(Due {
+            jobs,
+            run: under_way,
+        }) = next.take()
+        {
             let mut instance = Instance {
                 inner: &self,
-                requests: jobs.len(),
+                under_way,
                 took: Vec::new(),
                 leaves: true,
             };
@@ -332,16 +382,16 @@ impl Inner {
     }
 
     /// What an instance that has finished runs next; `None` when it is to stop.
-    fn go_on(self: &Arc<Self>) -> Option<Vec<Job>> {
+    fn go_on(self: &Arc<Self>) -> Option<Due> {
         let mut state = self.state();
-        let jobs = match state.busy > state.limits.instances {
+        let due = match state.busy > state.limits.instances {
             true => None,
             false => self.next(&mut state, true),
         };
-        if jobs.is_none() {
+        if due.is_none() {
             state.busy -= 1;
         }
-        jobs
+        due
     }
 }
 
@@ -356,7 +406,7 @@ fn run(jobs: Vec<Job>, took: &mut Vec<(u64, Duration)>) {
 /// An instance at work. What it holds is given back whatever happens.
 struct Instance<'a> {
     inner: &'a Inner,
-    requests: usize,
+    under_way: UnderWay,
     /// Of each run that went well, its rows and how long it took.
     took: Vec<(u64, Duration)>,
     /// Whether the thread ends with it: it panicked.
@@ -366,9 +416,9 @@ struct Instance<'a> {
 impl Drop for Instance<'_> {
     fn drop(&mut self) {
         let mut state = self.inner.state();
-        state.running -= self.requests;
+        state.ends(&self.under_way);
         for (rows, took) in self.took.drain(..) {
-            state.pace.record(rows, took);
+            self.under_way.paced.record(rows, took);
         }
         if self.leaves {
             state.busy -= 1;

@@ -5,10 +5,12 @@
 //! send, each costs a few look-ups.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use tokio::time::Instant;
 
 use super::job::{Job, Kind};
+use super::pace::{Paced, Work};
 
 /// Where a request stands: by its priority, then by when it came.
 type Place = (usize, u64);
@@ -32,6 +34,13 @@ pub(super) struct Queue {
     eager: BTreeMap<Place, u64>,
     /// The groups whose last run has room, by when that is expected to begin.
     open: BTreeSet<(Instant, u64)>,
+    /// What waits of each version that has something wait: mostly one, and few at any time.
+    versions: Vec<Version>,
+}
+
+/// What waits of a version.
+struct Version {
+    paced: Arc<Paced>,
     /// Of each priority, what waits at it and above.
     ahead: ByLevel<Ahead>,
 }
@@ -71,17 +80,6 @@ pub(super) struct Ahead {
     pub(super) rows: u64,
 }
 
-impl Ahead {
-    /// What is left of it where idle instances begin with so many runs at once.
-    pub(super) fn without(self, runs: usize) -> Self {
-        let begun = (runs as u64).min(self.runs);
-        Self {
-            runs: self.runs - begun,
-            rows: self.rows - self.rows * begun / self.runs.max(1),
-        }
-    }
-}
-
 /// A figure for each priority, of what waits at it and above. There are few priorities.
 #[derive(Default)]
 struct ByLevel<T>(Vec<T>);
@@ -107,8 +105,6 @@ impl<T: Copy + Default> ByLevel<T> {
 pub(super) struct Asking {
     /// How many requests run now.
     pub(super) running: usize,
-    /// Whether a run takes long enough that several requests are better run as one.
-    pub(super) worth: bool,
     /// Whether it has just finished a run: what waits has gathered behind it.
     pub(super) was_busy: bool,
 }
@@ -182,14 +178,27 @@ impl Queue {
         self.remove(*id)
     }
 
-    /// What waits at this priority and above.
-    pub(super) fn ahead(&self, level: usize) -> Ahead {
-        self.ahead.at(level)
+    /// How many runs wait at this priority and above.
+    pub(super) fn runs(&self, level: usize) -> u64 {
+        self.ahead(level).map(|(_, ahead)| ahead.runs).sum()
+    }
+
+    /// What waits at this priority and above, at the pace of each version.
+    pub(super) fn work(&self, level: usize) -> Work {
+        let work = |(paced, ahead): (&Arc<Paced>, Ahead)| paced.pace().all(ahead);
+        self.ahead(level).map(work).sum()
+    }
+
+    /// What waits of each version at this priority and above.
+    fn ahead(&self, level: usize) -> impl Iterator<Item = (&Arc<Paced>, Ahead)> {
+        let versions = self.versions.iter();
+        versions.map(move |version| (&version.paced, version.ahead.at(level)))
     }
 
     /// How many priorities are to be told apart: those below have the same ahead of them.
     pub(super) fn levels(&self) -> usize {
-        self.ahead.0.len().max(1)
+        let levels = self.versions.iter().map(|version| version.ahead.0.len());
+        levels.max().unwrap_or(1)
     }
 
     /// When the first of the runs that further requests may join is expected to begin.
@@ -209,11 +218,24 @@ impl Queue {
         let Some(group) = self.groups.get_mut(&number) else {
             return;
         };
-        let lowest = self.ahead.0.len().saturating_sub(1);
+        let paced = &job.runnable.paced;
+        let known = |version: &Version| Arc::ptr_eq(&version.paced, paced);
+        let place = self.versions.iter().position(known);
+        let place = place.unwrap_or(self.versions.len());
+        if place == self.versions.len() {
+            self.versions.push(Version {
+                paced: Arc::clone(paced),
+                ahead: ByLevel::default(),
+            });
+        }
+        let Some(Version { ahead, .. }) = self.versions.get_mut(place) else {
+            return;
+        };
+        let lowest = ahead.0.len().saturating_sub(1);
         let fills = group.fills.downwards(job.level, lowest);
-        let ahead = self.ahead.downwards(job.level, lowest);
+        let levels = ahead.downwards(job.level, lowest);
         let (fill, size) = (fill(job), job.size());
-        for (filled, ahead) in fills.zip(ahead) {
+        for (filled, ahead) in fills.zip(levels) {
             let before = filled.div_ceil(group.most);
             if comes {
                 *filled += fill;
@@ -224,14 +246,20 @@ impl Queue {
             }
             ahead.runs = ahead.runs + filled.div_ceil(group.most) - before;
         }
+        if ahead.at(usize::MAX).runs == 0 {
+            self.versions.swap_remove(place);
+        }
     }
 
     /// What to run next.
     pub(super) fn next(&mut self, now: Instant, asking: Asking) -> Next {
         self.ripen(now);
         // An adaptive model does not wait for others where there are none, or nothing to gain.
-        let eager = !asking.worth || asking.running + self.len() <= 1;
-        let eager = self.eager.first_key_value().filter(|_| eager);
+        let alone = asking.running + self.len() <= 1;
+        let group = |number| self.groups.get(number);
+        let eager = self.eager.first_key_value();
+        let eager =
+            eager.filter(|(_, number)| alone || !group(number).is_some_and(Group::is_worth));
         let ready = self.ready.first_key_value();
         let first = ready.into_iter().chain(eager).min();
         match first.map(|(_, number)| *number) {
@@ -356,6 +384,12 @@ impl Group {
             .map(|(place, job)| (*place, job))
     }
 
+    /// Whether its requests are better run as one, as their version has run of late.
+    fn is_worth(&self) -> bool {
+        let first = self.first();
+        first.is_some_and(|(_, first)| first.runnable.gathers_now())
+    }
+
     /// When the last run is expected to begin, where it has room for the smallest request.
     fn has_room(&self) -> Option<Instant> {
         let room = self.kind.is_some() && self.open.filled < self.most;
@@ -386,7 +420,7 @@ impl Group {
         let Some(batching) = batching else {
             return 0;
         };
-        if batching.adaptive && !asking.worth {
+        if !self.is_worth() {
             return 0;
         }
         let most = batching.max_batch_size;

@@ -5,8 +5,9 @@ use oip_protocol::{Bytes, Datatype, Shape, Tensor};
 
 use super::merge::{rows_of, trailing};
 
-/// Gives each request its rows: the first gets as many as `rows` begins with, and so on. Buffers
-/// are shared, not copied.
+/// Gives each request its rows: the first gets as many as `rows` begins with, and so on. Each
+/// gets a buffer of its own: an answer counts as memory by its length until its caller has read
+/// it, and a slice would keep the rows of all others for as long.
 ///
 /// # Errors
 /// A sentence, when an output does not have a row for each row that went in.
@@ -67,7 +68,7 @@ impl<'a> Cutter<'a> {
         };
         let bytes = bytes.filter(|bytes| *bytes <= self.left.len());
         let bytes = bytes.ok_or("an output is shorter than its shape says")?;
-        let data = self.left.split_to(bytes);
+        let data = Bytes::copy_from_slice(&self.left.split_to(bytes));
         let mut dims = vec![rows];
         dims.extend_from_slice(trailing(self.tensor));
         let (name, datatype) = (self.tensor.name(), self.tensor.datatype());
@@ -175,9 +176,14 @@ mod tests {
     }
 
     #[test]
-    fn pieces_share_the_buffer_of_the_batch() {
-        let batch = tensor("y", Datatype::Fp32, 4, &[2], 1);
-        let pieces = split(std::slice::from_ref(&batch), &[1, 3]).unwrap();
-        assert_eq!(pieces[1][0].data().as_ptr(), batch.data()[8..].as_ptr());
+    fn an_answer_keeps_the_rows_of_no_other() {
+        for datatype in [Datatype::Fp32, Datatype::Bytes] {
+            let batch = tensor("y", datatype, 4, &[2], 1);
+            let buffer = batch.data().clone();
+            let answers = split(&[batch], &[1, 3]).unwrap();
+            assert!(buffer.is_unique(), "a slice of the batch is kept");
+            let lengths = answers.iter().map(|answer| answer[0].data().len());
+            assert_eq!(lengths.sum::<usize>(), buffer.len());
+        }
     }
 }

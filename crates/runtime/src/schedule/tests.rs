@@ -165,6 +165,15 @@ impl Lab {
         }
     }
 
+    fn paced(&self) -> &Paced {
+        &self.one.1.paced
+    }
+
+    fn refuse_unread(&self, deadline: Option<Instant>) -> Result<()> {
+        let One(schedule, runnable, _) = &*self.one;
+        schedule.refuse_unread(runnable, deadline)
+    }
+
     fn statistics(&self) -> Vec<oip_protocol::ModelStatistics> {
         let runtime = async {
             let caller = self.dataplane.authenticate(Arrival::default()).await?;
@@ -205,11 +214,11 @@ async fn ask(
 
 #[tokio::test]
 async fn a_model_notes_of_a_request_what_it_wants_where_it_runs_for_one_caller() {
-    async fn noted(gathers: Option<Batching>, kept: bool) -> Vec<String> {
+    async fn noted(gathers: Option<Batching>, shared: bool) -> Vec<String> {
         let model = Fake::new();
         let lab = Lab::of(Arc::clone(&model), gathers.clone(), limits());
         let runs = Arc::clone(&model) as Arc<dyn crate::model::Model>;
-        let runnable = Arc::new(Runnable::new(runs, gathers, kept));
+        let runnable = Arc::new(Runnable::new(runs, gathers, shared));
         let one = One(lab.schedule.clone(), runnable, lab.one.2.clone());
         let models = Arc::new(Only(Arc::new(one)));
         let dataplane = Dataplane::new(models, Access::open(), oip_core::Limits::default());
@@ -221,7 +230,7 @@ async fn a_model_notes_of_a_request_what_it_wants_where_it_runs_for_one_caller()
     }
     assert_eq!(noted(None, false).await, ["a request"]);
     assert!(noted(None, true).await.is_empty());
-    assert!(noted(Some(batching(8)), false).await.is_empty());
+    assert!(noted(Some(batching(8)), true).await.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -299,7 +308,7 @@ async fn who_is_late_or_has_left_while_others_hold_the_sessions_does_not_run() {
     let leaves = lab.ask(rows(&[3], 1));
     let stays = lab.ask(rows(&[4], 1));
     // Each has an instance, and waits for the session.
-    while lab.schedule.0.state().running != 4 {
+    while lab.schedule.0.state().running() != 4 {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     leaves.abort();

@@ -84,6 +84,14 @@ impl Line {
         }
     }
 
+    /// What waits at this priority and above.
+    fn ahead(&self, level: usize) -> Ahead {
+        let mut versions = self.queue.ahead(level).map(|(_, ahead)| ahead);
+        let ahead = versions.next().unwrap_or_default();
+        assert!(versions.next().is_none(), "it is of another version");
+        ahead
+    }
+
     fn all(&mut self) -> Vec<Vec<u64>> {
         let mut all = Vec::new();
         while let Ok(ids) = self.next_at(0, 1) {
@@ -101,7 +109,6 @@ impl Line {
 fn asking(running: usize) -> Asking {
     Asking {
         running,
-        worth: true,
         was_busy: false,
     }
 }
@@ -171,16 +178,14 @@ async fn a_lone_request_never_waits_and_two_wait_for_the_delay() {
 
 #[tokio::test]
 async fn requests_of_a_model_that_takes_microseconds_run_one_by_one_unless_told_otherwise() {
-    let quick = Asking {
-        worth: false,
-        ..asking(1)
-    };
-    let one = |line: &mut Line| match line.queue.next(line.began, quick) {
+    let one = |line: &mut Line| match line.queue.next(line.began, asking(1)) {
         Next::Run(jobs) => jobs.len(),
         Next::Wait(_) | Next::Nothing => 0,
     };
+    let quick = |line: &Line| line.runnable.paced.record(1, Duration::from_micros(4));
     let mut line = Line::of(batching(4));
     line.push_rows(&[1, 1, 1]);
+    quick(&line);
     assert_eq!(
         [one(&mut line), one(&mut line), line.queue.len()],
         [1, 1, 1]
@@ -190,7 +195,17 @@ async fn requests_of_a_model_that_takes_microseconds_run_one_by_one_unless_told_
         ..batching(4)
     });
     line.push_rows(&[1, 1, 1]);
+    quick(&line);
     assert_eq!(one(&mut line), 3);
+    // One that waits for its delay as its model turns out to be quick waits no longer.
+    let mut line = Line::of(Batching {
+        max_queue_delay: Duration::from_millis(5),
+        ..batching(4)
+    });
+    line.push_rows(&[1]);
+    assert_eq!(line.next_at(0, 1), Err(5));
+    quick(&line);
+    assert_eq!(line.next_at(0, 1), Ok(vec![1]));
 }
 
 #[tokio::test]
@@ -273,7 +288,7 @@ async fn the_last_one_in_the_line_is_the_latest_of_the_lowest_priority() {
         ids.push(job.id);
     }
     assert_eq!(ids, [3, 1, 4, 2]);
-    assert_eq!(line.queue.ahead(9), Ahead::default());
+    assert_eq!(line.ahead(9), Ahead::default());
     assert_eq!(line.next_at(0, 1), Ok(Vec::new()));
 }
 
@@ -289,26 +304,26 @@ async fn a_caller_who_leaves_is_out_of_the_queue() {
 async fn the_runs_ahead_are_those_that_what_waits_really_takes() {
     let mut line = Line::of(batching(4));
     line.push_rows(&[1, 1, 1]);
-    assert_eq!(line.queue.ahead(0), Ahead { runs: 1, rows: 3 });
+    assert_eq!(line.ahead(0), Ahead { runs: 1, rows: 3 });
     line.push_rows(&[1, 1, 9]);
-    assert_eq!(line.queue.ahead(0), Ahead { runs: 3, rows: 14 });
+    assert_eq!(line.ahead(0), Ahead { runs: 3, rows: 14 });
     // Requests that are not alike share no run, however few rows they have.
     for width in 3..8 {
         line.push(rows(&[1], width), 0, Parameters::new());
     }
-    assert_eq!(line.queue.ahead(0), Ahead { runs: 8, rows: 19 });
+    assert_eq!(line.ahead(0), Ahead { runs: 8, rows: 19 });
     // Three of four rows leave no room for as many more.
     line.push_rows(&[3, 3]);
-    assert_eq!(line.queue.ahead(0), Ahead { runs: 10, rows: 25 });
+    assert_eq!(line.ahead(0), Ahead { runs: 10, rows: 25 });
     line.all();
-    assert_eq!(line.queue.ahead(0), Ahead::default());
+    assert_eq!(line.ahead(0), Ahead::default());
 }
 
 #[tokio::test]
 async fn lower_priorities_are_not_ahead_and_ride_along_where_there_is_room() {
     let mut line = Line::of(batching(4));
     line.push(rows(&[1, 1], 2), 3, Parameters::new());
-    let runs = |line: &Line| [0, 1, 3, 9].map(|level| line.queue.ahead(level).runs);
+    let runs = |line: &Line| [0, 1, 3, 9].map(|level| line.queue.runs(level));
     assert_eq!(runs(&line), [0, 0, 1, 1]);
     line.push(rows(&[1, 1], 2), 1, Parameters::new());
     assert_eq!(runs(&line), [0, 1, 1, 1]);
@@ -318,6 +333,27 @@ async fn lower_priorities_are_not_ahead_and_ride_along_where_there_is_room() {
     assert_eq!(runs(&line), [1, 2, 2, 3]);
     line.all();
     assert_eq!(runs(&line), [0; 4]);
+}
+
+#[tokio::test]
+async fn what_waits_is_counted_for_each_version_at_its_own_pace() {
+    let mut line = Line::of(batching(4));
+    line.runnable.paced.record(1, Duration::from_secs(1));
+    line.push_rows(&[1, 1]);
+    let first = std::mem::replace(
+        &mut line.runnable,
+        runnable(&Fake::new(), Some(batching(4))),
+    );
+    line.runnable.paced.record(1, Duration::from_secs(10));
+    line.push_rows(&[1]);
+    line.push(rows(&[1], 2), 1, Parameters::new());
+    let work = |runs, paced: &Paced| paced.pace().all(Ahead { runs, rows: runs });
+    let of_both = work(1, &first.paced) + work(1, &line.runnable.paced);
+    assert_eq!((line.queue.runs(0), line.queue.work(0)), (2, of_both));
+    assert_eq!((line.queue.levels(), line.queue.versions.len()), (2, 2));
+    assert_eq!(line.all(), [vec![1, 2], vec![3, 4]]);
+    assert!(line.queue.versions.is_empty());
+    assert_eq!(line.queue.work(1), Work::default());
 }
 
 #[tokio::test]
@@ -399,10 +435,10 @@ async fn a_caller_who_leaves_takes_its_rows_along() {
     line.push_rows(&[1, 1]);
     assert!(line.queue.remove(1).is_some());
     assert_eq!(line.next_at(0, 1), Err(5), "one row is no full batch");
-    assert_eq!(line.queue.ahead(0), Ahead { runs: 1, rows: 1 });
+    assert_eq!(line.ahead(0), Ahead { runs: 1, rows: 1 });
     line.push_rows(&[1]);
     assert_eq!(line.next_at(0, 1), Ok(vec![2, 3]));
-    assert_eq!(line.queue.ahead(9), Ahead::default());
+    assert_eq!(line.ahead(9), Ahead::default());
 }
 
 #[tokio::test]

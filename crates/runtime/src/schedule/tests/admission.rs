@@ -65,11 +65,11 @@ async fn a_wait_that_would_outlast_the_deadline_is_refused_at_once() {
     assert_eq!(error.retry_after_seconds(), Some(3));
     assert!(began.elapsed() < Duration::from_millis(500));
     // As much is known before the body is read.
-    let unread = lab.schedule.refuse_unread(in_a_second).unwrap_err();
+    let unread = lab.refuse_unread(in_a_second).unwrap_err();
     assert!(unread.message().starts_with("model 'm' is overloaded"));
     assert_eq!(unread.retry_after_seconds(), Some(3));
     // Whoever has the time is let in.
-    assert!(lab.schedule.refuse_unread(None).is_ok());
+    assert!(lab.refuse_unread(None).is_ok());
     let patient = Some(Instant::now() + Duration::from_secs(60));
     let patient = lab.ask_until(rows(&[9], 1), patient);
     lab.until_waiting(26).await;
@@ -78,7 +78,7 @@ async fn a_wait_that_would_outlast_the_deadline_is_refused_at_once() {
         ..limits()
     });
     let error = lab.ask(rows(&[9], 1)).await.unwrap().unwrap_err();
-    let unread = lab.schedule.refuse_unread(None).unwrap_err();
+    let unread = lab.refuse_unread(None).unwrap_err();
     for error in [error, unread] {
         let told = error.message();
         assert!(told.contains("the wait that is allowed"), "{error}");
@@ -153,7 +153,7 @@ async fn the_last_one_of_a_full_queue_gives_way_to_a_higher_priority_and_to_no_o
         lab.until_waiting(waits.len()).await;
     }
     // Before the body is read nobody knows its priority.
-    assert!(lab.schedule.refuse_unread(None).is_ok());
+    assert!(lab.refuse_unread(None).is_ok());
     for priority in [2, 3] {
         let full = "the queue of model 'm' is full: 2 requests wait already";
         assert_eq!(refused(ask(9, priority)).await, full);
@@ -166,10 +166,7 @@ async fn the_last_one_of_a_full_queue_gives_way_to_a_higher_priority_and_to_no_o
         assert_eq!(refused(gives_way).await, gave_way);
         assert_eq!(lab.schedule.waiting(), 2);
     }
-    assert!(
-        lab.schedule.refuse_unread(None).is_err(),
-        "nobody gives way now"
-    );
+    assert!(lab.refuse_unread(None).is_err(), "nobody gives way now");
     assert!(refused(ask(9, 1)).await.contains("2 requests wait already"));
     drop(gate);
     for asked in waits.into_iter().chain([first]) {
@@ -196,7 +193,7 @@ async fn a_deadline_that_is_over_is_told_so_and_not_called_overload() {
     let waits = lab.ask(rows(&[1], 1));
     lab.until_waiting(1).await;
     let took = Duration::from_millis(100);
-    lab.schedule.0.state().pace.record(1, took);
+    lab.paced().record(1, took);
     let idle = Lab::of(Fake::new(), None, limits());
     for lab in [&lab, &idle] {
         let error = lab.ask_until(rows(&[2], 1), Some(Instant::now()));
@@ -212,7 +209,10 @@ async fn short_times_are_told_in_microseconds() {
     let job = lab.job(Duration::from_micros(900));
     let mut state = lab.schedule.0.state();
     state.busy = 1;
-    state.pace.record(1, Duration::from_millis(3));
+    state
+        .under_way
+        .extend(UnderWay::of(std::slice::from_ref(&job)));
+    lab.paced().record(1, Duration::from_millis(3));
     let error = lab.schedule.0.admit(&state, &job, None).unwrap_err();
     drop(state);
     assert_eq!(
@@ -231,13 +231,13 @@ async fn while_a_batch_waits_for_its_delay_an_idle_instance_takes_who_comes_in_a
     );
     // A run of 100 ms was measured: beyond what is left of 120 ms, were there a wait.
     let state = || lab.schedule.0.state();
-    state().pace.record(1, Duration::from_millis(100));
+    lab.paced().record(1, Duration::from_millis(100));
     let waits = lab.ask(rows(&[1], 1));
     lab.until_waiting(1).await;
     let job = lab.job(Duration::from_millis(120));
     let kind = job.kind();
     assert!(lab.schedule.0.admit(&state(), &job, kind.as_ref()).is_ok());
-    assert!(lab.schedule.refuse_unread(job.deadline).is_ok());
+    assert!(lab.refuse_unread(job.deadline).is_ok());
     // One of another kind would be a second run, for which no instance is left.
     let error = lab.schedule.0.admit(&state(), &job, None).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TooManyRequests);
@@ -257,11 +257,11 @@ async fn the_queue_is_full_only_beyond_what_idle_instances_take() {
     );
     let mut waits = Vec::new();
     for count in 1..=3 {
-        assert!(lab.schedule.refuse_unread(None).is_ok(), "{count}");
+        assert!(lab.refuse_unread(None).is_ok(), "{count}");
         waits.push(lab.ask(rows(&[1], 1)));
         lab.until_waiting(count).await;
     }
-    assert!(lab.schedule.refuse_unread(None).is_err());
+    assert!(lab.refuse_unread(None).is_err());
     let error = lab.ask(rows(&[1], 1)).await.unwrap().unwrap_err();
     assert!(
         error
@@ -271,4 +271,39 @@ async fn the_queue_is_full_only_beyond_what_idle_instances_take() {
     for waits in waits {
         waits.abort();
     }
+}
+
+#[tokio::test]
+async fn how_fast_one_version_runs_says_nothing_about_another() {
+    let lab = Lab::of(Fake::new(), Some(batching(8)), limits());
+    let slow = runnable(&Fake::new(), Some(batching(8)));
+    lab.paced().record(1, Duration::from_micros(4));
+    slow.paced.record(1, Duration::from_secs(10));
+    assert!(slow.gathers_now() && !lab.one.1.gathers_now());
+    let second = Duration::from_secs(1);
+    let of_slow = || Job {
+        runnable: Arc::clone(&slow),
+        ..lab.job(second)
+    };
+    let mut state = lab.schedule.0.state();
+    state.busy = 1;
+    state.under_way.extend(UnderWay::of(&[lab.job(second)]));
+    let admit = |state: &State, job: Job| lab.schedule.0.admit(state, &job, None).is_ok();
+    let unread = |state: &State, runnable| {
+        let deadline = Some(Instant::now() + second);
+        let unread = lab
+            .schedule
+            .0
+            .admit_unread(state, runnable, Instant::now(), deadline);
+        unread.is_ok()
+    };
+    assert!(admit(&state, lab.job(second)) && unread(&state, &lab.one.1));
+    assert!(!admit(&state, of_slow()) && !unread(&state, &slow));
+    // Whoever waits behind a run waits as long as that takes, whosever it is.
+    state.queue.push(of_slow(), None, Instant::now());
+    assert!(!admit(&state, lab.job(second)) && !unread(&state, &lab.one.1));
+    state.queue.remove(u64::MAX);
+    assert!(admit(&state, lab.job(second)));
+    state.under_way = UnderWay::of(&[of_slow()]).into_iter().collect();
+    assert!(!admit(&state, lab.job(second)) && !unread(&state, &lab.one.1));
 }

@@ -167,13 +167,12 @@ async fn what_takes_microseconds_goes_the_way_that_it_goes_without_batching() {
     };
     let told = Lab::of(Fake::new(), Some(told), limits());
     for (lab, gathers) in [(&adaptive, false), (&told, true)] {
-        let One(schedule, runnable, _) = &*lab.one;
-        let mut state = schedule.0.state();
-        assert!(state.gathers(runnable), "nothing was measured");
+        let One(_, runnable, _) = &*lab.one;
+        assert!(runnable.gathers_now(), "nothing was measured");
         for _ in 0..50 {
-            state.pace.record(1, Duration::from_micros(4));
+            runnable.paced.record(1, Duration::from_micros(4));
         }
-        assert_eq!(state.gathers(runnable), gathers);
+        assert_eq!(runnable.gathers_now(), gathers);
     }
 }
 
@@ -238,7 +237,7 @@ async fn a_bad_request_costs_its_batch_runs_of_halves_and_not_one_for_each() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn runs_that_fail_say_nothing_about_the_pace_of_the_model() {
     let lab = Lab::of(Fake::taking(Duration::from_millis(20)), None, limits());
-    let pace = || lab.schedule.0.state().pace.run(1);
+    let pace = || lab.paced().pace().run(1);
     lab.ask(rows(&[POISON], 1)).await.unwrap().unwrap_err();
     assert_eq!(pace(), Duration::ZERO);
     lab.ask(rows(&[1], 1)).await.unwrap().unwrap();
@@ -247,4 +246,31 @@ async fn runs_that_fail_say_nothing_about_the_pace_of_the_model() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     assert!(pace() >= Duration::from_millis(20));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_without_elements_say_nothing_about_the_pace_of_the_model() {
+    let lab = Lab::of(
+        Fake::taking(Duration::from_millis(20)),
+        Some(batching(8)),
+        limits(),
+    );
+    for empty in [rows(&[], 1), rows(&[1], 0)] {
+        lab.ask(empty).await.unwrap().unwrap();
+        while lab.schedule.0.state().busy > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(lab.paced().pace().run(1), Duration::ZERO);
+    }
+    assert_eq!(lab.model.sizes(), [0, 0], "they did not run");
+}
+
+#[tokio::test]
+async fn a_request_beyond_the_most_rows_of_a_batch_is_not_what_runs_usually_take() {
+    let lab = Lab::of(Fake::new(), Some(batching(8)), limits());
+    let (usual, long) = (Duration::from_millis(2), Duration::from_secs(2));
+    lab.paced().record(1, usual);
+    lab.paced().record(10_000, long);
+    assert_eq!(lab.paced().pace().run(1), usual);
+    assert_eq!(lab.paced().pace().run(10_000), long);
 }

@@ -94,7 +94,7 @@ impl Trial {
         let level = self.dice.roll(self.load.levels) as usize;
         let inputs = vec![rows(&vec![1; count as usize], width)];
         let mut state = self.schedule.0.state();
-        let gathers = state.gathers(&self.runnable);
+        let gathers = self.runnable.gathers_now();
         let job = Job {
             id,
             runnable: Arc::clone(&self.runnable),
@@ -109,7 +109,10 @@ impl Trial {
             answer: oneshot::channel().0,
         };
         let kind = job.kind();
-        let unread = self.schedule.0.admit_unread(&state, now, job.deadline);
+        let unread = self
+            .schedule
+            .0
+            .admit_unread(&state, &self.runnable, now, job.deadline);
         match self.schedule.0.admit(&state, &job, kind.as_ref()) {
             Ok(begins) => {
                 assert!(unread.is_ok(), "{unread:?}, and would be let in");
@@ -129,8 +132,11 @@ impl Trial {
         while let Some((jobs, end)) = self.runs.take_if(|(_, end)| *end <= now) {
             let mut state = self.schedule.0.state();
             let rows: u64 = jobs.iter().map(Job::size).sum();
-            state.pace.record(rows, self.load.takes(rows as f64));
+            self.runnable
+                .paced
+                .record(rows, self.load.takes(rows as f64));
             state.busy = 0;
+            state.under_way.clear();
             drop(state);
             for job in jobs {
                 let in_time = job.deadline.is_some_and(|deadline| end <= deadline);
@@ -147,7 +153,6 @@ impl Trial {
         let mut state = self.schedule.0.state();
         let asking = Asking {
             running: 0,
-            worth: true,
             was_busy: true,
         };
         while let Next::Run(mut jobs) = state.queue.next(now, asking) {
@@ -155,6 +160,7 @@ impl Trial {
             if !jobs.is_empty() {
                 let rows: u64 = jobs.iter().map(Job::size).sum();
                 state.busy = 1;
+                state.under_way.extend(UnderWay::of(&jobs));
                 self.runs = Some((jobs, now + self.load.takes(rows as f64)));
                 return;
             }
