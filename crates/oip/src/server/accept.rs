@@ -31,7 +31,7 @@ pub struct ConnectionLimits {
     /// no place, but for probes and `/metrics`, and those beyond them wait.
     pub connections: usize,
     /// Largest head of a request (names and values of its headers, and its path), in bytes;
-    /// 64 KiB. A larger one is refused with 431.
+    /// 64 KiB. A larger one is refused with 431, and so is one of more than 100 headers.
     pub header_bytes: usize,
     /// Longest that a head may take to arrive, the first one with the handshake of TLS before it;
     /// 30 s. Then the connection is closed.

@@ -85,25 +85,23 @@ impl Raw {
         self.head(stream, "POST", path, false, false).await;
     }
 
+    /// Asks for a path, with so many fields of a byte each besides what is needed.
+    pub(crate) async fn ask_with_fields(&mut self, stream: u32, path: &str, fields: usize) {
+        let head = [head_of("GET", path, false), many(fields)].concat();
+        self.send(&frame(HEADERS, END_HEADERS | END_STREAM, stream, &head))
+            .await;
+    }
+
+    /// Begins a call of gRPC with such fields.
+    pub(crate) async fn begin_with_fields(&mut self, stream: u32, path: &str, fields: usize) {
+        let head = [head_of("POST", path, true), many(fields)].concat();
+        self.send(&frame(HEADERS, END_HEADERS, stream, &head)).await;
+    }
+
     async fn head(&mut self, stream: u32, method: &str, path: &str, grpc: bool, ends: bool) {
-        let mut headers = Vec::new();
-        let more = [("content-type", "application/grpc"), ("te", "trailers")];
-        let pseudo = [
-            (":method", method),
-            (":scheme", "http"),
-            (":path", path),
-            (":authority", "a"),
-        ];
-        let more = if grpc { &more[..] } else { &[] };
-        for (name, value) in pseudo.iter().chain(more) {
-            headers.push(0);
-            for text in [name, value] {
-                headers.push(u8::try_from(text.len()).unwrap());
-                headers.extend_from_slice(text.as_bytes());
-            }
-        }
         let end = if ends { END_STREAM } else { 0 };
-        self.send(&frame(HEADERS, END_HEADERS | end, stream, &headers))
+        let head = head_of(method, path, grpc);
+        self.send(&frame(HEADERS, END_HEADERS | end, stream, &head))
             .await;
     }
 
@@ -114,6 +112,34 @@ impl Raw {
         let closed = tokio::time::timeout(Duration::from_secs(10), closed).await;
         assert!(closed.is_ok(), "it is still there");
     }
+}
+
+/// The fields of a head, in HPACK without its table.
+fn head_of(method: &str, path: &str, grpc: bool) -> Vec<u8> {
+    let mut headers = Vec::new();
+    let more = [("content-type", "application/grpc"), ("te", "trailers")];
+    let pseudo = [
+        (":method", method),
+        (":scheme", "http"),
+        (":path", path),
+        (":authority", "a"),
+    ];
+    let more = if grpc { &more[..] } else { &[] };
+    for (name, value) in pseudo.iter().chain(more) {
+        headers.push(0);
+        for text in [name, value] {
+            headers.push(u8::try_from(text.len()).unwrap());
+            headers.extend_from_slice(text.as_bytes());
+        }
+    }
+    headers
+}
+
+/// The field `a` without a value so many times: put into the table, and then a byte for each.
+fn many(fields: usize) -> Vec<u8> {
+    let mut many = vec![0x40, 1, b'a', 0];
+    many.resize(many.len() + fields - 1, 0x80 | 62);
+    many
 }
 
 /// A request over HTTP/1 for the model that answers with what it is sent.
