@@ -26,6 +26,7 @@ use crate::telemetry::Telemetry;
 
 pub(crate) use access_log::note_caller;
 pub use arrival::arrival;
+pub(crate) use arrival::forwarded;
 pub(crate) use body::Body;
 pub use deadline::{TIMEOUT_HEADER, deadline};
 pub use origin::{Origins, refuse_foreign_origin};
