@@ -7,6 +7,7 @@ pub(crate) mod awaited;
 mod body;
 mod deadline;
 mod origin;
+pub(crate) mod pace;
 mod present;
 mod proxies;
 mod request_id;
