@@ -156,6 +156,8 @@ def test_a_failure_is_a_span_with_its_code_and_without_a_sentence(traced, collec
     spans = collector.wait(1)
     [whole] = [span for span in spans if not span.parent_span_id]
     assert whole.status.code == 2 and whole.status.message == ""
+    # A name that a caller makes up names no series of a collector.
+    assert whole.name == "infer"
     codes = {a.key: a.value.string_value for a in whole.attributes}
     assert codes["error.type"] == ("404" if kind == "http" else "NOT_FOUND")
 

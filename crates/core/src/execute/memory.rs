@@ -21,6 +21,8 @@ struct Inner {
     most: usize,
     /// Microseconds that large bodies were held of late; 0 where none was measured.
     lasted: AtomicU64,
+    /// How many were refused for want of it.
+    refusals: AtomicU64,
 }
 
 /// Bodies of which is measured how long they are held, in bytes: those that fill the memory. Small
@@ -50,6 +52,7 @@ impl Memory {
             held: AtomicUsize::new(0),
             most,
             lasted: AtomicU64::new(0),
+            refusals: AtomicU64::new(0),
         }))
     }
 
@@ -63,6 +66,13 @@ impl Memory {
     #[must_use]
     pub fn most(&self) -> usize {
         self.0.most
+    }
+
+    /// How many were refused for want of it, since it began: whoever holds much and is slow may
+    /// see by this that others need it.
+    #[must_use]
+    pub fn refusals(&self) -> u64 {
+        self.0.refusals.load(Relaxed)
     }
 
     /// For a request of which nothing has been read yet.
@@ -116,6 +126,12 @@ impl Held {
             None | Some(0) => Ok(()),
             Some(many) => self.grow(many.saturating_mul(PARAMETER)),
         }
+    }
+
+    /// The memory of which it holds a part.
+    #[must_use]
+    pub fn memory(&self) -> &Memory {
+        &self.memory
     }
 
     /// How many bytes it holds.
@@ -194,6 +210,7 @@ impl Inner {
     /// were held of late, a second at least.
     #[cold]
     fn full(&self) -> Error {
+        self.refusals.fetch_add(1, Relaxed);
         let seconds = self.lasted.load(Relaxed).div_ceil(1_000_000).max(1);
         let message = "other requests and their answers take all the memory that they may";
         Error::too_many_requests(message)

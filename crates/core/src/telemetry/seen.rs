@@ -254,6 +254,13 @@ impl Seen {
         self.sent
     }
 
+    /// Whether the model was found that it asks for, of those that have figures: names of models
+    /// that a caller makes up have none.
+    #[must_use]
+    pub fn has_model(&self) -> bool {
+        self.record.is_some()
+    }
+
     pub(crate) fn found(&mut self, record: Option<Arc<Mutex<ModelFigures>>>) {
         self.record = record;
     }

@@ -90,7 +90,20 @@ impl Settings {
             false => self.no_checks(reach, &mut told),
         }
         told.extend(self.every_proxy());
+        told.extend(self.scarce_memory());
         told
+    }
+
+    /// One of few large bodies keeps all others out.
+    fn scarce_memory(&self) -> Option<String> {
+        const BODIES: usize = 4;
+        let (most, one) = (self.body_memory, self.body_limit);
+        (most < one.saturating_mul(BODIES)).then(|| {
+            format!(
+                "body_memory ({most} bytes) has no room for {BODIES} bodies as large as body_limit \
+                 ({one} bytes): one or two callers can keep all others out"
+            )
+        })
     }
 
     fn no_checks(&self, reach: Reach, told: &mut Vec<String>) {

@@ -103,7 +103,8 @@ fn text(value: &HeaderValue) -> String {
     }
 }
 
-fn forwarded(headers: &HeaderMap, allowed: &[String]) -> Vec<(String, String)> {
+/// The headers that handlers may see.
+pub(crate) fn forwarded(headers: &HeaderMap, allowed: &[String]) -> Vec<(String, String)> {
     allowed
         .iter()
         .flat_map(|name| {

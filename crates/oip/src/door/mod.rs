@@ -7,6 +7,7 @@ pub(crate) mod awaited;
 mod body;
 mod deadline;
 mod origin;
+pub(crate) mod pace;
 mod present;
 mod proxies;
 mod request_id;
@@ -26,6 +27,7 @@ use crate::telemetry::Telemetry;
 
 pub(crate) use access_log::note_caller;
 pub use arrival::arrival;
+pub(crate) use arrival::forwarded;
 pub(crate) use body::Body;
 pub use deadline::{TIMEOUT_HEADER, deadline};
 pub use origin::{Origins, refuse_foreign_origin};

@@ -8,7 +8,7 @@ use http::request::Parts;
 use http::{HeaderMap, Method as HttpMethod, Request, Response, Uri};
 use oip_core::access::actions;
 use oip_core::telemetry::{Room, Way};
-use oip_core::{Action, BoxFuture, Caller, execute};
+use oip_core::{Action, Arrival, BoxFuture, Caller, execute};
 use oip_protocol::{Error, Limit, Result};
 use tokio::time::Instant;
 use tonic::Status;
@@ -177,8 +177,14 @@ impl Inner {
                 answer.unwrap_or_else(Status::into_http)
             }
             (stream::PATH, Some(caller), Some(packing)) => {
+                let options = &self.door.options;
+                let arrival = door::arrival(parts, passing.present, &passing.remote, options);
                 let head = stream::Head {
-                    parts: taken(parts),
+                    arrival: Arrival {
+                        headers: Vec::new(),
+                        ..arrival
+                    },
+                    headers: stream::kept(&parts.headers, options),
                     remote: Arc::clone(&passing.remote),
                     deadline,
                     packing,
@@ -266,6 +272,8 @@ impl Inner {
         passing: &mut Passing,
     ) -> Result<Response<Body>, Status> {
         let entered = passing.watched.as_ref().and_then(Watched::enter);
+        // It was read, and would keep the buffer in which its frame came; see `copied`.
+        parts.uri = Uri::default();
         let frame = frame::only(&mut body)
             .await
             .map_err(respond::by_the_table)?;
@@ -287,7 +295,8 @@ impl Inner {
         packing: Packing,
         passing: &'a mut Passing,
     ) -> BoxFuture<'a, Response<Body>> {
-        let parts = taken(parts);
+        let mut parts = taken(parts);
+        parts.uri = copied(&parts.uri);
         Box::pin(self.through_the_stubs(method, parts, body, packing, passing))
     }
 
@@ -346,6 +355,12 @@ impl Inner {
 /// The parts, of which nothing is left where they were.
 fn taken(parts: &mut Parts) -> Parts {
     std::mem::replace(parts, Request::new(()).into_parts().0)
+}
+
+/// The path of a call in a buffer of its own. As it comes it is a part of the buffer in which its
+/// frame came, of up to hundreds of kilobytes, which whoever waits for a message would keep.
+fn copied(uri: &Uri) -> Uri {
+    Uri::try_from(uri.path()).unwrap_or_default()
 }
 
 /// Gives the path its canonical name.

@@ -18,6 +18,7 @@ use tonic::Status;
 
 use super::respond;
 use crate::door::awaited::{self, Awaited, awaited};
+use crate::door::pace::{self, Pace};
 use crate::door::{Body, Door};
 use crate::pieces::Pieces;
 
@@ -28,9 +29,10 @@ pub(super) const PREFIX: usize = 5;
 pub(super) struct Messages {
     body: Body,
     bounds: Bounds,
-    /// Runs while a message is waited for; and when it has to be there.
-    stalled: Option<Pin<Box<Sleep>>>,
+    /// While a message is waited for; and when it has to be there.
+    stalled: Option<Stalled>,
     due: Option<Instant>,
+    pace: Pace,
     pieces: Pieces,
     memory: Held,
     arriving: Option<Arriving>,
@@ -40,6 +42,13 @@ pub(super) struct Messages {
     /// Bytes of the current message that may pass.
     passing: usize,
     ended: bool,
+}
+
+/// A wait for more of a message.
+struct Stalled {
+    sleep: Pin<Box<Sleep>>,
+    /// When it ends, unless somebody else needs the memory before.
+    patient: Instant,
 }
 
 /// Whether a part of a message has come, for whoever waits for the next one.
@@ -113,6 +122,7 @@ impl Messages {
             bounds,
             stalled: None,
             due: None,
+            pace: Pace::default(),
             pieces: Pieces::default(),
             memory,
             arriving: None,
@@ -170,6 +180,7 @@ impl Messages {
             // The message before was answered, or nobody would ask for the next.
             if std::mem::take(&mut self.passed) {
                 self.memory.release();
+                self.pace.begins();
             }
             return Poll::Pending;
         }
@@ -181,18 +192,40 @@ impl Messages {
         {
             return Poll::Ready(Some(Err(respond::status(&error))));
         }
-        let due = &mut self.due;
+        let is_large = self.memory.bytes() >= pace::LARGE;
+        let wakes = |patient: Instant, now| match is_large {
+            true => patient.min(now + pace::LOOK_EVERY),
+            false => patient,
+        };
+        let (due, memory, pace) = (&mut self.due, &self.memory, &mut self.pace);
+        if is_large
+            && self.stalled.is_none()
+            && let Err(error) = pace.keep(memory, Instant::now())
+        {
+            return Poll::Ready(Some(Err(respond::status(&error))));
+        }
         let stalled = self.stalled.get_or_insert_with(|| {
             let now = Instant::now();
             let due = *due.get_or_insert(now + total);
-            Box::pin(tokio::time::sleep_until(due.min(now + pause)))
+            let patient = due.min(now + pause);
+            let sleep = Box::pin(tokio::time::sleep_until(wakes(patient, now)));
+            Stalled { sleep, patient }
         });
-        ready!(stalled.as_mut().poll(context));
-        let refusal = match self.due.is_some_and(|due| due <= Instant::now()) {
-            true => {
-                Error::timed_out("the message took too long to arrive").at_limit(Limit::BodyTime)
+        let refusal = loop {
+            ready!(stalled.sleep.as_mut().poll(context));
+            let now = Instant::now();
+            if due.is_some_and(|due| due <= now) {
+                let error = Error::timed_out("the message took too long to arrive");
+                break error.at_limit(Limit::BodyTime);
             }
-            false => Error::timed_out("the message stopped arriving").at_limit(Limit::BodyTimeout),
+            if stalled.patient <= now {
+                let error = Error::timed_out("the message stopped arriving");
+                break error.at_limit(Limit::BodyTimeout);
+            }
+            if let Err(error) = pace.keep(memory, now) {
+                break error;
+            }
+            stalled.sleep.as_mut().reset(wakes(stalled.patient, now));
         };
         Poll::Ready(Some(Err(respond::status(&refusal))))
     }
@@ -208,6 +241,7 @@ impl Messages {
         if std::mem::take(&mut self.passed) && self.bounds.rests {
             // The message before was answered: messages of a stream are, one after the other.
             self.memory.release();
+            self.pace.begins();
         }
         let fits = self.memory.grow(piece.len());
         fits.map_err(|error| respond::status(&error))?;

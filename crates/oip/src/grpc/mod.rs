@@ -65,10 +65,9 @@ pub(crate) fn door(door: Arc<Door>, origins: Arc<Origins>) -> Served {
     Served::new(authenticate::Gate::new(door, origins))
 }
 
-/// The answer to a head over the limit.
-pub(crate) fn head_too_large(limit: usize) -> Response<Body> {
-    let message = format!("the head of the request is over the limit of {limit} bytes");
-    respond::refusal(&Error::too_large(message).at_limit(Limit::HeaderLimit))
+/// The answer to a head over a limit, which the sentence says.
+pub(crate) fn head_too_large(sentence: String) -> Response<Body> {
+    respond::refusal(&Error::too_large(sentence).at_limit(Limit::HeaderLimit))
 }
 
 /// The answer to a call that is refused before this door sees it.

@@ -12,12 +12,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use http::header::CONTENT_TYPE;
-use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use http_body::Frame as Piece;
 use http_body_util::StreamBody;
 use oip_core::telemetry::Room;
-use oip_core::{Action, Caller, Dataplane, execute};
+use oip_core::{Action, Arrival, Caller, Dataplane, execute};
 use oip_protocol::Error;
 use oip_protocol::proto::generated::ModelInferResponse;
 use tokio::time::Instant;
@@ -30,7 +29,7 @@ use super::message::{Arriving, Messages};
 use super::packed::Packing;
 use super::service::InferenceService;
 use super::{asked, respond};
-use crate::door::{self, Body, Present, Remote};
+use crate::door::{self, Body, ClientCertificate, DoorOptions, Remote};
 use crate::telemetry::{OpenStream, Watched};
 
 /// The path of the call.
@@ -45,8 +44,10 @@ pub(super) type Boxed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>
 
 /// What the head of the call leaves behind for its stream.
 pub(super) struct Head {
-    /// The head itself, with what the caller showed.
-    pub(super) parts: Parts,
+    /// What the caller showed, but for headers.
+    pub(super) arrival: Arrival,
+    /// Those headers that are [`kept`].
+    pub(super) headers: HeaderMap,
     /// Where the call came from.
     pub(super) remote: Arc<Remote>,
     pub(super) deadline: Option<Instant>,
@@ -67,7 +68,6 @@ pub(super) fn answer(
 ) -> Response<Body> {
     let packing = head.packing;
     let talk = Talk {
-        headers: context_headers(&head.parts.headers),
         arriving: messages.arriving(),
         wrapping: Wrapping {
             streams: true,
@@ -91,21 +91,21 @@ pub(super) fn answer(
     response
 }
 
-/// What of a stream's head its inferences are to know: where it stands in a trace.
-fn context_headers(head: &HeaderMap) -> HeaderMap {
-    let names = ["traceparent", "tracestate", "x-request-id"];
-    let mut headers = HeaderMap::new();
-    for name in names {
-        for value in head.get_all(name) {
-            headers.append(name, value.clone());
-        }
-    }
-    headers
+/// What of a stream's head its inferences are to know: where it stands in a trace, its id, and what
+/// handlers may see. A stream lives long, so nothing else of the head is kept.
+pub(super) fn kept(head: &HeaderMap, options: &DoorOptions) -> HeaderMap {
+    let own = ["traceparent", "tracestate", "x-request-id"];
+    let is_kept = |name: &HeaderName| {
+        let name = name.as_str();
+        own.contains(&name) || options.forward_headers.iter().any(|known| known == name)
+    };
+    let kept = head.iter().filter(|(name, _)| is_kept(name));
+    kept.map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
 }
 
 struct Talk {
     head: Head,
-    headers: HeaderMap,
     service: InferenceService,
     caller: Caller,
     messages: Messages,
@@ -137,8 +137,10 @@ impl Talk {
         let Some(frame) = frame.map_err(|error| respond::status(&error))?? else {
             return Ok(None);
         };
-        let mut watched = Watched::of_stream(&self.service.door, &self.headers);
-        let answered = self.answer(frame, &mut watched).await;
+        // Each is a span of its own, which handlers are to see as the one above theirs.
+        let mut headers = self.head.headers.clone();
+        let mut watched = Watched::of_stream(&self.service.door, &mut headers);
+        let answered = self.answer(frame, &headers, &mut watched).await;
         let failure = match &answered {
             Ok((_, failure)) => failure
                 .as_ref()
@@ -153,6 +155,7 @@ impl Talk {
     async fn answer(
         &mut self,
         frame: Frame,
+        headers: &HeaderMap,
         watched: &mut Watched,
     ) -> Result<(Vec<Bytes>, Option<Error>), Status> {
         let (deadline, packing) = (self.head.deadline, self.head.packing);
@@ -163,10 +166,18 @@ impl Talk {
         let read = read?;
         watched.received_message(&read.message);
         let asked = read.asked?;
-        self.know_caller().await?;
+        self.know_caller(headers).await?;
         let (id, model) = (asked.id.clone(), asked.model_name());
-        let infer = self.service.infer(&self.caller, asked, deadline, watched);
-        let (encoded, failure) = match infer.await {
+        let nothing = || door.dataplane.memory().nothing();
+        let mut held = read.unpacked.unwrap_or_else(nothing);
+        let answered = match held.take_parameters(asked.parameters) {
+            Ok(()) => {
+                let infer = self.service.infer(&self.caller, asked, deadline, watched);
+                infer.await
+            }
+            Err(error) => Err(error),
+        };
+        let (encoded, failure) = match answered {
             Ok((response, form)) => {
                 let deadline = || door.dataplane.within(deadline);
                 let encoded = answer::encode(response, form, self.wrapping, deadline).await?;
@@ -176,8 +187,6 @@ impl Talk {
             }
             Err(error) => (self.failure(&error, id, model)?, Some(error)),
         };
-        let nothing = || door.dataplane.memory().nothing();
-        let held = read.unpacked.unwrap_or_else(nothing);
         Ok((encoded.sent(held, read.message.len())?, failure))
     }
 
@@ -201,15 +210,17 @@ impl Talk {
 
     /// Who is asking now: a stream lives long, and meanwhile tokens expire, certificates too, and
     /// keys are withdrawn.
-    async fn know_caller(&mut self) -> Result<(), Status> {
+    async fn know_caller(&mut self, headers: &HeaderMap) -> Result<(), Status> {
         let door = &self.service.door;
-        if door.dataplane.is_open() {
+        let forwarded = &door.options.forward_headers;
+        if door.dataplane.is_open() && forwarded.is_empty() {
             return Ok(());
         }
-        let parts = &self.head.parts;
-        let present = Present::of(&parts.headers);
-        let mut arrival = door::arrival(parts, present, &self.head.remote, &door.options);
+        let mut arrival = self.head.arrival.clone();
         arrival.action = Some(Action::Infer);
+        arrival.headers = door::forwarded(headers, forwarded);
+        let certificate = self.head.remote.certificate.as_ref();
+        arrival.credentials.client_certificate = certificate.map(ClientCertificate::shown);
         let caller = door.dataplane.authenticate(arrival).await;
         self.caller = caller.map_err(|error| respond::status(&error))?;
         Ok(())

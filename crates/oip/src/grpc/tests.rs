@@ -43,6 +43,14 @@ impl ModelHandler for Echo {
                 let output = Tensor::from_vec("y", [GROWN as u64], vec![7_u8; GROWN])?;
                 return Ok(InferResponse::new([output]));
             }
+            "headers" => {
+                let seen = call.caller().header("traceparent").unwrap_or_default();
+                return Ok(InferResponse::new([Tensor::from_strings(
+                    "y",
+                    [1],
+                    [seen],
+                )?]));
+            }
             "full" => return Err(Error::too_many_requests("the queue is full").retry_after(3)),
             _ => {}
         }

@@ -108,10 +108,9 @@ pub fn routes(door: Arc<Door>, origins: Arc<Origins>) -> Router {
     })
 }
 
-/// The answer to a head over the limit.
-pub(crate) fn head_too_large(limit: usize) -> Response<Body> {
-    let message = format!("the head of the request is over the limit of {limit} bytes");
-    Reply::failure(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, &message).into_response()
+/// The answer to a head over a limit, which the sentence says.
+pub(crate) fn head_too_large(sentence: &str) -> Response<Body> {
+    Reply::failure(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, sentence).into_response()
 }
 
 /// The answer to a request that is refused before this door sees it.

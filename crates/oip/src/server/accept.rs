@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto;
+use oip_core::execute::Memory;
 use oip_protocol::Limit;
 
+use super::burden::Burden;
 use super::connection::{Connection, Doors};
 use super::drain::Drain;
 use super::files;
@@ -31,7 +33,7 @@ pub struct ConnectionLimits {
     /// no place, but for probes and `/metrics`, and those beyond them wait.
     pub connections: usize,
     /// Largest head of a request (names and values of its headers, and its path), in bytes;
-    /// 64 KiB. A larger one is refused with 431.
+    /// 64 KiB. A larger one is refused with 431, and so is one of more than 100 headers.
     pub header_bytes: usize,
     /// Longest that a head may take to arrive, the first one with the handshake of TLS before it;
     /// 30 s. Then the connection is closed.
@@ -106,6 +108,8 @@ pub(super) struct Accepting {
     /// Of those who watch: they see the other one to its end.
     last: Drain,
     counted: Arc<Connections>,
+    /// Of which answers hold a part until they are sent.
+    memory: Memory,
 }
 
 impl Accepting {
@@ -115,6 +119,7 @@ impl Accepting {
         drain: Drain,
         last: Drain,
         counted: Arc<Connections>,
+        memory: Memory,
     ) -> Self {
         counted.allow(limits.connections);
         let places = Places::new(limits.connections);
@@ -126,6 +131,7 @@ impl Accepting {
             drain,
             last,
             counted,
+            memory,
         }
     }
 
@@ -146,6 +152,7 @@ impl Accepting {
             transport: self.transport.clone(),
             drain: drain.clone(),
             counted: Arc::clone(&self.counted),
+            memory: self.memory.clone(),
         };
         let counted = drain.count_listener();
         tokio::spawn(async move {
@@ -176,6 +183,7 @@ struct Entrance {
     transport: Transport,
     drain: Drain,
     counted: Arc<Connections>,
+    memory: Memory,
 }
 
 impl Entrance {
@@ -208,7 +216,8 @@ impl Entrance {
     /// Serves a connection in a task of its own: a handshake that takes its time holds nobody
     /// else up.
     fn begin(&self, accepted: Accepted, found: Found) {
-        let life = Arc::new(Life::new(Arc::clone(&self.limits)));
+        let burden = Burden::of(self.memory.clone());
+        let life = Arc::new(Life::beside(Arc::clone(&self.limits), burden));
         let (seat, spare) = self.seating.seat(found, &life);
         let doors = Doors {
             kind: self.kind,

@@ -10,9 +10,11 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
+use super::burden::burdening;
 use super::life::{InFlight, Life};
 use super::owed::Spell;
 use crate::door::Body;
+use crate::door::pace::LARGE;
 
 /// Pieces up to this are not followed beyond this place, in bytes: what is small is no burden.
 const SMALL: usize = 4 << 10;
@@ -49,6 +51,14 @@ impl Answer {
         }
     }
 
+    /// A frame which counts, where it is large, until all of it is gone.
+    fn burdening(&self, frame: Frame<Bytes>) -> Frame<Bytes> {
+        match frame.data_ref().is_some_and(|piece| piece.len() >= LARGE) {
+            true => frame.map_data(|piece| burdening(piece, self.in_flight.shared_life())),
+            false => frame,
+        }
+    }
+
     /// A piece as it is handed on, followed until it was sent.
     fn followed(&mut self, piece: Bytes) -> Bytes {
         if piece.len() <= SMALL {
@@ -77,7 +87,8 @@ impl http_body::Body for Answer {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         if !self.shared {
-            return Pin::new(&mut self.body).poll_frame(context);
+            let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+            return Poll::Ready(frame.map(|frame| frame.map(|frame| self.burdening(frame))));
         }
         self.taken();
         let frame = if self.rest.is_empty() {
@@ -89,7 +100,7 @@ impl http_body::Body for Answer {
             return Poll::Ready(frame);
         };
         self.owed = Some(self.in_flight.life().owes());
-        let frame = match frame.into_data() {
+        let frame = match self.burdening(frame).into_data() {
             Ok(piece) => Frame::data(self.followed(piece)),
             Err(trailers) => trailers,
         };

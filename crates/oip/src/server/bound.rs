@@ -159,6 +159,7 @@ impl BoundServer {
             drain.clone(),
             last.clone(),
             Arc::clone(&self.door.telemetry.connections),
+            self.door.dataplane.memory().clone(),
         );
         for (listener, kind) in self.listeners {
             let mut doors = doors.clone();

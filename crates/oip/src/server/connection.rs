@@ -34,6 +34,10 @@ use crate::{grpc, rest};
 /// nobody reads.
 const FAREWELL: Duration = Duration::from_secs(3);
 
+/// Most fields in the head of a request. It is hyper's number for HTTP/1; HTTP/2 has none, and a
+/// field that costs a byte there, as one of the table, takes a hundred in memory.
+const MOST_FIELDS: usize = 100;
+
 /// One connection that was accepted.
 pub(super) struct Connection {
     pub(super) builder: Arc<auto::Builder<TokioExecutor>>,
@@ -185,7 +189,9 @@ impl Doors {
     ) -> impl Future<Output = Result<Response<Answer>, Infallible>> + Send + use<> {
         let version = request.version();
         let in_flight = self.life.begin(version);
-        let answer: Answering = if head_bytes(&request) > self.limits.header_bytes {
+        let is_large = request.headers().len() > MOST_FIELDS
+            || head_bytes(&request) > self.limits.header_bytes;
+        let answer: Answering = if is_large {
             Box::pin(std::future::ready(Ok(self.refuse_head(&request))))
         } else if self.turns_away(&request) {
             Box::pin(std::future::ready(Ok(self.refuse_place(request))))
@@ -237,12 +243,20 @@ impl Doors {
     /// The answer to a head over the limit.
     #[cold]
     fn refuse_head(&self, request: &Request<Incoming>) -> Response<Body> {
-        let limit = self.limits.header_bytes;
+        let over = match request.headers().len() {
+            0..=MOST_FIELDS => {
+                let limit = self.limits.header_bytes;
+                format!("the head of the request is over the limit of {limit} bytes")
+            }
+            fields => {
+                format!("the head of the request has {fields} fields, but may have {MOST_FIELDS}")
+            }
+        };
         if self.is_grpc(request.headers()) {
-            return grpc::head_too_large(limit);
+            return grpc::head_too_large(over);
         }
         Limit::HeaderLimit.reached();
-        rest::head_too_large(limit)
+        rest::head_too_large(&over)
     }
 }
 

@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::ConnectionLimits;
+use super::burden::Burden;
 use super::owed::{Owed, Spell};
 
 /// One connection. Times are milliseconds since it was accepted, from 1; 0 is never.
@@ -46,6 +47,7 @@ pub(super) struct Life {
     dismissed: AtomicBool,
     waker: Mutex<Option<Waker>>,
     leave: Notify,
+    burden: Burden,
 }
 
 /// What HTTP/2 begins with, and no request of HTTP/1.
@@ -63,7 +65,14 @@ pub(super) enum Verdict {
 }
 
 impl Life {
+    #[cfg(test)]
     pub(super) fn new(limits: Arc<ConnectionLimits>) -> Self {
+        Self::beside(limits, Burden::default())
+    }
+
+    /// One that has just been accepted; `burden` is what it will hold of memory that others want,
+    /// too.
+    pub(super) fn beside(limits: Arc<ConnectionLimits>, burden: Burden) -> Self {
         Self {
             born: Instant::now(),
             limits,
@@ -83,6 +92,7 @@ impl Life {
             dismissed: AtomicBool::new(false),
             waker: Mutex::default(),
             leave: Notify::new(),
+            burden,
         }
     }
 
@@ -154,6 +164,11 @@ impl Life {
             (false, since) if since != 0 => self.blocked.store(0, Relaxed),
             _ => {}
         }
+    }
+
+    /// The large answers that wait for the other end.
+    pub(super) fn burden(&self) -> &Burden {
+        &self.burden
     }
 
     /// Whether the other end has taken nothing for a good part of the time that it may.
@@ -285,6 +300,9 @@ impl Life {
         match self.owed.look(self.now(), spell) {
             Some(end) => _ = passed(self.at(end, Duration::ZERO)),
             None => return Verdict::Cut(Limit::WriteTimeout),
+        }
+        if self.burden.is_in_the_way(now) {
+            return Verdict::Cut(Limit::BodyMemory);
         }
         if !self.asked.load(Relaxed) {
             if passed(self.at(0, limits.header_timeout)) {

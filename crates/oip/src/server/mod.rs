@@ -4,6 +4,7 @@ mod accept;
 mod alarm;
 mod answer;
 mod bound;
+mod burden;
 mod configure;
 mod connection;
 mod crowd;

@@ -42,8 +42,11 @@ impl<S> Noticed<S> {
         }
     }
 
-    fn noticed<T>(&self, written: Poll<T>) -> Poll<T> {
+    fn noticed(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         self.life.written(written.is_pending());
+        if let Poll::Ready(Ok(bytes)) = &written {
+            self.life.burden().sent(*bytes);
+        }
         written
     }
 }

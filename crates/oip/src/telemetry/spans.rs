@@ -53,6 +53,8 @@ pub(super) struct Traced {
     way: Way,
     model: String,
     version: Option<String>,
+    /// Whether there is such a model, and the name is not one that a caller made up.
+    known: bool,
     begun: SystemTime,
     took: Duration,
     /// The rooms, and how long after the beginning each was entered.
@@ -75,6 +77,7 @@ impl Traced {
             way: seen.way(),
             model: model.map(|model| model.name.clone()).unwrap_or_default(),
             version: model.and_then(|model| model.version.clone()),
+            known: seen.has_model(),
             begun,
             took: seen.begun().elapsed(),
             laps: seen.laps().iter().map(after).collect(),
@@ -96,6 +99,15 @@ impl Traced {
         1 + self.laps.len()
     }
 
+    /// Collectors make series of the names of spans: so they are as many as there are models, and
+    /// no caller makes more.
+    fn name(&self) -> String {
+        match self.known {
+            true => format!("infer {}", self.model),
+            false => "infer".to_owned(),
+        }
+    }
+
     fn code(&self) -> String {
         self.ending.code(self.way)
     }
@@ -105,7 +117,7 @@ impl Traced {
         let whole = Span {
             parent_span_id: self.context.parent.map_or_else(Vec::new, |id| id.to_vec()),
             trace_state: self.state(),
-            name: format!("infer {}", self.model).trim_end().to_owned(),
+            name: self.name(),
             kind: otlp::SERVER,
             attributes: self.attributes(),
             status: self
@@ -207,4 +219,41 @@ impl Traced {
 fn nanoseconds(time: SystemTime) -> u64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use oip_core::models::Handled;
+    use oip_core::{Access, Arrival, Dataplane, DefaultModelHandler, Limits};
+    use oip_protocol::InferRequest;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_span_is_named_by_a_model_that_is_there_and_by_no_name_that_a_caller_makes_up() {
+        let models = Arc::new(Handled::new(DefaultModelHandler, ["m"]));
+        let dataplane = Dataplane::new(models, Access::open(), Limits::default());
+        dataplane.start().await;
+        let caller = dataplane.authenticate(Arrival::default()).await.unwrap();
+        for (asked, name) in [("m", "infer m"), ("made up", "infer")] {
+            let model = ModelRef::new(asked);
+            let mut seen = Seen::new(Way::Grpc);
+            let permit = dataplane.authorize_model(&caller, model.clone()).await;
+            let request = InferRequest::default();
+            let ran = dataplane.infer_seen(permit.unwrap(), request, None, &mut seen);
+            let failed = Ending::Failed(ran.await.unwrap_err().kind());
+            let (context, begun) = (TraceContext::begin(), SystemTime::now());
+            let traced = Traced::new(context, begun, &seen, Some(&model), failed);
+            let mut spans = Vec::new();
+            traced.write(&mut spans);
+            assert_eq!(spans[0].name, name);
+            assert!(
+                spans[0]
+                    .attributes
+                    .contains(&otlp::text("oip.model.name", asked))
+            );
+        }
+    }
 }

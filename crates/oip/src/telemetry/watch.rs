@@ -66,10 +66,10 @@ impl Watched {
         }
     }
 
-    /// A request has arrived on a stream that stands so in a trace.
-    pub(crate) fn of_stream(door: &Arc<Door>, headers: &HeaderMap) -> Self {
-        let mut headers = headers.clone();
-        Self::begin(door, Way::Grpc, Present::default(), &mut headers)
+    /// A request has arrived on a stream that stands so in a trace. The headers then say where the
+    /// request stands.
+    pub(crate) fn of_stream(door: &Arc<Door>, headers: &mut HeaderMap) -> Self {
+        Self::begin(door, Way::Grpc, Present::default(), headers)
     }
 
     /// How many inferences were under way when it came.

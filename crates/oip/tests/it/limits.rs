@@ -11,6 +11,7 @@ use oip_protocol::Limit;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::takers::{HEADERS, Raw};
 use crate::{http, lab};
 
 async fn hasty() -> TestServer {
@@ -66,6 +67,22 @@ async fn a_head_over_the_limit_is_refused_in_our_words_and_counted() {
     assert_eq!(refused.code(), tonic::Code::ResourceExhausted);
     assert!(refused.message().contains("1000 bytes"), "{refused}");
     assert_eq!(Limit::HeaderLimit.count(), before + 4);
+    // Fields of HTTP/2, each of a byte: as many as there may be with HTTP/1, and one more.
+    let mut rest = Raw::connect(server.rest_address(), 65_535).await;
+    let mut grpc = Raw::connect(server.grpc_address(), 65_535).await;
+    for (stream, fields, refused) in [(1, 100, 0), (3, 101, 1), (5, 800, 1)] {
+        rest.ask_with_fields(stream, "/v2", fields).await;
+        while rest.read().await != (HEADERS, stream) {}
+        let counted = Limit::HeaderLimit.count();
+        assert!(counted >= before + 4 + refused, "{fields} fields of REST");
+        assert_eq!(counted > before + 4, refused > 0, "{fields} fields of REST");
+    }
+    let before = Limit::HeaderLimit.count();
+    grpc.begin_with_fields(1, "/grpc.health.v1.Health/Watch", 99)
+        .await;
+    // No message comes, so it would be waited for.
+    while grpc.read().await != (HEADERS, 1) {}
+    assert_eq!(Limit::HeaderLimit.count(), before + 1);
 }
 
 #[tokio::test]

@@ -85,25 +85,23 @@ impl Raw {
         self.head(stream, "POST", path, false, false).await;
     }
 
+    /// Asks for a path, with so many fields of a byte each besides what is needed.
+    pub(crate) async fn ask_with_fields(&mut self, stream: u32, path: &str, fields: usize) {
+        let head = [head_of("GET", path, false), many(fields)].concat();
+        self.send(&frame(HEADERS, END_HEADERS | END_STREAM, stream, &head))
+            .await;
+    }
+
+    /// Begins a call of gRPC with such fields.
+    pub(crate) async fn begin_with_fields(&mut self, stream: u32, path: &str, fields: usize) {
+        let head = [head_of("POST", path, true), many(fields)].concat();
+        self.send(&frame(HEADERS, END_HEADERS, stream, &head)).await;
+    }
+
     async fn head(&mut self, stream: u32, method: &str, path: &str, grpc: bool, ends: bool) {
-        let mut headers = Vec::new();
-        let more = [("content-type", "application/grpc"), ("te", "trailers")];
-        let pseudo = [
-            (":method", method),
-            (":scheme", "http"),
-            (":path", path),
-            (":authority", "a"),
-        ];
-        let more = if grpc { &more[..] } else { &[] };
-        for (name, value) in pseudo.iter().chain(more) {
-            headers.push(0);
-            for text in [name, value] {
-                headers.push(u8::try_from(text.len()).unwrap());
-                headers.extend_from_slice(text.as_bytes());
-            }
-        }
         let end = if ends { END_STREAM } else { 0 };
-        self.send(&frame(HEADERS, END_HEADERS | end, stream, &headers))
+        let head = head_of(method, path, grpc);
+        self.send(&frame(HEADERS, END_HEADERS | end, stream, &head))
             .await;
     }
 
@@ -114,6 +112,34 @@ impl Raw {
         let closed = tokio::time::timeout(Duration::from_secs(10), closed).await;
         assert!(closed.is_ok(), "it is still there");
     }
+}
+
+/// The fields of a head, in HPACK without its table.
+fn head_of(method: &str, path: &str, grpc: bool) -> Vec<u8> {
+    let mut headers = Vec::new();
+    let more = [("content-type", "application/grpc"), ("te", "trailers")];
+    let pseudo = [
+        (":method", method),
+        (":scheme", "http"),
+        (":path", path),
+        (":authority", "a"),
+    ];
+    let more = if grpc { &more[..] } else { &[] };
+    for (name, value) in pseudo.iter().chain(more) {
+        headers.push(0);
+        for text in [name, value] {
+            headers.push(u8::try_from(text.len()).unwrap());
+            headers.extend_from_slice(text.as_bytes());
+        }
+    }
+    headers
+}
+
+/// The field `a` without a value so many times: put into the table, and then a byte for each.
+fn many(fields: usize) -> Vec<u8> {
+    let mut many = vec![0x40, 1, b'a', 0];
+    many.resize(many.len() + fields - 1, 0x80 | 62);
+    many
 }
 
 /// A request over HTTP/1 for the model that answers with what it is sent.
@@ -244,7 +270,7 @@ async fn takes_slowly(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
         let length = stream.read(&mut little).await.unwrap();
         assert!(length > 0, "cut off after {taken} bytes");
         taken += length;
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        tokio::time::sleep(Duration::from_millis(250)).await;
     }
     let mut rest = Vec::new();
     let _ = stream.read_to_end(&mut rest).await;
@@ -257,7 +283,8 @@ async fn a_client_that_reads_slowly_and_steadily_is_not_cut_off() {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("rest");
     let mut limits = ConnectionLimits::default();
-    limits.write_timeout = Duration::from_millis(800);
+    // Longer than a busy machine stands still; what the system holds takes longer to be read.
+    limits.write_timeout = Duration::from_secs(2);
     let server = || lab::server().connections(limits.clone());
     let tcp = TestServer::start(server()).await.unwrap();
     let unix = server().rest_socket(&socket).grpc_socket(&socket);
@@ -267,6 +294,77 @@ async fn a_client_that_reads_slowly_and_steadily_is_not_cut_off() {
     let over_unix = UnixStream::connect(&socket).await.unwrap();
     tokio::join!(takes_slowly(over_tcp), takes_slowly(over_unix));
     unix.abort();
+}
+
+/// Asks until there is room for it, and says whether it was refused before.
+async fn asks_until_there_is_room(server: &TestServer, request: &[u8]) -> bool {
+    let end = Instant::now() + Duration::from_secs(60);
+    let mut refused = false;
+    loop {
+        let answer = http::parse(&http::raw(server.rest_address(), request).await);
+        match answer.status {
+            200 => return refused,
+            429 => refused = true,
+            _ => panic!("{}", answer.head),
+        }
+        assert!(Instant::now() < end, "there is no room for others");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_large_body_that_stops_before_its_end_gives_way_to_others_and_one_alone_does_not() {
+    let server = server(20 * MIB, Duration::from_secs(60)).await;
+    let memory = server.dataplane().memory().clone();
+    let request = identity_request(16 * MIB);
+    let mut slow = TcpStream::connect(server.rest_address()).await.unwrap();
+    let (most, rest) = request.split_at(request.len() - 1000);
+    slow.write_all(most).await.unwrap();
+    until("it has come", async || memory.held() >= 15 * MIB).await;
+    // A byte now and then. Nobody else is there for longer than it may be slow.
+    for byte in &rest[..8] {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        slow.write_all(&[*byte]).await.unwrap();
+    }
+    assert!(memory.held() >= 15 * MIB, "it was in nobody's way");
+    let mut answer = [0; 12];
+    let trickles = async {
+        let mut rest = rest[8..].iter();
+        loop {
+            tokio::select! {
+                read = slow.read(&mut answer) => break read.unwrap(),
+                () = tokio::time::sleep(Duration::from_millis(300)) => {
+                    slow.write_all(&[*rest.next().unwrap()]).await.unwrap();
+                }
+            }
+        }
+    };
+    let request = identity_request(8 * MIB);
+    let (read, refused) = tokio::join!(trickles, asks_until_there_is_room(&server, &request));
+    assert!(refused, "there was room for both");
+    assert_eq!(&answer[..read], b"HTTP/1.1 429");
+}
+
+#[tokio::test]
+async fn a_large_answer_that_is_hardly_taken_gives_way_to_others() {
+    let server = server(20 * MIB, Duration::from_secs(12)).await;
+    let memory = server.dataplane().memory().clone();
+    let mut slow = TcpStream::connect(server.rest_address()).await.unwrap();
+    slow.write_all(&identity_request(18 * MIB)).await.unwrap();
+    until("it is answered", async || memory.held() >= 18 * MIB).await;
+    let taken = tokio::spawn(async move {
+        let mut little = vec![0; 16 << 10];
+        let mut taken = 0;
+        while let Ok(length @ 1..) = slow.read(&mut little).await {
+            taken += length;
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+        taken
+    });
+    let before = counted(&server, "write_timeout").await;
+    assert!(asks_until_there_is_room(&server, &identity_request(8 * MIB)).await);
+    assert_eq!(counted(&server, "write_timeout").await, before);
+    taken.abort();
 }
 
 #[tokio::test]

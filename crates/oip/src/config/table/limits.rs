@@ -24,7 +24,7 @@ pub(super) const LIMITS: &[ConfigOption] = &[
         "header_limit",
         Size { least: 1024 },
         "64KiB",
-        "Largest head of a request: its path and headers.",
+        "Largest head of a request: its path and headers, of which there may be 100.",
     ),
     new(
         Limits,

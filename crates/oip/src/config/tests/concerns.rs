@@ -136,3 +136,17 @@ fn each_weak_check_is_said_and_a_usual_one_is_not() {
         }
     }
 }
+
+#[test]
+fn memory_that_a_few_large_bodies_fill_is_said() {
+    for (memory, limit, warned) in [
+        ("64MiB", "64MiB", true),
+        ("64MiB", "17MiB", true),
+        ("64MiB", "16MiB", false),
+    ] {
+        let sources = guarded().with_flag("body-memory", memory);
+        let said = told(&sources.with_flag("body-limit", limit)).join("\n");
+        assert_eq!(said.contains("body_memory"), warned, "{limit}: {said}");
+    }
+    assert!(!told(&guarded()).join("\n").contains("body_memory"));
+}

@@ -211,3 +211,35 @@ fn poll_once(messages: &mut Messages) -> Option<Frame<Bytes>> {
         .now_or_never()
         .map(|frame| frame.unwrap().unwrap())
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_large_message_that_stops_gives_way_once_another_is_refused_and_not_before() {
+    for rests in [false, true] {
+        let memory = oip_core::execute::Memory::new(1 << 20);
+        let mut first = vec![0; 900 << 10];
+        first[1..5].copy_from_slice(&(1_u32 << 20).to_be_bytes());
+        let trickle = stream::unfold(first, |piece| async {
+            tokio::time::sleep(Duration::from_millis(700)).await;
+            Some((Ok::<_, std::io::Error>(Bytes::from(piece)), vec![0]))
+        });
+        let bounds = Bounds {
+            limit: 1 << 20,
+            pause: Duration::from_secs(1),
+            total: Duration::from_secs(300),
+            rests,
+        };
+        let body = Body::new(axum::body::Body::from_stream(trickle));
+        let messages = Messages::within(body, bounds, Counts::Elsewhere, memory.nothing());
+        let (begun, refused_at) = (Instant::now(), Duration::from_secs(60));
+        let another = async {
+            tokio::time::sleep(refused_at).await;
+            memory.nothing().grow(900 << 10).unwrap_err()
+        };
+        let (status, _) = tokio::join!(timed_out(messages), another);
+        assert_eq!(status.code(), tonic::Code::ResourceExhausted);
+        let took = begun.elapsed();
+        let soon = refused_at + Duration::from_secs(3);
+        assert!(took >= refused_at && took < soon, "{took:?}");
+        assert_eq!(memory.held(), 0);
+    }
+}

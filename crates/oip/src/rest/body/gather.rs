@@ -14,6 +14,7 @@ use oip_protocol::{Error, Limit, Result};
 use tokio::time::Instant;
 
 use crate::door::awaited::{self, Awaited, awaited};
+use crate::door::pace::{self, Pace};
 use crate::door::{Body, Door};
 use crate::pieces::Pieces;
 
@@ -89,7 +90,8 @@ pub(super) fn too_large(limit: usize) -> Error {
 ///
 /// # Errors
 /// `TooLarge`; `Malformed` when it is cut short; `TimedOut` when nothing comes for too long, or
-/// all of it takes too long; `TooManyRequests` when it does not fit into the memory for bodies.
+/// all of it takes too long; `TooManyRequests` when it does not fit into the memory for bodies, or
+/// is too slow for one that keeps others out of it.
 pub(super) async fn gather(
     body: &mut Body,
     limit: usize,
@@ -101,8 +103,9 @@ pub(super) async fn gather(
         patience,
         end: None,
         refusal: None,
+        pace: Pace::default(),
     };
-    while let Some(frame) = clock.patiently(body.frame()).await? {
+    while let Some(frame) = clock.patiently(body.frame(), held).await? {
         let frame = frame.map_err(|error| {
             CUT_SHORT.fetch_add(1, Relaxed);
             Error::malformed("the body is cut short or not well formed").caused_by(error)
@@ -129,11 +132,12 @@ struct Clock<'a> {
     end: Option<Instant>,
     /// From the first wait on, whatever comes meanwhile.
     refusal: Option<Awaited>,
+    pace: Pace,
 }
 
 impl Clock<'_> {
     /// Waits no longer than allowed. What is there already is taken without looking at a clock.
-    async fn patiently<T>(&mut self, next: impl Future<Output = T>) -> Result<T> {
+    async fn patiently<T>(&mut self, next: impl Future<Output = T>, held: &Held) -> Result<T> {
         let mut next = pin!(next);
         let first = std::future::poll_fn(|context| Poll::Ready(next.as_mut().poll(context)));
         if let Poll::Ready(there) = first.await {
@@ -146,19 +150,39 @@ impl Clock<'_> {
             of_call,
         } = self.patience;
         let end = *self.end.get_or_insert(now + total);
-        let waits = tokio::time::timeout_at(end.min(now + pause), next);
-        let waited = match of_call {
-            None => waits.await,
-            Some(door) => tokio::select! {
-                biased;
-                waited = waits => waited,
-                error = self.refusal.get_or_insert_with(|| awaited(door)) => return Err(error),
-            },
-        };
-        waited.map_err(|_| match Instant::now() >= end {
-            true => Error::timed_out("the body took too long to arrive").at_limit(Limit::BodyTime),
-            false => Error::timed_out("the body stopped arriving").at_limit(Limit::BodyTimeout),
-        })
+        let patient = end.min(now + pause);
+        let is_large = held.bytes() >= pace::LARGE;
+        if is_large {
+            self.pace.keep(held, now)?;
+        }
+        loop {
+            let until = match is_large {
+                true => patient.min(Instant::now() + pace::LOOK_EVERY),
+                false => patient,
+            };
+            let waits = tokio::time::timeout_at(until, next.as_mut());
+            let waited = match of_call {
+                None => waits.await,
+                Some(door) => tokio::select! {
+                    biased;
+                    waited = waits => waited,
+                    error = self.refusal.get_or_insert_with(|| awaited(door)) => return Err(error),
+                },
+            };
+            if let Ok(came) = waited {
+                return Ok(came);
+            }
+            let now = Instant::now();
+            if now >= end {
+                let error = Error::timed_out("the body took too long to arrive");
+                return Err(error.at_limit(Limit::BodyTime));
+            }
+            if now >= patient {
+                let error = Error::timed_out("the body stopped arriving");
+                return Err(error.at_limit(Limit::BodyTimeout));
+            }
+            self.pace.keep(held, now)?;
+        }
     }
 }
 
@@ -272,6 +296,34 @@ mod tests {
         drop(further);
         door.dataplane.close();
         assert_eq!(ends().await, Unavailable);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_large_body_that_stops_gives_way_once_another_is_refused_and_not_before() {
+        let memory = oip_core::execute::Memory::new(1 << 20);
+        let trickle = futures_util::stream::unfold(900 << 10, |length| async move {
+            tokio::time::sleep(Duration::from_millis(700)).await;
+            Some((Ok::<_, std::io::Error>(Bytes::from(vec![0; length])), 1))
+        });
+        let mut body = Body::new(axum::body::Body::from_stream(trickle));
+        let patience = Patience {
+            total: Duration::from_secs(300),
+            ..PATIENCE
+        };
+        let mut held = memory.nothing();
+        let (begun, refused_at) = (Instant::now(), Duration::from_secs(60));
+        let another = async {
+            tokio::time::sleep(refused_at).await;
+            memory.nothing().grow(900 << 10).unwrap_err()
+        };
+        let gathering = gather(&mut body, 1 << 20, patience, &mut held);
+        let (gathered, _) = tokio::join!(gathering, another);
+        assert_eq!(gathered.err().unwrap().limit(), Some(Limit::BodyMemory));
+        let took = begun.elapsed();
+        assert!(
+            took >= refused_at && took < refused_at + Duration::from_secs(3),
+            "{took:?}"
+        );
     }
 
     #[tokio::test(start_paused = true)]

@@ -5,6 +5,7 @@ mod gather;
 mod media;
 
 use bytes::Bytes;
+use http::Uri;
 use oip_core::Action;
 use oip_core::execute::{Held, blocking};
 use oip_protocol::{Limit, Result};
@@ -49,6 +50,9 @@ pub(super) async fn read(
         false => Codings::default(),
     };
     gather::refuse_declared(declared, limit)?;
+    // Of a connection of HTTP/2 the path is a part of the buffer that its frame came in, of up to
+    // hundreds of kilobytes, which is not to be kept while the body is waited for. It was read.
+    arrived.parts.uri = Uri::default();
     let gathered = gather::gather(&mut arrived.body, limit, patience, held).await?;
     // Read to its end: there is nothing left to linger for.
     arrived.body = Body::empty();

@@ -1,0 +1,139 @@
+//! The large answers of a connection that its other end has yet to take, and how fast it takes
+//! them. Why that matters stands in `door/pace.rs`.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use oip_core::execute::Memory;
+use tokio::time::Instant;
+
+use super::life::Life;
+use crate::door::pace::{GRACE, LARGE, least_rate};
+
+/// What a connection holds of large answers.
+#[derive(Default)]
+pub(super) struct Burden {
+    /// The memory that they are counted in, where others may want it.
+    memory: Option<Memory>,
+    bytes: AtomicUsize,
+    /// Bytes of anything that the system has taken.
+    sent: AtomicU64,
+    looked: Mutex<Option<Looked>>,
+}
+
+/// What was seen when it was looked at last.
+struct Looked {
+    at: Instant,
+    sent: u64,
+    refusals: u64,
+}
+
+impl Burden {
+    /// It counts in this memory.
+    pub(super) fn of(memory: Memory) -> Self {
+        Self {
+            memory: Some(memory),
+            ..Self::default()
+        }
+    }
+
+    /// So many bytes were taken. There is one who says so.
+    pub(super) fn sent(&self, bytes: usize) {
+        let sent = self.sent.load(Relaxed).wrapping_add(bytes as u64);
+        self.sent.store(sent, Relaxed);
+    }
+
+    /// Whether too little was taken since it was last asked, and somebody was refused meanwhile
+    /// for want of memory.
+    pub(super) fn is_in_the_way(&self, now: Instant) -> bool {
+        let Some(memory) = &self.memory else {
+            return false;
+        };
+        let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes = self.bytes.load(Relaxed);
+        if bytes < LARGE {
+            *looked = None;
+            return false;
+        }
+        let sees = Looked {
+            at: now,
+            sent: self.sent.load(Relaxed),
+            refusals: memory.refusals(),
+        };
+        let Some(before) = &*looked else {
+            *looked = Some(sees);
+            return false;
+        };
+        let passed = now.duration_since(before.at);
+        if passed < GRACE {
+            return false;
+        }
+        let enough = passed.as_secs_f64() * least_rate(bytes) as f64;
+        let is_slow = (sees.sent.wrapping_sub(before.sent) as f64) < enough;
+        let is_wanted = sees.refusals != before.refusals;
+        *looked = Some(sees);
+        is_slow && is_wanted
+    }
+}
+
+/// A large piece of an answer, which is a burden until all of it is gone.
+pub(super) fn burdening(bytes: Bytes, life: Arc<Life>) -> Bytes {
+    life.burden().bytes.fetch_add(bytes.len(), Relaxed);
+    Bytes::from_owner(Piece { bytes, life })
+}
+
+struct Piece {
+    bytes: Bytes,
+    life: Arc<Life>,
+}
+
+impl AsRef<[u8]> for Piece {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Piece {
+    fn drop(&mut self) {
+        let bytes = self.bytes.len();
+        self.life.burden().bytes.fetch_sub(bytes, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::server::ConnectionLimits;
+
+    const MIB: usize = 1 << 20;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_a_large_answer_too_slowly_is_in_the_way_of_those_who_are_refused() {
+        let memory = Memory::new(MIB);
+        let limits = Arc::new(ConnectionLimits::default());
+        let life = Arc::new(Life::beside(limits, Burden::of(memory.clone())));
+        let refuse = || assert!(memory.nothing().grow(2 * MIB).is_err());
+        let looks = async |sent: usize| {
+            tokio::time::advance(Duration::from_secs(7)).await;
+            life.burden().sent(sent);
+            life.burden().is_in_the_way(Instant::now())
+        };
+        refuse();
+        assert!(!looks(0).await, "it holds nothing");
+        let answer = burdening(Bytes::from(vec![0; 64 * MIB]), Arc::clone(&life));
+        let part = answer.slice(..10);
+        drop(answer);
+        assert!(!looks(0).await, "it has just begun");
+        assert!(!looks(0).await, "nobody minds");
+        refuse();
+        assert!(!looks(15 * MIB).await, "it takes two a second");
+        refuse();
+        assert!(looks(13 * MIB).await);
+        drop(part);
+        refuse();
+        assert!(!looks(0).await, "it holds nothing any more");
+    }
+}
