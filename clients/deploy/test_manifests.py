@@ -242,6 +242,24 @@ def test_an_inference_service_names_a_runtime_that_knows_its_format_and_protocol
     assert model["protocolVersion"] in runtime["spec"]["protocolVersions"]
 
 
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_service_is_scaled_by_what_the_webhook_of_kserve_lets_through(name):
+    """What its admission asks beyond the fields: validateAutoScalingCompExtension of pkg/apis/serving/v1beta1."""
+    service = documents.kserve(name)
+    predictor, annotations = service["spec"]["predictor"], service["metadata"].get("annotations", {})
+    assert 0 <= predictor["minReplicas"] <= predictor["maxReplicas"]
+    if annotations.get("serving.kserve.io/deploymentMode") != "Standard":
+        # Knative's own autoscaler.
+        assert predictor.get("scaleMetric", "concurrency") in ("concurrency", "rps")
+        assert "deploymentStrategy" not in predictor and "autoScaling" not in predictor
+        return
+    assert annotations["serving.kserve.io/autoscalerClass"] == "keda" and "scaleMetric" not in predictor
+    for metric in predictor["autoScaling"]["metrics"]:
+        assert metric["type"] == "External" and metric["external"]["metric"]["query"]
+        # The one form that the webhook takes and the reconciler reads, whatever the type.
+        assert metric["external"]["target"] == {"type": "Value", "value": "2"}
+
+
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_a_runtime_serves_none_but_who_names_it(runtime):
     for known in documents.kserve(runtime)["spec"]["supportedModelFormats"]:
