@@ -4,6 +4,7 @@ import copy
 import http.client
 import itertools
 import re
+import shutil
 
 import pytest
 
@@ -174,6 +175,33 @@ def test_a_pod_has_longer_to_end_than_the_server_takes():
     assert pod["terminationGracePeriodSeconds"] > longest
     standard = documents.kserve("queue-depth")["spec"]["predictor"]
     assert standard["terminationGracePeriodSeconds"] > longest
+
+
+def systemd_unit():
+    """The unit of docs/reliability.md."""
+    section = re.search(r"^## systemd\n(.*?)^## ", RELIABILITY.read_text(), re.M | re.S)[1]
+    text = re.search(r"```ini\n(\[Service\].*?)```", section, re.S)[1]
+    return text, dict(line.split("=", 1) for line in text.splitlines()[1:])
+
+
+def test_the_unit_for_systemd_lets_models_load_and_begins_a_server_anew_that_hangs():
+    _, unit = systemd_unit()
+    # on-failure is after the watchdog, too.
+    assert "WatchdogSec" in unit and unit["Restart"] == "on-failure"
+    assert unit["TimeoutStartSec"] == "infinity"
+    # The defaults: no delay, 30 s of grace, and step 4 of "Stopping".
+    assert documents.seconds(unit["TimeoutStopSec"]) > 30 + 8
+    assert unit["RestartPreventExitStatus"] == str(run_to_exit([find_binary(), "serve", "--no-such-flag"]).returncode)
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+def test_systemd_knows_every_line_of_the_unit(tmp_path):
+    path = tmp_path / "oip.service"
+    # systemd before 253 knows notify alone.
+    text = systemd_unit()[0].replace("notify-reload", "notify").replace("/usr/bin/oip", str(find_binary()))
+    path.write_text(text)
+    checked = run_to_exit(["systemd-analyze", "verify", path])
+    assert str(path) not in checked.stdout and "oip.service" not in checked.stdout, checked.stdout
 
 
 UNITS = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
