@@ -4,6 +4,7 @@ import copy
 import http.client
 import itertools
 import re
+import shutil
 
 import pytest
 
@@ -176,6 +177,33 @@ def test_a_pod_has_longer_to_end_than_the_server_takes():
     assert standard["terminationGracePeriodSeconds"] > longest
 
 
+def systemd_unit():
+    """The unit of docs/reliability.md."""
+    section = re.search(r"^## systemd\n(.*?)^## ", RELIABILITY.read_text(), re.M | re.S)[1]
+    text = re.search(r"```ini\n(\[Service\].*?)```", section, re.S)[1]
+    return text, dict(line.split("=", 1) for line in text.splitlines()[1:])
+
+
+def test_the_unit_for_systemd_lets_models_load_and_begins_a_server_anew_that_hangs():
+    _, unit = systemd_unit()
+    # on-failure is after the watchdog, too.
+    assert "WatchdogSec" in unit and unit["Restart"] == "on-failure"
+    assert unit["TimeoutStartSec"] == "infinity"
+    # The defaults: no delay, 30 s of grace, and step 4 of "Stopping".
+    assert documents.seconds(unit["TimeoutStopSec"]) > 30 + 8
+    assert unit["RestartPreventExitStatus"] == str(run_to_exit([find_binary(), "serve", "--no-such-flag"]).returncode)
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+def test_systemd_knows_every_line_of_the_unit(tmp_path):
+    path = tmp_path / "oip.service"
+    # systemd before 253 knows notify alone.
+    text = systemd_unit()[0].replace("notify-reload", "notify").replace("/usr/bin/oip", str(find_binary()))
+    path.write_text(text)
+    checked = run_to_exit(["systemd-analyze", "verify", path])
+    assert str(path) not in checked.stdout and "oip.service" not in checked.stdout, checked.stdout
+
+
 UNITS = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
 
@@ -240,6 +268,24 @@ def test_an_inference_service_names_a_runtime_that_knows_its_format_and_protocol
     runtime = next(r for r in map(documents.kserve, RUNTIMES) if r["metadata"]["name"] == model["runtime"])
     assert model["modelFormat"]["name"] in {f["name"] for f in runtime["spec"]["supportedModelFormats"]}
     assert model["protocolVersion"] in runtime["spec"]["protocolVersions"]
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_service_is_scaled_by_what_the_webhook_of_kserve_lets_through(name):
+    """What its admission asks beyond the fields: validateAutoScalingCompExtension of pkg/apis/serving/v1beta1."""
+    service = documents.kserve(name)
+    predictor, annotations = service["spec"]["predictor"], service["metadata"].get("annotations", {})
+    assert 0 <= predictor["minReplicas"] <= predictor["maxReplicas"]
+    if annotations.get("serving.kserve.io/deploymentMode") != "Standard":
+        # Knative's own autoscaler.
+        assert predictor.get("scaleMetric", "concurrency") in ("concurrency", "rps")
+        assert "deploymentStrategy" not in predictor and "autoScaling" not in predictor
+        return
+    assert annotations["serving.kserve.io/autoscalerClass"] == "keda" and "scaleMetric" not in predictor
+    for metric in predictor["autoScaling"]["metrics"]:
+        assert metric["type"] == "External" and metric["external"]["metric"]["query"]
+        # The one form that the webhook takes and the reconciler reads, whatever the type.
+        assert metric["external"]["target"] == {"type": "Value", "value": "2"}
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)

@@ -38,6 +38,26 @@ def test_dashboard_and_rules_speak_only_of_metrics_that_are_documented():
     assert names <= documented, names - documented
 
 
+def test_a_failure_is_the_servers_own_wherever_failures_are_asked_for():
+    """The codes of the rule, the panel and the pages, against the table of codes."""
+    table = (ROOT / "docs" / "errors.md").read_text()
+    rows = re.findall(r"^\| (\w+) \| (\d{3}) \| ([A-Z_]+) \|", table, re.M)
+    assert len(rows) == 14
+    of_callers = {code for _, rest, grpc in rows if rest < "500" for code in (rest, grpc)}
+    of_server = {code for _, rest, grpc in rows if rest >= "500" for code in (rest, grpc)} - of_callers
+    queries = [query for title, query in panel_queries() if title == "Failures"]
+    queries += [rule["expr"] for rule in rules() if rule.get("record") == "oip:failures:ratio5m"]
+    queries += [text for page in ("metrics.md", "kubernetes.md")
+                for text in re.findall(r"```promql\n(.*?)```", (ROOT / "docs" / page).read_text(), re.S) if "INTERNAL" in text]
+    assert len(queries) == 4
+    for query in queries:
+        failed, owed = re.findall(r'code=~"([^"]+)"', query)
+        known = {*of_callers, *of_server, "200", "OK"}
+        assert {code for code in known if re.fullmatch(failed, code)} == of_server
+        assert {code for code in known if re.fullmatch(owed, code)} == {*of_server, "200", "OK"}
+        assert 'outcome="failure"' not in query
+
+
 def test_the_adapter_takes_what_a_rule_records_and_gives_what_the_autoscaler_wants():
     adapter = yaml.safe_load((DEPLOY / "prometheus" / "adapter.yaml").read_text())["rules"][0]
     recorded = {rule["record"] for rule in rules() if "record" in rule}

@@ -10,6 +10,8 @@ import socket
 import subprocess
 import time
 
+import pytest
+
 import onnx_models
 from load import BODY, Load
 from oip_server import Server, find_binary, run_to_exit
@@ -205,3 +207,28 @@ def test_a_handler_of_signals_is_told_by_the_service_manager_protocol(start, rep
         while not (line := manager.recv(4096)).startswith(b"STOPPING=1"):
             assert line == b"WATCHDOG=1", line
         assert server.wait_exit() == 0
+
+
+def test_a_reload_while_models_are_loaded_does_not_say_that_the_server_is_ready(start, repository, tmp_path):
+    onnx_models.put(repository, "m", onnx_models.add(1.0))
+    # A warm-up request that is not there yet: the load waits for whoever writes it.
+    (repository / "m" / "model.toml").write_text('[[warmup]]\nfile = "slow.json"\n')
+    request = repository / "m" / "slow.json"
+    os.mkfifo(request)
+    path = tmp_path / "notify"
+    with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as manager:
+        manager.bind(str(path))
+        manager.settimeout(10)
+        server = start(repository, env={"NOTIFY_SOCKET": str(path)}, wait=None)
+        assert server.status_of("/v2/health/ready") == 503
+        # They are read one after the other: as the second begins, all is said of the first.
+        for times in (1, 2):
+            server.terminate(signal.SIGHUP)
+            server.wait_for_log("SIGHUP: the configuration is read again", times)
+        manager.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            manager.recv(4096)
+        manager.settimeout(10)
+        request.write_bytes(BODY)
+        assert manager.recv(4096).startswith(b"READY=1\n")
+        assert server.status_of("/v2/health/ready") == 200

@@ -1,39 +1,11 @@
-//! A protobuf message of any bytes: no panic, and what is read is written and read back the same,
-//! in both forms.
+//! Feeds `checks/proto_request.rs`.
 #![no_main]
 
+#[path = "../checks/proto_request.rs"]
+mod proto_request;
+
 use libfuzzer_sys::fuzz_target;
-use oip_protocol::proto::generated::{ModelInferRequest, ModelInferResponse};
-use oip_protocol::proto::{self, ContentsForm, guard};
-use oip_protocol::{Bytes, DecodeLimits};
-use prost::Message;
 
 fuzz_target!(|input: &[u8]| {
-    let limits = DecodeLimits::default();
-    let body = Bytes::copy_from_slice(input);
-    if let (Ok(()), Ok(message)) = (
-        guard::check::<ModelInferResponse>(input, &limits),
-        ModelInferResponse::decode(body.clone()),
-    ) {
-        let _ = proto::decode_response(message, &limits);
-    }
-    if guard::check::<ModelInferRequest>(input, &limits).is_err() {
-        return;
-    }
-    let Ok(message) = ModelInferRequest::decode(body) else {
-        return;
-    };
-    let Ok((model, request, _)) = proto::decode_request(message, &limits) else {
-        return;
-    };
-    for form in [ContentsForm::Raw, ContentsForm::Typed] {
-        let message = proto::encode_request(model.clone(), request.clone(), form);
-        let read = proto::decode_request(message, &limits).expect("what we write, we read");
-        assert_eq!(read.0, model);
-        // NaN is not equal to itself: the buffers are compared, not the parameters.
-        assert_eq!(read.1.inputs.len(), request.inputs.len());
-        for (read, sent) in read.1.inputs.iter().zip(&request.inputs) {
-            assert_eq!((read.shape(), read.data()), (sent.shape(), sent.data()));
-        }
-    }
+    proto_request::check(input);
 });

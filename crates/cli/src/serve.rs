@@ -169,6 +169,7 @@ async fn serve(
         doors: bound.reconfigurable(),
         log,
         notify: notify.clone(),
+        dataplane: Arc::clone(bound.dataplane()),
     };
     let every = settings.reload.then_some(settings.poll_interval);
     tokio::spawn(reload::watch(watch, every, running, hangup));

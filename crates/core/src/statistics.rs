@@ -237,8 +237,10 @@ pub(crate) fn add(figures: &mut ModelFigures, ended: &Ended<'_>) {
     statistics.inference_count += batch;
     statistics.queue.add(timings.get(Part::Queue));
     if timings.leads() {
+        let rows = timings.batch().unwrap_or(batch);
         statistics.execution_count += 1;
-        add_run(statistics, timings.batch().unwrap_or(batch), timings);
+        figures.batch_sizes.add(rows);
+        add_run(statistics, rows, timings);
     }
     statistics
         .compute_input
@@ -256,7 +258,8 @@ fn add_run(statistics: &mut ModelStatistics, batch: u64, timings: &Timings) {
     let batches = &mut statistics.batches;
     let row = match batches.iter().position(|row| row.batch_size == batch) {
         Some(index) => batches.get_mut(index),
-        // Callers choose batch sizes; what is beyond the bound counts in the sums alone.
+        // Callers choose batch sizes; what is beyond the bound counts in the sums, and in the
+        // histogram of sizes.
         None if batches.len() < MOST_BATCH_SIZES => {
             batches.push(BatchStatistics {
                 batch_size: batch,
@@ -339,6 +342,22 @@ mod tests {
         assert_eq!((model.compute_infer.count, model.compute_infer.ns), (3, 15));
         let [batch] = model.batches.try_into().unwrap();
         assert_eq!((batch.batch_size, batch.compute_infer.count), (8, 1));
+    }
+
+    #[test]
+    fn runs_of_every_size_are_in_the_histogram_however_many_sizes_callers_choose() {
+        let statistics = Statistics::new(4);
+        for rows in 1..=1000 {
+            record(&statistics, "m", Some(rows));
+        }
+        record(&statistics, "m", Some(1000));
+        let [figures] = statistics.figures(None).try_into().unwrap();
+        assert_eq!(figures.statistics.batches.len(), MOST_BATCH_SIZES);
+        let sizes = figures.batch_sizes;
+        assert_eq!((sizes.count(), sizes.sum()), (1001, 501_500));
+        let up_to: Vec<_> = sizes.up_to().collect();
+        assert_eq!(up_to[..3], [(1, 1), (2, 2), (4, 4)]);
+        assert_eq!(up_to.last(), Some(&(256, 256)));
     }
 
     #[test]

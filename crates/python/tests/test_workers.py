@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 import urllib.request
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ import numpy as np
 import pytest
 
 import oip
-from oip import ModelHandler, ResponseOutput, Server, _processes
+from oip import ModelHandler, ResponseOutput, Server, _arena, _processes
 
 from conftest import Caller, fp32
 
@@ -493,6 +494,45 @@ def test_a_stop_that_cuts_workers_off_speaks_of_no_new_ones(tmp_path: Path) -> N
         process.kill()
     assert process.returncode == 0 and "grace ran out" in said, said
     assert "another one begins" not in said
+
+
+def closed_by_two(monkeypatch: pytest.MonkeyPatch, of: int, close: Callable[[], None]) -> int:
+    """How often a file is closed where a second thread lets go of it while the first one does."""
+    times, begun = 0, threading.Event()
+    really = os.close
+
+    def slowly(descriptor: int) -> None:
+        nonlocal times
+        if descriptor != of:
+            return really(descriptor)
+        times += 1
+        begun.set()
+        # Longer than the other one needs.
+        time.sleep(0.3)
+
+    with monkeypatch.context() as patched, ThreadPoolExecutor(2) as pool:
+        patched.setattr(os, "close", slowly)
+        one = pool.submit(close)
+        assert begun.wait(10)
+        two = pool.submit(close)
+        one.result()
+        two.result()
+    really(of)
+    return times
+
+
+def test_what_two_threads_let_go_of_is_closed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    arena = _arena.Arena.anonymous()
+    assert closed_by_two(monkeypatch, arena.descriptor, arena.close) == 1
+
+
+def test_an_arena_that_is_being_read_is_let_go_of_without_a_word() -> None:
+    arena = _arena.Arena.anonymous()
+    arena._reach(4096)
+    assert arena._map is not None
+    view = memoryview(arena._map)
+    arena.close()
+    assert arena.descriptor == -1 and view[0] == 0
 
 
 HANGS = """

@@ -16,6 +16,7 @@ mod entry;
 mod file;
 mod gather;
 mod pen;
+mod tally;
 mod thread;
 mod verify;
 mod writer;
@@ -28,7 +29,9 @@ use std::time::{Duration, Instant};
 pub use chain::{AuditKey, Head};
 pub use entry::Entry;
 use gather::Gathering;
+use oip_core::telemetry::AuditFigures;
 use pen::Pen;
+use tally::Tally;
 use thiserror::Error;
 pub use verify::{Finding, Report, verify, verify_log};
 use writer::Writer;
@@ -135,7 +138,7 @@ struct Inner {
     failure: AuditFailure,
     /// Whether a line can fail once it is sent.
     waits: bool,
-    lost: Arc<std::sync::atomic::AtomicU64>,
+    tally: Arc<Tally>,
 }
 
 impl AuditLog {
@@ -149,9 +152,9 @@ impl AuditLog {
         let failure = options.failure;
         let in_file = matches!(options.target, AuditTarget::File(_));
         let waits = in_file && failure == AuditFailure::Refuse;
-        let lost = Arc::default();
+        let tally = Arc::default();
         let interval = options.head_interval;
-        let writer = Writer::open(options, Arc::clone(&lost))?;
+        let writer = Writer::open(options, Arc::clone(&tally))?;
         let head = writer.head();
         let pen = Arc::new(Pen::new(writer));
         let (lines, its) = (Arc::clone(&gathering), Arc::clone(&pen));
@@ -165,7 +168,7 @@ impl AuditLog {
             thread: Mutex::new(Some(thread)),
             failure,
             waits,
-            lost,
+            tally,
         })))
     }
 
@@ -174,14 +177,29 @@ impl AuditLog {
     /// # Errors
     /// [`AuditError`] with [`AuditFailure::Refuse`]; the request must be refused then.
     pub async fn write(&self, entry: Entry<'_>) -> Result<(), AuditError> {
-        if !self.0.waits {
-            return self.hand_over(&entry).await;
+        let written = match self.0.waits {
+            true => self.write_now(&entry).await,
+            false => self.hand_over(&entry).await,
+        };
+        if written.is_err() {
+            self.0.tally.refuse();
         }
-        let line = members(&entry)?;
+        written
+    }
+
+    /// Writes a line and waits until it stands.
+    async fn write_now(&self, entry: &Entry<'_>) -> Result<(), AuditError> {
+        let line = members(entry)?;
         match self.0.pen.write(&line) {
             Some(written) => written.map_err(AuditError::Write),
             None => self.0.gathering.write(line).await,
         }
+    }
+
+    /// What became of lines since the log was opened.
+    #[must_use]
+    pub fn figures(&self) -> AuditFigures {
+        self.0.tally.read()
     }
 
     /// Whether a request waits until its line is written.
@@ -194,7 +212,7 @@ impl AuditLog {
     async fn hand_over(&self, entry: &Entry<'_>) -> Result<(), AuditError> {
         let end = Instant::now() + PATIENCE;
         loop {
-            match self.send(entry) {
+            match self.put(entry) {
                 Err(AuditError::QueueFull(_)) if Instant::now() < end => {
                     tokio::time::sleep(SOON).await;
                 }
@@ -206,14 +224,23 @@ impl AuditLog {
     /// Hands a line to the thread that writes, where nobody [waits](Self::waits) for that.
     ///
     /// # Errors
-    /// As [`write`](Self::write).
+    /// As [`write`](Self::write); [`AuditError::QueueFull`] is for [`write`](Self::write) to wait
+    /// out.
     pub(crate) fn send(&self, entry: &Entry<'_>) -> Result<(), AuditError> {
+        let sent = self.put(entry);
+        if !matches!(sent, Ok(()) | Err(AuditError::QueueFull(_))) {
+            self.0.tally.refuse();
+        }
+        sent
+    }
+
+    fn put(&self, entry: &Entry<'_>) -> Result<(), AuditError> {
         let sent = members(entry).and_then(|line| self.0.gathering.push(line));
         match self.0.failure {
             AuditFailure::Refuse => sent,
             AuditFailure::Continue => {
                 if sent.is_err() {
-                    self.0.count_lost();
+                    self.0.tally.lose(1);
                 }
                 Ok(())
             }
@@ -246,10 +273,6 @@ fn members(entry: &Entry<'_>) -> Result<String, AuditError> {
 }
 
 impl Inner {
-    fn count_lost(&self) {
-        self.lost.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    }
-
     fn close(&self) -> Option<Head> {
         self.gathering.close();
         let thread = self

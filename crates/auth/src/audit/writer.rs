@@ -1,7 +1,6 @@
 //! Lines as they are written: numbered, chained, and said in the log where that fails.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use tracing::{error, info, warn};
@@ -9,6 +8,7 @@ use tracing::{error, info, warn};
 use super::chain::{Chain, Head};
 use super::file::AuditFile;
 use super::gather::{Round, Written};
+use super::tally::Tally;
 use super::{AuditError, AuditOptions, AuditTarget, Entry};
 
 /// How much room for lines is kept, in bytes.
@@ -21,12 +21,12 @@ pub(super) struct Writer {
     file: Option<AuditFile>,
     /// Where lines are put together, kept for its room.
     text: String,
-    lost: Arc<AtomicU64>,
+    tally: Arc<Tally>,
     failing: bool,
 }
 
 impl Writer {
-    pub(super) fn open(options: AuditOptions, lost: Arc<AtomicU64>) -> Result<Self, AuditError> {
+    pub(super) fn open(options: AuditOptions, tally: Arc<Tally>) -> Result<Self, AuditError> {
         let chain = Chain::new(options.key);
         let (file, head) = match &options.target {
             AuditTarget::Log => (None, chain.start()),
@@ -47,7 +47,7 @@ impl Writer {
             head,
             file,
             text: String::new(),
-            lost,
+            tally,
             failing: false,
         };
         // What it goes on after: lines that were cut off before the start are not found by the
@@ -90,7 +90,7 @@ impl Writer {
 
     /// Lines that nobody waits for were not written: that is said by a line of its own later.
     pub(super) fn lose(&self, lines: usize) {
-        self.lost.fetch_add(lines as u64, Ordering::Relaxed);
+        self.tally.lose(lines as u64);
     }
 
     /// Writes what is left to say; the last head.
@@ -114,13 +114,13 @@ impl Writer {
 
     /// Writes how many lines were lost, if any were.
     fn write_lost(&mut self, now: Instant) {
-        if self.lost.load(Ordering::Relaxed) == 0 {
+        let count = self.tally.take_untold();
+        if count == 0 {
             return;
         }
-        let count = self.lost.swap(0, Ordering::Relaxed);
         let members = Entry::lost(count).members().unwrap_or_default();
         if self.write([members.as_str()], now).is_err() {
-            self.lost.fetch_add(count, Ordering::Relaxed);
+            self.tally.give_back(count);
         }
     }
 
@@ -153,6 +153,7 @@ impl Writer {
             let appended = file.append(&text, now);
             appended.map_err(|error| error.to_string())?;
         }
+        self.tally.wrote(head.count - self.head.count);
         self.head = head;
         // A burst is no reason to hold its room for ever.
         if text.capacity() <= KEPT {

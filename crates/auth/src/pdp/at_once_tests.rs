@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use oip_core::BoxFuture;
 use oip_core::access::{Access, Decision, PolicyDecisionPoint, Question, actions};
+use oip_core::telemetry::AuditFigures;
 use oip_protocol::ErrorKind;
 
 use super::testing::{Nameless, caller, deny, permit};
@@ -90,4 +91,22 @@ async fn a_line_that_no_audit_takes_refuses_at_once_too() {
     log.close();
     let gate = Enforced::new(guarded(Some(permit()))).audit(log);
     assert_eq!(told(gate).await, Err(ErrorKind::Unavailable));
+}
+
+#[tokio::test]
+async fn what_became_of_the_lines_is_among_the_figures_of_the_gates() {
+    let log = AuditLog::open(AuditOptions::default()).unwrap();
+    let gate = Enforced::new(guarded(Some(permit()))).audit(log.clone());
+    let access = Access::new(Arc::new(Nameless), Arc::new(gate));
+    let caller = caller("alice", &[]).await;
+    let ask = || access.authorize::<actions::Infer>(&caller, None);
+    ask().await.unwrap();
+    log.close();
+    ask().await.unwrap_err();
+    let expected = AuditFigures {
+        written: 1,
+        lost: 0,
+        refused: 1,
+    };
+    assert_eq!(access.decisions().unwrap().audit, Some(expected));
 }

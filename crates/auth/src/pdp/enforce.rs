@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use oip_core::BoxFuture;
 use oip_core::access::{Action, Decision, PolicyDecisionPoint, Question, TurnedAway};
+use oip_core::telemetry::AuditFigures;
 use tracing::warn;
 
 use crate::audit::{AuditError, AuditLog, Entry};
@@ -188,6 +189,10 @@ impl PolicyDecisionPoint for Enforced {
 
     fn name(&self) -> &'static str {
         self.inner.name()
+    }
+
+    fn audited(&self) -> Option<AuditFigures> {
+        self.audit.as_ref().map(AuditLog::figures)
     }
 
     fn may_permit_anonymous(&self, action: Action) -> bool {

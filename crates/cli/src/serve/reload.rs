@@ -2,12 +2,14 @@
 //! What can change without a restart is applied.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
+use oip::Dataplane;
 use oip::config::{Changes, Config, Entry, Watch};
 use oip::logging::LogControl;
-use oip::server::{Notify, Reconfigure};
+use oip::server::{Notify, Phase, Reconfigure};
 use tokio::signal::unix::Signal;
 
 /// What can be given other settings while it runs.
@@ -15,6 +17,7 @@ pub(super) struct Running {
     pub(super) doors: Reconfigure,
     pub(super) log: LogControl,
     pub(super) notify: Notify,
+    pub(super) dataplane: Arc<Dataplane>,
 }
 
 /// Looks at the properties files until the process ends: at every SIGHUP, and, where it is
@@ -41,6 +44,11 @@ pub(super) async fn watch(
         };
         if asked {
             tracing::info!("SIGHUP: the configuration is read again");
+        }
+        // While models are loaded the service manager still waits to be told that the server is
+        // ready: the end of this must not be taken for that.
+        let tells = asked && running.dataplane.phase() != Phase::Starting;
+        if tells {
             running.notify.reloading(monotonic());
         }
         // A file system that hangs must not hold up a thread that serves.
@@ -64,7 +72,7 @@ pub(super) async fn watch(
             Ok(None) => {}
             Err(error) => tracing::error!("the changed configuration is not applied: {error}"),
         }
-        if asked {
+        if tells {
             running.notify.ready();
         }
     }

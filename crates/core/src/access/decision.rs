@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use super::{Action, Caller};
 use crate::BoxFuture;
+use crate::telemetry::AuditFigures;
 
 /// What a caller shows to say who it is. Never logged: `Debug` says what is there, not what it is.
 #[derive(Clone, Default)]
@@ -151,6 +152,11 @@ pub trait PolicyDecisionPoint: Send + Sync + 'static {
     /// The name in the audit and in messages, such as `"xacml"`.
     fn name(&self) -> &'static str {
         "custom"
+    }
+
+    /// What became of the lines of the audit; `None` where none is kept.
+    fn audited(&self) -> Option<AuditFigures> {
+        None
     }
 
     /// Whether an anonymous caller could be permitted an action at all. `true` is always safe.

@@ -172,7 +172,10 @@ impl Access {
     #[must_use]
     pub fn decisions(&self) -> Option<DecisionFigures> {
         let policy = self.policy.as_ref()?;
-        Some(self.decisions.read(policy.name()))
+        Some(DecisionFigures {
+            audit: policy.audited(),
+            ..self.decisions.read(policy.name())
+        })
     }
 
     /// Who is asking, from the head of the request alone.

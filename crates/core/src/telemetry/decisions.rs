@@ -64,6 +64,7 @@ impl Decisions {
             pdp,
             outcomes: Decided::ALL.map(count),
             took: self.took.read(),
+            audit: None,
         }
     }
 }
@@ -77,4 +78,17 @@ pub struct DecisionFigures {
     pub outcomes: [(Decided, u64); Decided::ALL.len()],
     /// How long a decision took, with its audit line where that is waited for.
     pub took: Histogram,
+    /// What became of the lines of the audit; `None` where none is kept.
+    pub audit: Option<AuditFigures>,
+}
+
+/// What became of the lines of an audit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct AuditFigures {
+    /// Lines that stand in the file, or were handed to the server's log.
+    pub written: u64,
+    /// Lines that could not be written, and whose calls went on.
+    pub lost: u64,
+    /// Lines that could not be written, and whose calls were refused.
+    pub refused: u64,
 }

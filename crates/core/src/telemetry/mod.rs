@@ -10,6 +10,7 @@ mod decisions;
 mod histogram;
 mod loads;
 mod seen;
+mod sizes;
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
@@ -17,10 +18,11 @@ use std::time::Instant;
 use oip_protocol::{ErrorKind, ModelStatistics};
 
 pub use alignment::{alignment_copies, count_alignment_copy};
-pub use decisions::{Decided, DecisionFigures, Decisions};
+pub use decisions::{AuditFigures, Decided, DecisionFigures, Decisions};
 pub use histogram::{BOUNDS_NS, Histogram, SharedHistogram};
 pub use loads::{LoadFigures, Loads, ModelLoads, Queued};
 pub use seen::{Lap, Parts, Room, Seen};
+pub use sizes::Sizes;
 
 /// The way a request came in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,6 +99,8 @@ pub struct ModelFigures {
     pub compute: Histogram,
     /// Writing the answer.
     pub encode: Histogram,
+    /// Rows of each run of the model.
+    pub batch_sizes: Sizes,
 }
 
 impl ModelFigures {

@@ -13,8 +13,11 @@ pub(super) fn nearest_within<'a>(
     known: impl Iterator<Item = &'a str>,
 ) -> Option<&'a str> {
     let wanted = name.to_ascii_lowercase();
+    let length = wanted.chars().count();
     let distance = |known: &str| strsim::damerau_levenshtein(&wanted, &known.to_ascii_lowercase());
     known
+        // Names differ by no less than their lengths do, which costs nothing to know.
+        .filter(|candidate| candidate.chars().count().abs_diff(length) <= most)
         .map(|candidate| (distance(candidate), candidate))
         .filter(|(distance, _)| *distance <= most)
         .min_by_key(|(distance, _)| *distance)

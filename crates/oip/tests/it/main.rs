@@ -2,6 +2,7 @@
 
 mod alignment;
 mod client;
+mod corpus;
 mod drain;
 mod errors;
 mod gone;

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
+import threading
 from collections.abc import Sequence
 from multiprocessing.reduction import DupFd
 from typing import Any
@@ -25,6 +27,7 @@ class Arena:
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
         self._map: mmap.mmap | None = None
+        self._closing = threading.Lock()
 
     @classmethod
     def anonymous(cls) -> Arena:
@@ -75,13 +78,17 @@ class Arena:
         self._map = mmap.mmap(self.descriptor, os.fstat(self.descriptor).st_size)
 
     def close(self) -> None:
-        """Lets go of the memory."""
-        if self._map is not None:
-            self._map.close()
-            self._map = None
-        if self.descriptor >= 0:
-            os.close(self.descriptor)
-            self.descriptor = -1
+        """Lets go of the memory. At a stop two threads may at once: who ends the process, and who
+        was waiting for its answer. A descriptor that is closed twice may be another file by then."""
+        with self._closing:
+            mapped, self._map = self._map, None
+            descriptor, self.descriptor = self.descriptor, -1
+        if mapped is not None:
+            # Whoever reads it just now has the last word: with its view the memory goes.
+            with contextlib.suppress(BufferError):
+                mapped.close()
+        if descriptor >= 0:
+            os.close(descriptor)
 
     def __del__(self) -> None:
         self.close()

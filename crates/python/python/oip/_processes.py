@@ -41,6 +41,7 @@ class _Line:
     def __init__(self) -> None:
         self._ours, self.theirs = _spawn.Pipe()
         self._lock = threading.Lock()
+        self._closing = threading.Lock()
         self._number = 0
 
     def ask(self, method: str, arguments: Sequence[Any], within: float | None) -> Any:
@@ -72,8 +73,9 @@ class _Line:
                 return outcome, value
 
     def close(self) -> None:
-        """Hangs up."""
-        self._ours.close()
+        """Hangs up. Two threads may at once, as with an arena."""
+        with self._closing:
+            self._ours.close()
 
 
 class _Worker:

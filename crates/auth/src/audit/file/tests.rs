@@ -2,7 +2,8 @@
 #![cfg(unix)]
 
 use std::fs;
-use std::sync::atomic::Ordering;
+
+use oip_core::telemetry::AuditFigures;
 
 use super::super::{AuditFailure, AuditLog, AuditOptions, AuditTarget, Entry, verify};
 use super::*;
@@ -61,6 +62,8 @@ async fn a_file_with_another_in_its_place_refuses_and_the_other_is_left_alone() 
     a_moment().await;
     let fault = write(&log).await.unwrap_err();
     assert!(fault.contains("another file"), "{fault}");
+    assert!(log.figures().refused > 0, "{:?}", log.figures());
+    assert_eq!(log.figures().lost, 0);
     log.close();
     assert_eq!(fs::read_to_string(&path).unwrap(), "");
     // A restart begins anew in what is there.
@@ -78,7 +81,7 @@ async fn lines_for_a_file_that_is_gone_are_counted_as_lost_where_requests_go_on(
     a_moment().await;
     for lost in 1..=3 {
         write(&log).await.unwrap();
-        while log.0.lost.load(Ordering::Relaxed) < lost {
+        while log.figures().lost < lost {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
@@ -88,6 +91,13 @@ async fn lines_for_a_file_that_is_gone_are_counted_as_lost_where_requests_go_on(
     let text = fs::read_to_string(&path).unwrap();
     assert!(text.contains("3 decisions before this line"), "{text}");
     assert_eq!(text.lines().count(), 2);
+    // Whoever looks later, too, sees that lines are missing.
+    let expected = AuditFigures {
+        written: 2,
+        lost: 3,
+        refused: 0,
+    };
+    assert_eq!(log.figures(), expected);
 }
 
 #[tokio::test]

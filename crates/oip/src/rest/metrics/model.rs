@@ -65,9 +65,7 @@ const CANCELLED: &str = "oip_requests_cancelled_total";
 const RECEIVED: &str = "oip_received_bytes_total";
 const SENT: &str = "oip_sent_bytes_total";
 const DURATION: &str = "oip_inference_duration_seconds";
-/// The histogram of batch sizes, and its buckets.
 const BATCH_SIZE: &str = "oip_batch_size";
-const BUCKETS: [u64; 9] = [1, 2, 4, 8, 16, 32, 64, 128, 256];
 
 pub(super) fn write(text: &mut Text, telemetry: &Telemetry, figures: &Figures) {
     let models = &figures.models;
@@ -207,17 +205,12 @@ fn write_batch_sizes(text: &mut Text, models: &[ModelFigures]) {
         "Rows of each execution of a model.",
     );
     for model in models {
-        let labels = named(model);
-        let rows = || model.statistics.batches.iter();
-        for most in BUCKETS {
-            let small = rows().filter(|row| row.batch_size <= most);
-            let runs: u64 = small.map(|row| row.compute_infer.count).sum();
+        let (labels, sizes) = (named(model), &model.batch_sizes);
+        for (most, runs) in sizes.up_to() {
             text.bucket(BATCH_SIZE, &labels, &most.to_string(), runs);
         }
-        let runs: u64 = rows().map(|row| row.compute_infer.count).sum();
-        let sizes = rows().map(|row| row.batch_size * row.compute_infer.count);
-        text.bucket(BATCH_SIZE, &labels, "+Inf", runs);
-        text.sum(BATCH_SIZE, &labels, sizes.sum::<u64>(), runs);
+        text.bucket(BATCH_SIZE, &labels, "+Inf", sizes.count());
+        text.sum(BATCH_SIZE, &labels, sizes.sum(), sizes.count());
     }
 }
 

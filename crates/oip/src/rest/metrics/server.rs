@@ -154,4 +154,17 @@ pub(super) fn write_decisions(text: &mut Text, figures: &Figures) {
     let name = "oip_decision_seconds";
     text.metric(name, Type::Histogram, "How long a decision on access took.");
     text.histogram(name, &[("pdp", decisions.pdp)], &decisions.took);
+    let Some(audit) = &decisions.audit else {
+        return;
+    };
+    let name = "oip_audit_lines_total";
+    let help = "Lines of the audit that were written, or could not be and were lost or had their call refused.";
+    text.metric(name, Type::Counter, help);
+    for (outcome, count) in [
+        ("written", audit.written),
+        ("lost", audit.lost),
+        ("refused", audit.refused),
+    ] {
+        text.value(name, &[("outcome", outcome)], count);
+    }
 }

@@ -4,10 +4,12 @@ use std::sync::Arc;
 use oip_core::telemetry::Seen;
 use oip_core::telemetry::Way;
 use oip_core::{Access, Dataplane, DefaultModelHandler};
-use oip_protocol::{BatchStatistics, DurationStatistic, ErrorKind};
+use oip_protocol::ErrorKind;
 
 use super::*;
-use oip_core::telemetry::{DecisionFigures, Decisions, ModelFigures, ModelLoads, Queued};
+use oip_core::telemetry::{
+    AuditFigures, DecisionFigures, Decisions, ModelFigures, ModelLoads, Queued,
+};
 
 fn door() -> Door {
     let dataplane = Dataplane::of_handler(DefaultModelHandler, Access::open());
@@ -21,17 +23,21 @@ fn figures() -> Figures {
     model.statistics.name = "a\"b\n".into();
     model.statistics.version = "1".into();
     model.statistics.success.add(1_500_000_000);
-    let batch = |batch_size, count| BatchStatistics {
-        batch_size,
-        compute_infer: DurationStatistic { count, ns: 1 },
-        ..BatchStatistics::default()
-    };
-    model.statistics.batches = vec![batch(8, 2), batch(1, 3), batch(300, 1)];
+    for rows in [8, 8, 1, 1, 1, 300] {
+        model.batch_sizes.add(rows);
+    }
     model.ended(&Seen::new(Way::Rest), None);
     model.ended(&Seen::new(Way::Rest), Some(ErrorKind::Malformed));
     model.ended(&Seen::new(Way::Rest), Some(ErrorKind::DoesNotFit));
     model.ended(&Seen::new(Way::Grpc), Some(ErrorKind::TimedOut));
-    let decisions: DecisionFigures = Decisions::default().read("embedded");
+    let decisions = DecisionFigures {
+        audit: Some(AuditFigures {
+            written: 7,
+            lost: 2,
+            refused: 1,
+        }),
+        ..Decisions::default().read("embedded")
+    };
     Figures {
         models: vec![model],
         states: vec![oip_protocol::RepositoryEntry {
@@ -89,6 +95,9 @@ fn queues_states_and_the_process_are_gauges() {
         "oip_model_state{model=\"m\",version=\"2\",state=\"LOADING\"} 1\n",
         "oip_model_state{model=\"m\",version=\"2\",state=\"READY\"} 0\n",
         "oip_decisions_total{pdp=\"embedded\",decision=\"fault\"} 0\n",
+        "oip_audit_lines_total{outcome=\"written\"} 7\n",
+        "oip_audit_lines_total{outcome=\"lost\"} 2\n",
+        "oip_audit_lines_total{outcome=\"refused\"} 1\n",
         "oip_in_flight{door=\"grpc\"} 0\n",
         "\nprocess_resident_memory_bytes ",
         "\nprocess_cpu_seconds_total ",
