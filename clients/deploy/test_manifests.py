@@ -224,13 +224,15 @@ def documented_bound(options):
         assert terms, what
         return sum(map(int, terms)) * 2**10 * (int(options[what]) + more)
 
+    heads = int(re.search(r"\+ \(2 × connections \+ in_flight\) × \(header_limit \+ (\d+) KiB\)", formula)[1]) * 2**10
+    heads = (2 * int(options["connections"]) + int(options["in_flight"])) * (heads + size(options["header_limit"]))
     # Those that are only told that there is no room, and those of Prometheus.
     section = re.search(r"### More connections than fit.*?\n### ", RELIABILITY.read_text(), re.S)[0]
     more = int(re.search(r"(\d+) further ones are taken", section)[1])
     if "metrics_port" in options:
         more += int(re.search(r"`metrics_port` has (\d+) places of its own", section)[1])
     payloads = size("".join(re.search(r"\+ (\d+) (MiB) .*`payload_log`", formula).groups()))
-    return base + bodies + each("connections", more) + each("in_flight") + ("payload_log" in options) * payloads
+    return base + bodies + heads + each("connections", more) + each("in_flight") + ("payload_log" in options) * payloads
 
 
 @pytest.mark.parametrize("name", CONTAINERS)
@@ -243,7 +245,7 @@ def test_what_is_under_way_fits_into_the_memory_limit_beside_the_models(name):
 def test_the_bound_is_written_once_and_what_it_leaves_to_the_models_is_true():
     page = (ROOT / "docs" / "kubernetes.md").read_text()
     assert f"leaves {ROOM_FOR_MODELS // 2**20} MiB" in page
-    for name in ("body_memory", "connections"):
+    for name in ("body_memory", "connections", "body_limit", "header_limit"):
         assert f"`{name}={documents.properties()[name]}`" in page
     texts = [page, *(path.read_text() for path in documents.DEPLOY.glob("k*/*"))]
     for text in texts:
@@ -258,7 +260,7 @@ def test_a_queue_is_full_well_before_the_connections_are(name):
 
 
 def test_the_defaults_would_not_fit_into_that_limit():
-    defaults = {"body_memory": "1GiB", "connections": "10000", "in_flight": "4096"}
+    defaults = {"body_memory": "1GiB", "connections": "10000", "in_flight": "4096", "header_limit": "64KiB"}
     assert documented_bound(defaults) > size("1Gi")
 
 
