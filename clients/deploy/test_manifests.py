@@ -154,6 +154,9 @@ def test_kserve_routes_to_one_port_and_the_other_may_be_kept_for_prometheus(runt
     assert policy["spec"]["policyTypes"] == ["Ingress"]
     assert list(sources(metrics, policy)) == [{"kubernetes.io/metadata.name": "monitoring"}]
     # Callers, and Knative's container: its ports for calls, for the autoscaler and for its own probes.
+    # Its admission refuses a period of readiness without these.
+    probe = container["readinessProbe"]
+    assert probe["periodSeconds"] >= 1 and probe["timeoutSeconds"] >= 1 and probe["failureThreshold"] >= 1
     for port in itertools.chain([1, 8012, 8013, 8022, 8112, 9090, 65535], (p["containerPort"] for p in container["ports"])):
         assert list(sources(port, policy)) == [None], port
 
