@@ -209,6 +209,20 @@ def test_a_handler_of_signals_is_told_by_the_service_manager_protocol(start, rep
         assert server.wait_exit() == 0
 
 
+def write_when_read(fifo, data):
+    """Without waiting for ever for a reader that is gone."""
+    until = time.monotonic() + 20
+    while True:
+        try:
+            descriptor = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
+            break
+        except OSError:
+            assert time.monotonic() < until, "nobody reads it"
+            time.sleep(0.05)
+    with open(descriptor, "wb") as file:
+        file.write(data)
+
+
 def test_a_reload_while_models_are_loaded_does_not_say_that_the_server_is_ready(start, repository, tmp_path):
     onnx_models.put(repository, "m", onnx_models.add(1.0))
     # A warm-up request that is not there yet: the load waits for whoever writes it.
@@ -229,6 +243,6 @@ def test_a_reload_while_models_are_loaded_does_not_say_that_the_server_is_ready(
         with pytest.raises(BlockingIOError):
             manager.recv(4096)
         manager.settimeout(10)
-        request.write_bytes(BODY)
+        write_when_read(request, BODY)
         assert manager.recv(4096).startswith(b"READY=1\n")
         assert server.status_of("/v2/health/ready") == 200

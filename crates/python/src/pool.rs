@@ -64,7 +64,7 @@ struct State {
     closed: bool,
     /// How many threads there are.
     threads: u32,
-    /// How long jobs took of late; the later ones count more.
+    /// How long work took of late; the later ones count more.
     lasted: Duration,
 }
 
@@ -73,16 +73,17 @@ impl State {
         self.jobs.is_empty() && self.questions.is_empty() && self.releases.is_empty()
     }
 
-    fn take(&mut self) -> Option<Job> {
+    /// A job and its kind; what lets go of memory has none.
+    fn take(&mut self) -> Option<(Job, Option<Kind>)> {
         if let Some(release) = self.releases.pop() {
-            return Some(release);
+            return Some((release, None));
         }
         self.asked = !self.questions.is_empty() && (self.jobs.is_empty() || !self.asked);
-        let jobs = match self.asked {
-            true => &mut self.questions,
-            false => &mut self.jobs,
+        let (jobs, kind) = match self.asked {
+            true => (&mut self.questions, Kind::Question),
+            false => (&mut self.jobs, Kind::Work),
         };
-        jobs.pop_front().map(|(_, job)| job)
+        jobs.pop_front().map(|(_, job)| (job, Some(kind)))
     }
 
     fn of(&mut self, kind: Kind) -> &mut VecDeque<(u64, Job)> {
@@ -175,11 +176,14 @@ impl Queue {
         }
     }
 
-    /// Takes a job after another, if one was done and took so long.
-    fn take(&self, done: Option<Duration>) -> Option<Job> {
+    /// Takes a job: after another, or when woken. `lasted` is how long that one took.
+    fn take(&self, woken: bool, lasted: Option<Duration>) -> Option<(Job, Option<Kind>)> {
         let mut state = self.lock();
-        match done {
-            None => state.waking = false,
+        if woken {
+            state.waking = false;
+        }
+        match lasted {
+            None => {}
             Some(lasted) if state.lasted.is_zero() => state.lasted = lasted,
             Some(lasted) => state.lasted = (state.lasted * 4 + lasted) / 5,
         }
@@ -230,13 +234,12 @@ impl Jobs {
     }
 
     /// Whole seconds, one at least, until a thread is free for one more than so many that wait, by
-    /// how long jobs took of late.
+    /// how long work took of late.
     pub(crate) fn seconds_until_free(&self, waiting: usize) -> u32 {
         let state = self.0.lock();
-        let jobs = u32::try_from(waiting).unwrap_or(u32::MAX).saturating_add(1);
-        let rounds = jobs.div_ceil(state.threads.max(1));
-        let seconds = state.lasted.saturating_mul(rounds).as_secs_f64().ceil();
-        (seconds as u32).max(1)
+        let before = u32::try_from(waiting).unwrap_or(u32::MAX).saturating_add(1);
+        let wait = state.lasted.as_secs_f64() * f64::from(before) / f64::from(state.threads.max(1));
+        (wait.ceil() as u32).max(1)
     }
 
     /// Puts what lets go of memory before every job, without being one of those that wait. It is
@@ -309,11 +312,12 @@ impl Pool {
 fn work(py: Python<'_>, queue: &Queue) {
     queue.lock().threads += 1;
     while py.detach(|| queue.wait()) {
-        let mut done = None;
-        while let Some(job) = queue.take(done) {
+        let (mut woken, mut lasted) = (true, None);
+        while let Some((job, kind)) = queue.take(woken, lasted) {
             let begun = Instant::now();
             job(py);
-            done = Some(begun.elapsed());
+            woken = false;
+            lasted = (kind == Some(Kind::Work)).then(|| begun.elapsed());
         }
     }
     queue.lock().threads -= 1;

@@ -58,7 +58,7 @@ def test_requests_that_wait_are_stacked_and_each_gets_its_rows(kind: type[Rows])
 
 def test_an_answer_keeps_the_rows_of_no_other() -> None:
     class Large(Rows):
-        max_batch_delay = 0.2
+        max_batch_delay = 2
 
         def infer(self, payload, model_name, model_version=None):
             y = np.repeat(payload.input("x").numpy(), 100_000, axis=1)

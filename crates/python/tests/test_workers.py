@@ -498,7 +498,7 @@ def test_a_stop_that_cuts_workers_off_speaks_of_no_new_ones(tmp_path: Path) -> N
 
 def closed_by_two(monkeypatch: pytest.MonkeyPatch, of: int, close: Callable[[], None]) -> int:
     """How often a file is closed where a second thread lets go of it while the first one does."""
-    times, begun = 0, threading.Event()
+    times, begun, second = 0, threading.Event(), threading.Event()
     really = os.close
 
     def slowly(descriptor: int) -> None:
@@ -507,14 +507,19 @@ def closed_by_two(monkeypatch: pytest.MonkeyPatch, of: int, close: Callable[[], 
             return really(descriptor)
         times += 1
         begun.set()
-        # Longer than the other one needs.
+        assert second.wait(10)
+        # Longer than the other one needs from there.
         time.sleep(0.3)
+
+    def close_too() -> None:
+        second.set()
+        close()
 
     with monkeypatch.context() as patched, ThreadPoolExecutor(2) as pool:
         patched.setattr(os, "close", slowly)
         one = pool.submit(close)
         assert begun.wait(10)
-        two = pool.submit(close)
+        two = pool.submit(close_too)
         one.result()
         two.result()
     really(of)

@@ -207,11 +207,11 @@ impl Inner {
         self.held.store(mean.max(1), Relaxed);
     }
 
-    /// Whole seconds, one at least, until whoever waits now has run, by how long places were held
-    /// of late.
-    fn until_empty(&self, waiting: usize) -> u32 {
-        let rounds = (waiting + self.places) as u64 / self.places as u64;
-        let micros = self.held.load(Relaxed).saturating_mul(rounds);
+    /// Whole seconds, one at least, until there is a place for one more than wait now, by how long
+    /// places were held of late: one becomes free the sooner the more there are.
+    fn until_free(&self, waiting: usize) -> u32 {
+        let waiting = (waiting as u64).saturating_add(1);
+        let micros = self.held.load(Relaxed).saturating_mul(waiting) / self.places as u64;
         u32::try_from(micros.div_ceil(1_000_000))
             .unwrap_or(u32::MAX)
             .max(1)
@@ -224,7 +224,7 @@ impl Inner {
             0 => format!("{owner} has as many requests as it takes at once: {places}"),
             _ => format!("the queue of {owner} is full: {waiting} requests wait already"),
         })
-        .retry_after(self.until_empty(waiting))
+        .retry_after(self.until_free(waiting))
         .at_limit(self.limit)
     }
 }
@@ -302,14 +302,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_refusal_says_when_those_who_wait_will_have_run() {
+    async fn a_refusal_says_when_there_is_a_place_behind_those_who_wait() {
         let slots = Slots::new("model 'm'", 2, 4);
-        assert_eq!(slots.0.until_empty(4), 1, "nothing was measured");
+        assert_eq!(slots.0.until_free(4), 1, "nothing was measured");
         for _ in 0..100 {
             slots.0.record(Duration::from_millis(2500));
         }
-        // Two run and four wait: three rounds of 2.5 s.
-        assert_eq!(slots.0.until_empty(4), 8);
+        // Of two places one is free every 1.25 s, and four are before.
+        assert_eq!(slots.0.until_free(4), 7);
         let _held = (slots.take().await.unwrap(), slots.take().await.unwrap());
         let mut waits: Vec<_> = (0..4).map(|_| Box::pin(slots.take())).collect();
         assert!(
@@ -318,16 +318,16 @@ mod tests {
                 .all(|wait| wait.as_mut().now_or_never().is_none())
         );
         let error = slots.take().await.unwrap_err();
-        assert_eq!(error.retry_after_seconds(), Some(8));
+        assert_eq!(error.retry_after_seconds(), Some(7));
         assert_eq!(
             slots.refuse_full().unwrap_err().retry_after_seconds(),
-            Some(8)
+            Some(7)
         );
         for _ in 0..100 {
             slots.0.record(Duration::from_millis(1));
         }
-        assert_eq!(slots.0.until_empty(4), 1);
-        assert_eq!(slots.0.until_empty(usize::MAX / 2), u32::MAX);
+        assert_eq!(slots.0.until_free(4), 1);
+        assert_eq!(slots.0.until_free(usize::MAX / 2), u32::MAX);
     }
 
     #[tokio::test]
@@ -351,14 +351,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_refusal_where_nobody_waits_says_how_long_places_are_held() {
+    async fn a_refusal_where_nobody_waits_says_when_a_place_is_free() {
         let slots = Slots::new("this server", 2, 0);
         for _ in 0..100 {
             slots.0.record(Duration::from_secs(7));
         }
         let _held = (slots.take().await.unwrap(), slots.take().await.unwrap());
         let error = slots.take().await.unwrap_err();
-        assert_eq!(error.retry_after_seconds(), Some(7));
+        assert_eq!(error.retry_after_seconds(), Some(4));
     }
 
     #[tokio::test]

@@ -222,11 +222,12 @@ impl<H: ModelHandler> Models for Handled<H> {
 
     fn resolve<'a>(&'a self, model: &'a ModelRef) -> BoxFuture<'a, Result<Arc<dyn ResolvedModel>>> {
         Box::pin(async move {
-            self.check(model)?;
             let generation = match self.known(model, now()) {
                 Ok(known) => return Ok(known as Arc<dyn ResolvedModel>),
                 Err(generation) => generation,
             };
+            // After the generation is known: a state that changes behind this look has another one.
+            self.check(model)?;
             let metadata = match self.handler.checks_metadata_of(model) {
                 false => None,
                 true => match self.handler.model_metadata(model).await {

@@ -24,7 +24,7 @@ static NON_FINITE: HeaderName = HeaderName::from_static("x-oip-non-finite");
 /// What takes longer than this many bytes of JSON is decoded and encoded off the async threads,
 /// so that small requests keep their latency.
 const LARGE: usize = 256 << 10;
-/// The same of a body with binary tensors, of which not more than their strings is looked at.
+/// The same of a body with binary tensors whose elements have to be looked at.
 const LARGE_BINARY: usize = 1 << 20;
 /// Bodies up to this are read without a look at the queue of their model, in bytes.
 const SMALL: usize = 64 << 10;
@@ -153,7 +153,10 @@ async fn decode(
     let limits = &door.options.decode;
     let is_large = match form {
         Form::Json => body.len() > LARGE,
-        Form::Binary(length) => length.min(body.len()) > LARGE || body.len() > LARGE_BINARY,
+        Form::Binary(length) => {
+            let (header, _) = body.split_at(length.min(body.len()));
+            header.len() > LARGE || body.len() > LARGE_BINARY && names_elements(header)
+        }
     };
     if !is_large {
         return decode_now(body, form, limits);
@@ -161,6 +164,14 @@ async fn decode(
     let limits = limits.clone();
     let decoded = pin!(blocking::run(move || decode_now(body, form, &limits)));
     until(door.dataplane.within(deadline), decoded).await?
+}
+
+/// Whether the header of a body may have tensors of which each element is looked at: all others are
+/// taken as they lie.
+fn names_elements(header: &[u8]) -> bool {
+    let names = |text: &[u8]| header.windows(text.len()).any(|part| part == text);
+    // Behind an escape there may be anything.
+    header.contains(&b'\\') || names(b"BOOL") || names(b"BYTES")
 }
 
 fn decode_now(body: Bytes, form: Form, limits: &DecodeLimits) -> Result<InferRequest> {

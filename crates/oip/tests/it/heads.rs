@@ -6,14 +6,15 @@ use oip::grpc::generated_client::grpc_inference_service_client::GrpcInferenceSer
 use oip::grpc::messages::{ModelInferRequest, ServerLiveRequest};
 use oip::server::{ConnectionLimits, Limits};
 use oip::testing::TestServer;
+use oip_protocol::Limit;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tonic::Code;
 use tonic::transport::Channel;
 
-use crate::lab;
-use crate::limits::counted;
+use crate::limits::{counted, hasty};
 use crate::takers::{HEADERS, Raw};
+use crate::{http, lab};
 
 const INFER: &str = "/inference.GRPCInferenceService/ModelInfer";
 const HEAD: &[u8] =
@@ -150,4 +151,52 @@ async fn calls_whose_messages_never_come_make_room_for_further_ones_at_both_door
         told += i32::from(rest.read().await.0 == HEADERS);
     }
     assert!(counted(&server, "calls_waiting").await >= before + 4);
+}
+
+#[tokio::test]
+async fn a_head_over_the_limit_is_refused_in_our_words_and_counted() {
+    let server = hasty().await;
+    let long = "x".repeat(2000);
+    let headers = [("x-long", long.as_str())];
+    let before = Limit::HeaderLimit.count();
+    let answer = http::request(server.rest_address(), "GET", "/v2", &headers, b"").await;
+    assert_eq!(answer.status, 431);
+    assert!(answer.error().contains("1000 bytes"));
+    assert_eq!(Limit::HeaderLimit.count(), before + 1);
+    // More than is read at all, and more headers than there may be.
+    let longest = "x".repeat(600_000);
+    let many: Vec<String> = (0..120).map(|n| format!("x-{n}")).collect();
+    let many: Vec<_> = many.iter().map(|name| (name.as_str(), "1")).collect();
+    for (n, headers) in [vec![("x-long", longest.as_str())], many]
+        .iter()
+        .enumerate()
+    {
+        let answer = http::request(server.rest_address(), "GET", "/v2", headers, b"").await;
+        assert_eq!(answer.status, 431);
+        assert_eq!(Limit::HeaderLimit.count(), before + 2 + n as u64);
+    }
+    let mut client = client(&server).await;
+    let mut call = tonic::Request::new(ServerLiveRequest {});
+    let metadata = call.metadata_mut();
+    metadata.insert("x-long", long.parse().unwrap());
+    let refused = client.server_live(call).await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::ResourceExhausted);
+    assert!(refused.message().contains("1000 bytes"), "{refused}");
+    assert_eq!(Limit::HeaderLimit.count(), before + 4);
+    // Fields of HTTP/2, each of a byte: as many as there may be with HTTP/1, and one more.
+    let mut rest = Raw::connect(server.rest_address(), 65_535).await;
+    let mut grpc = Raw::connect(server.grpc_address(), 65_535).await;
+    for (stream, fields, refused) in [(1, 100, 0), (3, 101, 1), (5, 800, 1)] {
+        rest.ask_with_fields(stream, "/v2", fields).await;
+        while rest.read().await != (HEADERS, stream) {}
+        let counted = Limit::HeaderLimit.count();
+        assert!(counted >= before + 4 + refused, "{fields} fields of REST");
+        assert_eq!(counted > before + 4, refused > 0, "{fields} fields of REST");
+    }
+    let before = Limit::HeaderLimit.count();
+    grpc.begin_with_fields(1, "/grpc.health.v1.Health/Watch", 99)
+        .await;
+    // No message comes, so it would be waited for.
+    while grpc.read().await != (HEADERS, 1) {}
+    assert_eq!(Limit::HeaderLimit.count(), before + 1);
 }

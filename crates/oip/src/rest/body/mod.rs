@@ -24,7 +24,7 @@ pub(super) use media::{Form, HEADER_LENGTH};
 const SHORT: usize = 64 << 10;
 const MUCH: usize = 256 << 10;
 /// Bodies above this are put together off the async threads, in bytes: that takes milliseconds.
-const LONG: usize = 4 << 20;
+const LONG: usize = 16 << 20;
 
 /// Reads the body of a request, whose head [`declared`] its length or did not.
 ///
