@@ -92,15 +92,17 @@ impl http_body::Body for Answer {
         }
         self.taken();
         let frame = if self.rest.is_empty() {
-            ready!(Pin::new(&mut self.body).poll_frame(context))
+            let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+            frame.map(|frame| frame.map(|frame| self.burdening(frame)))
         } else {
+            // It counts already, as a part of the piece that it was cut from.
             Some(Ok(Frame::data(std::mem::take(&mut self.rest))))
         };
         let Some(Ok(frame)) = frame else {
             return Poll::Ready(frame);
         };
         self.owed = Some(self.in_flight.life().owes());
-        let frame = match self.burdening(frame).into_data() {
+        let frame = match frame.into_data() {
             Ok(piece) => Frame::data(self.followed(piece)),
             Err(trailers) => trailers,
         };
@@ -157,17 +159,22 @@ mod tests {
             let life = Arc::new(Life::new(Arc::new(ConnectionLimits::default())));
             let in_flight = life.begin(Version::HTTP_2);
             let mut answer = Answer::new(Body::whole(sent.clone()), in_flight, shared);
-            let (mut pieces, mut got) = (0, Vec::new());
+            let (mut pieces, mut got) = (Vec::new(), Vec::new());
             while let Some(frame) = answer.frame().await {
                 assert_eq!(
                     answer.size_hint().exact(),
                     Some((sent.len() - got.len()) as u64 - frame_length(&frame))
                 );
-                got.extend_from_slice(&frame.unwrap().into_data().unwrap());
-                pieces += 1;
+                let piece = frame.unwrap().into_data().unwrap();
+                got.extend_from_slice(&piece);
+                pieces.push(piece);
+                let holds = life.burden().holds();
+                assert_eq!(holds, sent.len(), "after {} pieces", pieces.len());
             }
             assert!(got == sent, "{} of {} bytes", got.len(), sent.len());
-            assert_eq!(pieces, if shared { 3 } else { 1 });
+            assert_eq!(pieces.len(), if shared { 3 } else { 1 });
+            drop((answer, pieces));
+            assert_eq!(life.burden().holds(), 0);
         }
     }
 

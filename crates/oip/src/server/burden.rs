@@ -44,6 +44,11 @@ impl Burden {
         self.sent.store(sent, Relaxed);
     }
 
+    /// How many bytes of large answers wait for the other end.
+    pub(super) fn holds(&self) -> usize {
+        self.bytes.load(Relaxed)
+    }
+
     /// Whether too little was taken since it was last asked, and somebody was refused meanwhile
     /// for want of memory.
     pub(super) fn is_in_the_way(&self, now: Instant) -> bool {
@@ -51,7 +56,7 @@ impl Burden {
             return false;
         };
         let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
-        let bytes = self.bytes.load(Relaxed);
+        let bytes = self.holds();
         if bytes < LARGE {
             *looked = None;
             return false;
