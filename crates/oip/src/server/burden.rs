@@ -17,6 +17,8 @@ pub(super) struct Burden {
     /// The memory that they are counted in, where others may want it.
     memory: Option<Memory>,
     bytes: AtomicUsize,
+    /// How often that has become large: only time without an end of it counts.
+    spells: AtomicU64,
     /// Bytes of anything that the system has taken.
     sent: AtomicU64,
     looked: Mutex<Option<Looked>>,
@@ -25,6 +27,7 @@ pub(super) struct Burden {
 /// What was seen when it was looked at last.
 struct Looked {
     at: Instant,
+    spell: u64,
     sent: u64,
     refusals: u64,
 }
@@ -42,6 +45,13 @@ impl Burden {
     pub(super) fn sent(&self, bytes: usize) {
         let sent = self.sent.load(Relaxed).wrapping_add(bytes as u64);
         self.sent.store(sent, Relaxed);
+    }
+
+    fn grow(&self, bytes: usize) {
+        let before = self.bytes.fetch_add(bytes, Relaxed);
+        if before < LARGE && bytes >= LARGE - before {
+            self.spells.fetch_add(1, Relaxed);
+        }
     }
 
     /// How many bytes of large answers wait for the other end.
@@ -63,10 +73,12 @@ impl Burden {
         }
         let sees = Looked {
             at: now,
+            spell: self.spells.load(Relaxed),
             sent: self.sent.load(Relaxed),
             refusals: memory.refusals(),
         };
-        let Some(before) = &*looked else {
+        let before = looked.as_ref();
+        let Some(before) = before.filter(|before| before.spell == sees.spell) else {
             *looked = Some(sees);
             return false;
         };
@@ -84,7 +96,7 @@ impl Burden {
 
 /// A large piece of an answer, which is a burden until all of it is gone.
 pub(super) fn burdening(bytes: Bytes, life: Arc<Life>) -> Bytes {
-    life.burden().bytes.fetch_add(bytes.len(), Relaxed);
+    life.burden().grow(bytes.len());
     Bytes::from_owner(Piece { bytes, life })
 }
 
@@ -115,11 +127,19 @@ mod tests {
 
     const MIB: usize = 1 << 20;
 
+    fn life(memory: &Memory) -> Arc<Life> {
+        let limits = Arc::new(ConnectionLimits::default());
+        Arc::new(Life::beside(limits, Burden::of(memory.clone())))
+    }
+
+    fn answer(life: &Arc<Life>, bytes: usize) -> Bytes {
+        burdening(Bytes::from(vec![0; bytes]), Arc::clone(life))
+    }
+
     #[tokio::test(start_paused = true)]
     async fn who_takes_a_large_answer_too_slowly_is_in_the_way_of_those_who_are_refused() {
         let memory = Memory::new(MIB);
-        let limits = Arc::new(ConnectionLimits::default());
-        let life = Arc::new(Life::beside(limits, Burden::of(memory.clone())));
+        let life = life(&memory);
         let refuse = || assert!(memory.nothing().grow(2 * MIB).is_err());
         let looks = async |sent: usize| {
             tokio::time::advance(Duration::from_secs(7)).await;
@@ -128,7 +148,7 @@ mod tests {
         };
         refuse();
         assert!(!looks(0).await, "it holds nothing");
-        let answer = burdening(Bytes::from(vec![0; 64 * MIB]), Arc::clone(&life));
+        let answer = answer(&life, 64 * MIB);
         let part = answer.slice(..10);
         drop(answer);
         assert!(!looks(0).await, "it has just begun");
@@ -140,5 +160,24 @@ mod tests {
         drop(part);
         refuse();
         assert!(!looks(0).await, "it holds nothing any more");
+    }
+    #[tokio::test(start_paused = true)]
+    async fn what_was_seen_of_an_answer_that_is_gone_is_not_held_against_the_next() {
+        let memory = Memory::new(MIB);
+        let life = life(&memory);
+        let refuse = || assert!(memory.nothing().grow(2 * MIB).is_err());
+        let is_in_the_way = || life.burden().is_in_the_way(Instant::now());
+        let mut taken = answer(&life, MIB);
+        for _ in 0..3 {
+            assert!(!is_in_the_way());
+            tokio::time::advance(GRACE * 2).await;
+            refuse();
+            drop(taken);
+            taken = answer(&life, MIB);
+        }
+        assert!(!is_in_the_way(), "it has just begun");
+        tokio::time::advance(GRACE * 2).await;
+        refuse();
+        assert!(is_in_the_way(), "it was there all the time");
     }
 }
