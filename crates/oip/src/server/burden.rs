@@ -60,7 +60,7 @@ impl Burden {
     }
 
     /// Whether too little was taken since it was last asked, and somebody was refused meanwhile
-    /// for want of memory.
+    /// for whom there is still no memory.
     pub(super) fn is_in_the_way(&self, now: Instant) -> bool {
         let Some(memory) = &self.memory else {
             return false;
@@ -88,7 +88,7 @@ impl Burden {
         }
         let enough = passed.as_secs_f64() * least_rate(bytes) as f64;
         let is_slow = (sees.sent.wrapping_sub(before.sent) as f64) < enough;
-        let is_wanted = sees.refusals != before.refusals;
+        let is_wanted = sees.refusals != before.refusals && memory.is_short();
         *looked = Some(sees);
         is_slow && is_wanted
     }
@@ -139,8 +139,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_takes_a_large_answer_too_slowly_is_in_the_way_of_those_who_are_refused() {
         let memory = Memory::new(MIB);
+        let mut held = memory.nothing();
+        held.grow(MIB).unwrap();
         let life = life(&memory);
-        let refuse = || assert!(memory.nothing().grow(2 * MIB).is_err());
+        let refuse = || assert!(memory.nothing().grow(MIB).is_err());
         let looks = async |sent: usize| {
             tokio::time::advance(Duration::from_secs(7)).await;
             life.burden().sent(sent);
@@ -157,6 +159,10 @@ mod tests {
         assert!(!looks(15 * MIB).await, "it takes two a second");
         refuse();
         assert!(looks(13 * MIB).await);
+        refuse();
+        held.release();
+        assert!(!looks(0).await, "there is room again");
+        held.grow(MIB).unwrap();
         drop(part);
         refuse();
         assert!(!looks(0).await, "it holds nothing any more");
@@ -164,8 +170,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_was_seen_of_an_answer_that_is_gone_is_not_held_against_the_next() {
         let memory = Memory::new(MIB);
+        let mut held = memory.nothing();
+        held.grow(MIB).unwrap();
         let life = life(&memory);
-        let refuse = || assert!(memory.nothing().grow(2 * MIB).is_err());
+        let refuse = || assert!(memory.nothing().grow(MIB).is_err());
         let is_in_the_way = || life.burden().is_in_the_way(Instant::now());
         let mut taken = answer(&life, MIB);
         for _ in 0..3 {
