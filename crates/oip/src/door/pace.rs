@@ -3,8 +3,8 @@
 //! A large body that stops just before its end, or an answer of which a little is taken now and
 //! then, holds memory for as long as its time-outs let it, and a few of them hold all that there
 //! is. As long as there is room for everybody, nobody minds. As soon as somebody was refused for
-//! want of memory, whoever is slow for the size of what it holds gives way: one after another, until
-//! there is room for what was refused.
+//! want of memory, whoever is slow for the size of what it holds gives way: one after another,
+//! until there is room for what was refused.
 
 use std::time::Duration;
 
@@ -124,8 +124,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_refusal_from_before_is_nobodys_fault() {
         let memory = Memory::new(64 * MIB);
-        assert!(memory.nothing().grow(65 * MIB).is_err());
-        let mut held = memory.nothing();
+        let [mut other, mut held] = [memory.nothing(), memory.nothing()];
+        other.grow(60 * MIB).unwrap();
+        assert!(memory.nothing().grow(10 * MIB).is_err());
         held.grow(MIB).unwrap();
         let mut pace = Pace::default();
         pace.keep(&held, Instant::now()).unwrap();

@@ -9,15 +9,16 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
+use oip_core::execute::UNCOUNTED;
 
 use super::burden::burdening;
 use super::life::{InFlight, Life};
 use super::owed::Spell;
 use crate::door::Body;
-use crate::door::pace::LARGE;
 
-/// Pieces up to this are not followed beyond this place, in bytes: what is small is no burden.
-const SMALL: usize = 4 << 10;
+/// Pieces up to this are not followed beyond this place, in bytes: what is small is no burden, and
+/// counts as no memory.
+const SMALL: usize = UNCOUNTED;
 /// Largest piece that is given to a stream at once, in bytes. A client has `write_timeout` for it.
 const PIECE: usize = 256 << 10;
 
@@ -51,9 +52,10 @@ impl Answer {
         }
     }
 
-    /// A frame which counts, where it is large, until all of it is gone.
+    /// A frame which counts, where it is not small, until all of it is gone. Many that are not large
+    /// are a burden together.
     fn burdening(&self, frame: Frame<Bytes>) -> Frame<Bytes> {
-        match frame.data_ref().is_some_and(|piece| piece.len() >= LARGE) {
+        match frame.data_ref().is_some_and(|piece| piece.len() > SMALL) {
             true => frame.map_data(|piece| burdening(piece, self.in_flight.shared_life())),
             false => frame,
         }
@@ -150,6 +152,7 @@ mod tests {
     use http_body_util::BodyExt;
 
     use super::*;
+    use crate::door::pace::LARGE;
     use crate::server::ConnectionLimits;
 
     #[tokio::test]
@@ -174,6 +177,23 @@ mod tests {
             assert!(got == sent, "{} of {} bytes", got.len(), sent.len());
             assert_eq!(pieces.len(), if shared { 3 } else { 1 });
             drop((answer, pieces));
+            assert_eq!(life.burden().holds(), 0);
+        }
+    }
+
+    #[tokio::test]
+    async fn answers_below_what_is_large_are_a_burden_together_and_small_ones_are_none() {
+        for shared in [true, false] {
+            let life = Arc::new(Life::new(Arc::new(ConnectionLimits::default())));
+            let mut pieces = Vec::new();
+            for length in [SMALL, SMALL + 1, LARGE - 1] {
+                let in_flight = life.begin(Version::HTTP_2);
+                let mut answer = Answer::new(Body::whole(vec![0; length]), in_flight, shared);
+                let frame = answer.frame().await.unwrap().unwrap();
+                pieces.push(frame.into_data().unwrap());
+            }
+            assert_eq!(life.burden().holds(), SMALL + LARGE);
+            drop(pieces);
             assert_eq!(life.burden().holds(), 0);
         }
     }

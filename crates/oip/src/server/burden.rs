@@ -1,5 +1,5 @@
-//! The large answers of a connection that its other end has yet to take, and how fast it takes
-//! them. Why that matters stands in `door/pace.rs`.
+//! The answers of a connection that its other end has yet to take, and how fast it takes them, where
+//! they are large together. Why that matters stands in `door/pace.rs`.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::life::Life;
 use crate::door::pace::{GRACE, LARGE, least_rate};
 
-/// What a connection holds of large answers.
+/// What a connection holds of answers that are not small.
 #[derive(Default)]
 pub(super) struct Burden {
     /// The memory that they are counted in, where others may want it.
@@ -54,7 +54,7 @@ impl Burden {
         }
     }
 
-    /// How many bytes of large answers wait for the other end.
+    /// How many bytes of them wait for the other end.
     pub(super) fn holds(&self) -> usize {
         self.bytes.load(Relaxed)
     }
@@ -94,7 +94,7 @@ impl Burden {
     }
 }
 
-/// A large piece of an answer, which is a burden until all of it is gone.
+/// A piece of an answer, which is a burden until all of it is gone.
 pub(super) fn burdening(bytes: Bytes, life: Arc<Life>) -> Bytes {
     life.burden().grow(bytes.len());
     Bytes::from_owner(Piece { bytes, life })
