@@ -21,8 +21,10 @@ struct Inner {
     most: usize,
     /// Microseconds that large bodies were held of late; 0 where none was measured.
     lasted: AtomicU64,
-    /// How many were refused for want of it.
+    /// How many were refused for want of it that would fit, were others not there, and for how
+    /// many bytes the last of them asked.
     refusals: AtomicU64,
+    refused: AtomicUsize,
 }
 
 /// Bodies of which is measured how long they are held, in bytes: those that fill the memory. Small
@@ -53,6 +55,7 @@ impl Memory {
             most,
             lasted: AtomicU64::new(0),
             refusals: AtomicU64::new(0),
+            refused: AtomicUsize::new(0),
         }))
     }
 
@@ -69,10 +72,18 @@ impl Memory {
     }
 
     /// How many were refused for want of it, since it began: whoever holds much and is slow may
-    /// see by this that others need it.
+    /// see by this that others need it. Who asked for more than there is at all does not count, as
+    /// nobody can make room for that.
     #[must_use]
     pub fn refusals(&self) -> u64 {
         self.0.refusals.load(Relaxed)
+    }
+
+    /// Whether it is still too full for the last of them.
+    #[must_use]
+    pub fn is_short(&self) -> bool {
+        let refused = self.0.refused.load(Relaxed);
+        refused > self.0.most.saturating_sub(self.held())
     }
 
     /// For a request of which nothing has been read yet.
@@ -92,7 +103,7 @@ impl Memory {
     /// `TooManyRequests`.
     pub fn refuse_announced(&self, bytes: usize) -> Result<()> {
         match bytes > self.0.most.saturating_sub(self.held()) {
-            true => Err(self.0.full()),
+            true => Err(self.0.full(bytes)),
             false => Ok(()),
         }
     }
@@ -108,7 +119,7 @@ impl Held {
         let before = held.fetch_add(bytes, Relaxed);
         if bytes > most.saturating_sub(before) {
             held.fetch_sub(bytes, Relaxed);
-            return Err(self.memory.0.full());
+            return Err(self.memory.0.full(self.bytes.saturating_add(bytes)));
         }
         self.bytes += bytes;
         if self.bytes >= LARGE && self.since.is_none() {
@@ -158,7 +169,9 @@ impl Held {
         let others = held.fetch_add(more, Relaxed) - self.bytes;
         if more > 0 && others >= *most {
             held.fetch_sub(more, Relaxed);
-            return Err(self.memory.0.full());
+            // When it is asked again, its request has to fit, and anything beside it.
+            let again = self.bytes.clamp(1, (*most).max(1));
+            return Err(self.memory.0.full(again));
         }
         self.bytes = bytes;
         Ok(())
@@ -207,10 +220,13 @@ impl Inner {
     }
 
     /// The memory is free again when what fills it now is answered: about as long as large bodies
-    /// were held of late, a second at least.
+    /// were held of late, a second at least. `bytes` is what would have to fit.
     #[cold]
-    fn full(&self) -> Error {
-        self.refusals.fetch_add(1, Relaxed);
+    fn full(&self, bytes: usize) -> Error {
+        if bytes <= self.most {
+            self.refused.store(bytes, Relaxed);
+            self.refusals.fetch_add(1, Relaxed);
+        }
         let seconds = self.lasted.load(Relaxed).div_ceil(1_000_000).max(1);
         let message = "other requests and their answers take all the memory that they may";
         Error::too_many_requests(message)
@@ -315,5 +331,52 @@ mod tests {
         assert!(memory.nothing().grow(1).is_err());
         drop((one, other));
         assert_eq!(memory.held(), 0);
+    }
+
+    #[test]
+    fn it_is_short_until_there_is_room_for_all_that_was_refused_last() {
+        let memory = Memory::new(100);
+        let [mut one, mut two, mut refused] = [(); 3].map(|()| memory.nothing());
+        one.grow(50).unwrap();
+        two.grow(30).unwrap();
+        assert!(!memory.is_short(), "nobody was refused");
+        // It comes in parts, and gives back what has come.
+        refused.grow(20).unwrap();
+        assert!(refused.grow(40).is_err());
+        drop(refused);
+        assert!(memory.is_short());
+        drop(two);
+        assert!(memory.is_short(), "there are 50 for 60");
+        drop(one);
+        assert!(!memory.is_short());
+        assert_eq!(memory.refusals(), 1);
+    }
+
+    #[test]
+    fn who_asks_for_more_than_there_is_makes_it_short_for_nobody() {
+        let memory = Memory::new(100);
+        let mut held = memory.nothing();
+        held.grow(90).unwrap();
+        assert!(memory.refuse_announced(101).is_err());
+        assert!(held.grow(11).is_err());
+        assert!(memory.nothing().grow(101).is_err());
+        assert_eq!((memory.refusals(), memory.is_short()), (0, false));
+        // What is too large from now on hides nobody who is not.
+        assert!(memory.refuse_announced(20).is_err());
+        assert!(memory.refuse_announced(101).is_err());
+        assert_eq!((memory.refusals(), memory.is_short()), (1, true));
+    }
+
+    #[test]
+    fn an_answer_that_is_refused_needs_what_its_request_does() {
+        let memory = Memory::new(100);
+        let [mut one, mut other] = [memory.nothing(), memory.nothing()];
+        other.grow(20).unwrap();
+        one.exchange(500).unwrap();
+        assert!(other.exchange(300).is_err());
+        drop(other);
+        assert_eq!((memory.refusals(), memory.is_short()), (1, true));
+        drop(one);
+        assert!(!memory.is_short());
     }
 }

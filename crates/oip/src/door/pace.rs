@@ -3,7 +3,8 @@
 //! A large body that stops just before its end, or an answer of which a little is taken now and
 //! then, holds memory for as long as its time-outs let it, and a few of them hold all that there
 //! is. As long as there is room for everybody, nobody minds. As soon as somebody was refused for
-//! want of memory, whoever is slow for the size of what it holds gives way.
+//! want of memory, whoever is slow for the size of what it holds gives way: one after another,
+//! until there is room for what was refused.
 
 use std::time::Duration;
 
@@ -40,7 +41,7 @@ pub(crate) struct Pace {
 
 impl Pace {
     /// All that has come is held, and more is waited for. Refuses it where that is too slow, and
-    /// somebody was refused since this was last asked.
+    /// somebody was refused since this was last asked for whom there is still no room.
     ///
     /// # Errors
     /// `TooManyRequests`.
@@ -59,7 +60,7 @@ impl Pace {
         let worth = came as f64 / least_rate(holds) as f64;
         let due = due + Duration::from_secs_f64(worth);
         let is_slow = due <= now;
-        let is_wanted = refusals != self.refusals;
+        let is_wanted = refusals != self.refusals && held.memory().is_short();
         *self = Self {
             due: Some(due.clamp(now, now + GRACE)),
             counted: holds,
@@ -115,6 +116,7 @@ mod tests {
             tokio::time::advance(LOOK_EVERY * seconds).await;
             held.grow(came * MIB).unwrap();
             assert!(memory.nothing().grow(64 * MIB).is_err());
+            assert!(memory.is_short());
             pace.keep(&held, Instant::now()).expect("it is fast");
         }
     }
@@ -122,12 +124,32 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_refusal_from_before_is_nobodys_fault() {
         let memory = Memory::new(64 * MIB);
-        assert!(memory.nothing().grow(65 * MIB).is_err());
-        let mut held = memory.nothing();
+        let [mut other, mut held] = [memory.nothing(), memory.nothing()];
+        other.grow(60 * MIB).unwrap();
+        assert!(memory.nothing().grow(10 * MIB).is_err());
         held.grow(MIB).unwrap();
         let mut pace = Pace::default();
         pace.keep(&held, Instant::now()).unwrap();
         tokio::time::advance(GRACE * 2).await;
         pace.keep(&held, Instant::now()).unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn when_one_has_given_way_and_there_is_room_again_the_other_stays() {
+        let memory = Memory::new(64 * MIB);
+        let mut slow = [(); 2].map(|()| (memory.nothing(), Pace::default()));
+        for (held, pace) in &mut slow {
+            held.grow(30 * MIB).unwrap();
+            pace.keep(held, Instant::now()).unwrap();
+        }
+        let [(first, mut its_pace), (second, mut pace)] = slow;
+        tokio::time::advance(GRACE).await;
+        // There is never room for this.
+        assert!(memory.nothing().grow(65 * MIB).is_err());
+        its_pace.keep(&first, Instant::now()).unwrap();
+        assert!(memory.nothing().grow(10 * MIB).is_err());
+        its_pace.keep(&first, Instant::now()).unwrap_err();
+        drop(first);
+        pace.keep(&second, Instant::now()).unwrap();
     }
 }

@@ -9,15 +9,16 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
+use oip_core::execute::UNCOUNTED;
 
 use super::burden::burdening;
 use super::life::{InFlight, Life};
 use super::owed::Spell;
 use crate::door::Body;
-use crate::door::pace::LARGE;
 
-/// Pieces up to this are not followed beyond this place, in bytes: what is small is no burden.
-const SMALL: usize = 4 << 10;
+/// Pieces up to this are not followed beyond this place, in bytes: what is small is no burden, and
+/// counts as no memory.
+const SMALL: usize = UNCOUNTED;
 /// Largest piece that is given to a stream at once, in bytes. A client has `write_timeout` for it.
 const PIECE: usize = 256 << 10;
 
@@ -51,9 +52,10 @@ impl Answer {
         }
     }
 
-    /// A frame which counts, where it is large, until all of it is gone.
+    /// A frame which counts, where it is not small, until all of it is gone. Many that are not large
+    /// are a burden together.
     fn burdening(&self, frame: Frame<Bytes>) -> Frame<Bytes> {
-        match frame.data_ref().is_some_and(|piece| piece.len() >= LARGE) {
+        match frame.data_ref().is_some_and(|piece| piece.len() > SMALL) {
             true => frame.map_data(|piece| burdening(piece, self.in_flight.shared_life())),
             false => frame,
         }
@@ -92,15 +94,17 @@ impl http_body::Body for Answer {
         }
         self.taken();
         let frame = if self.rest.is_empty() {
-            ready!(Pin::new(&mut self.body).poll_frame(context))
+            let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+            frame.map(|frame| frame.map(|frame| self.burdening(frame)))
         } else {
+            // It counts already, as a part of the piece that it was cut from.
             Some(Ok(Frame::data(std::mem::take(&mut self.rest))))
         };
         let Some(Ok(frame)) = frame else {
             return Poll::Ready(frame);
         };
         self.owed = Some(self.in_flight.life().owes());
-        let frame = match self.burdening(frame).into_data() {
+        let frame = match frame.into_data() {
             Ok(piece) => Frame::data(self.followed(piece)),
             Err(trailers) => trailers,
         };
@@ -148,6 +152,7 @@ mod tests {
     use http_body_util::BodyExt;
 
     use super::*;
+    use crate::door::pace::LARGE;
     use crate::server::ConnectionLimits;
 
     #[tokio::test]
@@ -157,17 +162,39 @@ mod tests {
             let life = Arc::new(Life::new(Arc::new(ConnectionLimits::default())));
             let in_flight = life.begin(Version::HTTP_2);
             let mut answer = Answer::new(Body::whole(sent.clone()), in_flight, shared);
-            let (mut pieces, mut got) = (0, Vec::new());
+            let (mut pieces, mut got) = (Vec::new(), Vec::new());
             while let Some(frame) = answer.frame().await {
                 assert_eq!(
                     answer.size_hint().exact(),
                     Some((sent.len() - got.len()) as u64 - frame_length(&frame))
                 );
-                got.extend_from_slice(&frame.unwrap().into_data().unwrap());
-                pieces += 1;
+                let piece = frame.unwrap().into_data().unwrap();
+                got.extend_from_slice(&piece);
+                pieces.push(piece);
+                let holds = life.burden().holds();
+                assert_eq!(holds, sent.len(), "after {} pieces", pieces.len());
             }
             assert!(got == sent, "{} of {} bytes", got.len(), sent.len());
-            assert_eq!(pieces, if shared { 3 } else { 1 });
+            assert_eq!(pieces.len(), if shared { 3 } else { 1 });
+            drop((answer, pieces));
+            assert_eq!(life.burden().holds(), 0);
+        }
+    }
+
+    #[tokio::test]
+    async fn answers_below_what_is_large_are_a_burden_together_and_small_ones_are_none() {
+        for shared in [true, false] {
+            let life = Arc::new(Life::new(Arc::new(ConnectionLimits::default())));
+            let mut pieces = Vec::new();
+            for length in [SMALL, SMALL + 1, LARGE - 1] {
+                let in_flight = life.begin(Version::HTTP_2);
+                let mut answer = Answer::new(Body::whole(vec![0; length]), in_flight, shared);
+                let frame = answer.frame().await.unwrap().unwrap();
+                pieces.push(frame.into_data().unwrap());
+            }
+            assert_eq!(life.burden().holds(), SMALL + LARGE);
+            drop(pieces);
+            assert_eq!(life.burden().holds(), 0);
         }
     }
 

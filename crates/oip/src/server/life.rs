@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::ConnectionLimits;
 use super::burden::Burden;
 use super::owed::{Owed, Spell};
+use crate::door::pace::GRACE;
 
 /// One connection. Times are milliseconds since it was accepted, from 1; 0 is never.
 pub(super) struct Life {
@@ -166,7 +167,7 @@ impl Life {
         }
     }
 
-    /// The large answers that wait for the other end.
+    /// The answers that wait for the other end.
     pub(super) fn burden(&self) -> &Burden {
         &self.burden
     }
@@ -287,7 +288,8 @@ impl Life {
     pub(super) fn look(&self) -> Verdict {
         let now = Instant::now();
         let limits = &self.limits;
-        let mut next = now + limits.patience();
+        // Whatever its time-outs are: who is in the way is seen at the second look.
+        let mut next = now + limits.patience().min(GRACE);
         let mut passed = |at: Instant| {
             next = next.min(at);
             at <= now
@@ -383,6 +385,20 @@ mod tests {
 
     fn stays(life: &Life) -> bool {
         matches!(life.look(), Verdict::Stay(_))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_whose_time_outs_are_long_is_looked_at_as_often() {
+        let hour = Duration::from_secs(3600);
+        let limits = ConnectionLimits {
+            header_timeout: hour,
+            write_timeout: hour,
+            idle: hour,
+            ..ConnectionLimits::default()
+        };
+        let life = Arc::new(Life::new(Arc::new(limits)));
+        let _held = life.begin(Version::HTTP_11);
+        assert_eq!(life.look(), Verdict::Stay(Instant::now() + GRACE));
     }
 
     #[tokio::test(start_paused = true)]

@@ -334,7 +334,8 @@ async fn a_large_body_that_stops_before_its_end_gives_way_to_others_and_one_alon
             tokio::select! {
                 read = slow.read(&mut answer) => break read.unwrap(),
                 () = tokio::time::sleep(Duration::from_millis(300)) => {
-                    slow.write_all(&[*rest.next().unwrap()]).await.unwrap();
+                    // It may be closed already, before what it is told is read.
+                    let _ = slow.write_all(&[*rest.next().unwrap()]).await;
                 }
             }
         }
@@ -347,7 +348,8 @@ async fn a_large_body_that_stops_before_its_end_gives_way_to_others_and_one_alon
 
 #[tokio::test]
 async fn a_large_answer_that_is_hardly_taken_gives_way_to_others() {
-    let server = server(20 * MIB, Duration::from_secs(12)).await;
+    // Nothing but being in the way of others ends it in time.
+    let server = server(20 * MIB, Duration::from_secs(600)).await;
     let memory = server.dataplane().memory().clone();
     let mut slow = TcpStream::connect(server.rest_address()).await.unwrap();
     slow.write_all(&identity_request(18 * MIB)).await.unwrap();
@@ -361,9 +363,7 @@ async fn a_large_answer_that_is_hardly_taken_gives_way_to_others() {
         }
         taken
     });
-    let before = counted(&server, "write_timeout").await;
     assert!(asks_until_there_is_room(&server, &identity_request(8 * MIB)).await);
-    assert_eq!(counted(&server, "write_timeout").await, before);
     taken.abort();
 }
 
