@@ -1,8 +1,8 @@
 """One client of each kind for the whole session, and fresh ones on demand."""
 
-import socket
 import subprocess
 import time
+import urllib.request
 
 import pytest
 
@@ -54,9 +54,10 @@ def one_port(repository):
     arguments = serve_arguments(repository, extra=["--port", port])
     process = subprocess.Popen(arguments, env=clean_environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
+        # It listens before its model is loaded.
         for _ in range(500):
             try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/health/ready", timeout=1).close()
                 break
             except OSError:
                 time.sleep(0.02)
