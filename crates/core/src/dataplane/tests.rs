@@ -210,6 +210,31 @@ async fn successes_and_failures_are_counted_apart() {
     assert_eq!(row.inference_count, 2, "two rows in the open dimension");
 }
 
+#[tokio::test]
+async fn content_types_of_large_tensors_wait_for_their_turn() {
+    use oip_protocol::{Parameters, RequestedOutput};
+
+    let mut numpy = Parameters::new();
+    numpy.insert("content_type", "np");
+    let large = || Tensor::from_vec("x", [100_000], vec![1.0_f32; 100_000]).unwrap();
+    let on_the_way_in = InferRequest::new([large().with_parameters(numpy.clone())]);
+    let mut on_the_way_out = InferRequest::new([large()]);
+    let mut output = RequestedOutput::new("y");
+    output.parameters = numpy;
+    on_the_way_out.outputs.push(output);
+    for request in [on_the_way_in, on_the_way_out] {
+        let dataplane = dataplane();
+        let places = crate::execute::blocking::occupied().await.unwrap();
+        let mut answer = Box::pin(infer(&dataplane, "m", request, None));
+        let waits = tokio::time::timeout(Duration::from_millis(50), answer.as_mut()).await;
+        assert!(waits.is_err(), "it was done on the thread that serves");
+        let small = infer(&dataplane, "m", self::request(), None).await;
+        small.unwrap();
+        drop(places);
+        answer.await.unwrap();
+    }
+}
+
 /// Takes its time to say what a model declares, as one does that is busy with inferences.
 struct SlowToSay;
 

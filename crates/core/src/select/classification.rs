@@ -11,8 +11,9 @@ use oip_protocol::{Datatype, Element, Error, RequestedOutput, Result, Tensor};
 use crate::ResolvedModel;
 use crate::validate::Mismatch;
 
-/// Most values that an output is classified into: each becomes a string of some twenty bytes.
-const MOST: usize = 1 << 20;
+/// Most values that the outputs of an answer are classified into: each becomes a string of some
+/// twenty bytes.
+pub(super) const MOST: usize = 1 << 20;
 
 /// The number of classes that an output is asked for; `None` when it is asked for as it is.
 pub(super) fn classes(asked: &RequestedOutput) -> Result<Option<usize>> {
@@ -30,15 +31,17 @@ pub(super) fn classes(asked: &RequestedOutput) -> Result<Option<usize>> {
 }
 
 /// The `classes` largest values of each row. The first dimension is the batch where there are
-/// two or more; the answer is `BYTES` of shape `[k]` or `[batch, k]`.
+/// two or more; the answer is `BYTES` of shape `[k]` or `[batch, k]`. `left` is how many values the
+/// answer may still have.
 pub(super) fn classify(
     model: &dyn ResolvedModel,
     output: &Tensor,
     classes: usize,
+    left: &mut usize,
 ) -> Result<Tensor> {
     macro_rules! of {
         ($type:ty) => {
-            of_values::<$type>(model, output, classes)
+            of_values::<$type>(model, output, classes, left)
         };
     }
     match output.datatype() {
@@ -65,7 +68,8 @@ pub(super) fn classify(
 fn of_values<T: Value>(
     model: &dyn ResolvedModel,
     output: &Tensor,
-    classes: usize,
+    asked: usize,
+    left: &mut usize,
 ) -> Result<Tensor> {
     let values = output.to_slice::<T>()?;
     let (rows, row) = match output.shape().dims() {
@@ -75,14 +79,15 @@ fn of_values<T: Value>(
             (rows, values.len().checked_div(rows).unwrap_or(0))
         }
     };
-    let classes = classes.min(row);
+    let classes = asked.min(row);
     let name = output.name();
-    if rows.saturating_mul(classes) > MOST {
-        return Err(Error::does_not_fit(format!(
-            "output '{name}': parameter 'classification' asks for {classes} values of each of its \
-             {rows} rows, but an answer has {MOST} of them at most"
-        )));
-    }
+    let found = rows.saturating_mul(classes);
+    *left = left.checked_sub(found).ok_or_else(|| {
+        Error::does_not_fit(format!(
+            "output '{name}': parameter 'classification' is {asked}, which makes {found} values of \
+             its {rows} rows; all outputs of an answer have {MOST} of them at most"
+        ))
+    })?;
     let shape = match output.shape().rank() {
         0 | 1 => vec![classes as u64],
         _ => vec![rows as u64, classes as u64],

@@ -2,11 +2,11 @@
 
 mod classification;
 
-use oip_protocol::{Error, InferResponse, RequestedOutput, Result};
+use oip_protocol::{Error, InferResponse, RequestedOutput, Result, Tensor};
 
 use crate::ResolvedModel;
 
-/// Outputs of more elements than this are classified off the async threads.
+/// Outputs of more elements than this, together, are classified off the async threads.
 const LARGE: usize = 64 << 10;
 
 /// Whether [`select`] takes long enough for others to notice.
@@ -15,8 +15,12 @@ pub fn takes_long(asked: &[RequestedOutput], response: &InferResponse) -> bool {
         let mut asked = asked.iter().filter(|asked| asked.name == name);
         asked.any(|asked| matches!(classification::classes(asked), Ok(Some(_))))
     };
-    let mut outputs = response.outputs.iter();
-    outputs.any(|output| output.element_count() > LARGE && classified(output.name()))
+    if asked.is_empty() {
+        return false;
+    }
+    let outputs = response.outputs.iter();
+    let classified = outputs.filter(|output| classified(output.name()));
+    classified.map(Tensor::element_count).sum::<usize>() > LARGE
 }
 
 /// Keeps the outputs that were asked for, in that order; all of them when none was.
@@ -33,6 +37,7 @@ pub fn select(
     }
     let mut found = std::mem::take(&mut response.outputs);
     response.outputs.reserve(asked.len().min(found.len()));
+    let mut left = classification::MOST;
     for wanted in asked {
         let Some(index) = found.iter().position(|output| output.name() == wanted.name) else {
             let name = oip_protocol::error::excerpt(&wanted.name);
@@ -43,7 +48,7 @@ pub fn select(
         let output = found.swap_remove(index);
         let output = match classification::classes(wanted)? {
             None => output,
-            Some(classes) => classification::classify(model, &output, classes)?,
+            Some(classes) => classification::classify(model, &output, classes, &mut left)?,
         };
         response.outputs.push(output);
     }

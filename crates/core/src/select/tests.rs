@@ -94,12 +94,53 @@ fn more_values_than_an_answer_may_have_are_refused_with_their_number() {
     assert_eq!(error.kind(), ErrorKind::DoesNotFit);
     assert_eq!(
         error.message(),
-        "output 'many': parameter 'classification' asks for 600000 values of each of its 2 rows, \
-         but an answer has 1048576 of them at most"
+        "output 'many': parameter 'classification' is 600000, which makes 1200000 values of its 2 \
+         rows; all outputs of an answer have 1048576 of them at most"
     );
     let mut answer = kept;
     select(&MODEL, &[classified("many", 500_000)], &mut answer).unwrap();
     assert_eq!(answer.outputs[0].element_count(), 1_000_000);
+}
+
+#[test]
+fn the_outputs_of_an_answer_are_bounded_and_large_together() {
+    let names: Vec<String> = (0..4).map(|n| n.to_string()).collect();
+    let outputs = names
+        .iter()
+        .map(|name| Tensor::from_vec(name, [300_000], vec![0_u8; 300_000]).unwrap());
+    let mut answer = InferResponse::new(outputs.collect::<Vec<_>>());
+    let asked: Vec<_> = names.iter().map(|name| classified(name, 300_000)).collect();
+    let error = select(&MODEL, &asked, &mut answer).unwrap_err();
+    assert!(error.message().starts_with("output '3'"), "{error}");
+    let short = names
+        .iter()
+        .map(|name| Tensor::from_vec(name, [30_000], vec![0_u8; 30_000]).unwrap());
+    let answer = InferResponse::new(short.collect::<Vec<_>>());
+    assert!(takes_long(&asked, &answer));
+    assert!(!takes_long(&asked[..2], &answer));
+}
+
+#[test]
+fn every_datatype_with_an_order_is_ranked_as_what_it_is() {
+    fn first<T: oip_protocol::Element>(values: Vec<T>) -> String {
+        let scores = Tensor::from_vec("scores", [values.len() as u64], values).unwrap();
+        let mut answer = InferResponse::new([scores]);
+        select(&Labelled([""; 2]), &[classified("scores", 1)], &mut answer).unwrap();
+        answer.outputs[0].strings().unwrap()[0].to_owned()
+    }
+    let halves = [-2.0, 1.5, 0.5].map(half::f16::from_f32).to_vec();
+    let brains = [-2.0, 1.5, 0.5].map(half::bf16::from_f32).to_vec();
+    assert_eq!(first(halves), "1.500000:1:");
+    assert_eq!(first(brains), "1.500000:1:");
+    assert_eq!(first(vec![-2.0_f64, 1.5]), "1.500000:1:");
+    assert_eq!(first(vec![-2_i8, 1]), "1:1:");
+    assert_eq!(first(vec![-2_i16, 1]), "1:1:");
+    assert_eq!(first(vec![-2_i32, 1]), "1:1:");
+    assert_eq!(first(vec![-2_i64, 1]), "1:1:");
+    assert_eq!(first(vec![7_u8, 200]), "200:1:");
+    assert_eq!(first(vec![7_u16, u16::MAX]), "65535:1:");
+    assert_eq!(first(vec![7_u32, u32::MAX]), "4294967295:1:");
+    assert_eq!(first(vec![7_u64, u64::MAX]), "18446744073709551615:1:");
 }
 
 #[test]
