@@ -266,15 +266,15 @@ impl PyHandler {
             Method::Metadata | Method::Ready => (&self.0.control, Kind::Question, usize::MAX),
         };
         jobs.push_within(kind, job, most)
-            .map_err(|waiting| self.queue_full(waiting))
+            .map_err(|waiting| self.queue_full(waiting, waiting))
     }
 
-    /// So many requests wait for a thread already.
-    pub(super) fn queue_full(&self, waiting: usize) -> Error {
+    /// So many requests wait for a thread already, which takes so many calls.
+    pub(super) fn queue_full(&self, waiting: usize, calls: usize) -> Error {
         Error::too_many_requests(format!(
             "the queue of this handler is full: {waiting} requests wait already"
         ))
-        .retry_after(self.0.jobs.seconds_until_free(waiting))
+        .retry_after(self.0.jobs.seconds_until_free(calls))
         .at_limit(Limit::ModelQueue)
     }
 }

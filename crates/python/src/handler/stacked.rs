@@ -60,7 +60,10 @@ impl PyHandler {
         let (reply, answer) = oneshot::channel();
         let most = self.0.most_waiting;
         let due = batches.wait(key.clone(), request, rows, reply, most);
-        if due.map_err(|waiting| self.queue_full(waiting))? {
+        // As if each that waits had one row.
+        let calls = |waiting| waiting / usize::try_from(wish.most).unwrap_or(usize::MAX).max(1);
+        let full = |waiting| self.queue_full(waiting, calls(waiting));
+        if due.map_err(full)? {
             tokio::spawn(self.clone().run_batches(key, wish.delay));
         }
         let answer = answer.await;
