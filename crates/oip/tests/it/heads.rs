@@ -154,6 +154,16 @@ async fn calls_whose_messages_never_come_make_room_for_further_ones_at_both_door
 }
 
 #[tokio::test]
+async fn a_head_that_never_ends_is_closed_and_so_is_silence() {
+    let server = hasty().await;
+    for sent in [&b"GET /v2 HTTP/1.1\r\nx: "[..], b"", b"PRI * HT"] {
+        let begun = Instant::now();
+        http::raw(server.rest_address(), sent).await;
+        assert!(begun.elapsed() < Duration::from_secs(5), "{sent:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_head_over_the_limit_is_refused_in_our_words_and_counted() {
     let server = hasty().await;
     let long = "x".repeat(2000);

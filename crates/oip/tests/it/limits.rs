@@ -24,16 +24,6 @@ pub(crate) async fn hasty() -> TestServer {
 }
 
 #[tokio::test]
-async fn a_head_that_never_ends_is_closed_and_so_is_silence() {
-    let server = hasty().await;
-    for sent in [&b"GET /v2 HTTP/1.1\r\nx: "[..], b"", b"PRI * HT"] {
-        let begun = Instant::now();
-        http::raw(server.rest_address(), sent).await;
-        assert!(begun.elapsed() < Duration::from_secs(5), "{sent:?}");
-    }
-}
-
-#[tokio::test]
 async fn what_unpacks_to_more_than_the_limit_is_refused_at_both_doors_and_counted() {
     use std::io::Write as _;
     let server = narrow().await;
