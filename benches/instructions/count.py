@@ -6,8 +6,9 @@
     benches/instructions/count.py --floors    counts whole requests at the floors of `oip bench` beside ours
 
 Needs valgrind, and builds what it counts: the doors and the gates as they are released, without
-engines. The floors are bare axum and tonic: for them target/release/oip must be there, as they are a part of it. Each path runs a few times and then some more times: the difference is what one time costs,
-without the start of the process. Counts do not depend on how busy the machine is; they do on its
+engines. The floors are bare axum and tonic: for them target/release/oip must be there, as they are
+a part of it. Each path runs a few times and then some more times: the difference is what one time
+costs, without the start of the process. Counts do not depend on how busy the machine is; they do on its
 instruction set (glibc picks its memcpy by it), so a small part may differ between machines. Looks at
 the clock cost next to nothing here, as valgrind has its own.
 """
@@ -30,6 +31,10 @@ PROGRAM = ROOT / "target/release/oip-instructions"
 OIP = ROOT / "target/release/oip"
 LARGE = 150_528
 GROWTH = 1.10
+# Of large binary messages hardly more is counted than receiving them, and that depends on how many pieces
+# the system hands out: on how fast a machine is.
+RECEIVING = ("rest-binary-150528", "grpc-150528")
+GROWTH_RECEIVING = 1.30
 
 
 def callgrind(command, **options):
@@ -128,9 +133,13 @@ def floors():
 
 def faults(counted, known):
     """What is wrong with what was counted, a sentence each."""
-    grown = [name for name, instructions in counted.items() if instructions > known.get(name, instructions) * GROWTH]
+
+    def bound(name):
+        return known[name] * (GROWTH_RECEIVING if name in RECEIVING else GROWTH)
+
+    grown = [name for name, instructions in counted.items() if name in known and instructions > bound(name)]
     for sentence, names in [
-        ("these take over 10% more instructions than counts.toml says", grown),
+        ("these take over 10% (receiving large messages: 30%) more instructions than counts.toml says", grown),
         ("these are not in counts.toml", [name for name in counted if name not in known]),
         ("these are in counts.toml and were not counted", [name for name in known if name not in counted]),
     ]:
