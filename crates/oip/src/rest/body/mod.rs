@@ -62,20 +62,29 @@ pub(super) async fn read(
             false => Ok(gathered.aligned(header_length)),
         };
     }
-    let decompressed = decompress(codings, gathered, limit).await?;
+    let decompressed = decompress(codings, gathered, limit, header_length).await?;
     held.grow(decompressed.len())?;
-    Ok(realigned(decompressed, header_length))
+    Ok(decompressed)
 }
 
-/// What little there is is decompressed here: it need not wait for what takes long.
-async fn decompress(codings: Codings, gathered: Pieces, limit: usize) -> Result<Bytes> {
+/// What little there is is decompressed, and laid aligned, here: it need not wait for what takes long.
+async fn decompress(
+    codings: Codings,
+    gathered: Pieces,
+    limit: usize,
+    header_length: usize,
+) -> Result<Bytes> {
+    let unpack = move |body: Bytes, limit| {
+        let body = codings.decode(body, limit)?;
+        Ok(realigned(body, header_length))
+    };
     if gathered.length() > SHORT {
-        return blocking::run(move || codings.decode(gathered.aligned(0), limit)).await?;
+        return blocking::run(move || unpack(gathered.aligned(0), limit)).await?;
     }
     let body = gathered.aligned(0);
-    match codings.decode(body.clone(), limit.min(MUCH)) {
+    match unpack(body.clone(), limit.min(MUCH)) {
         Err(error) if limit > MUCH && error.limit() == Some(Limit::Decompressed) => {
-            blocking::run(move || codings.decode(body, limit)).await?
+            blocking::run(move || unpack(body, limit)).await?
         }
         decompressed => decompressed,
     }
